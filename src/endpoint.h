@@ -1,0 +1,29 @@
+/* Endpoints as the rest of the core sees them. */
+#ifndef NXA_ENDPOINT_H
+#define NXA_ENDPOINT_H
+
+#include "nexus_assistants.h"
+
+nxa_endpoint *nxa__endpoint_retain(nxa_endpoint *endpoint);
+/* The same as nxa_endpoint_free: gives one count back. */
+void nxa__endpoint_release(nxa_endpoint *endpoint);
+
+/* "example.com:8080": what messages call the server. */
+const char *nxa__endpoint_host(const nxa_endpoint *endpoint);
+bool nxa__endpoint_secure(const nxa_endpoint *endpoint); /* https */
+/* Added to every request, or NULL. */
+const char *nxa__endpoint_query(const nxa_endpoint *endpoint);
+
+/* The header lines, the one with the key among them, in libcurl's notation ("Name;" sends an empty value). */
+size_t nxa__endpoint_header_count(const nxa_endpoint *endpoint);
+char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index);
+
+/* Overwrites the key wherever it occurs, also as JSON would escape it. The text keeps its length. */
+void nxa__endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length);
+
+/* Why a "Name: value" line can't be sent, or NULL where it can. */
+const char *nxa__header_fault(const char *line);
+/* How much of a line is the name. */
+size_t nxa__header_name_length(const char *line);
+
+#endif
