@@ -1,0 +1,164 @@
+--- The error object: what every failure that isn't misuse is returned as, wherever it came from.
+local json = require("nexus_assistants.json")
+
+local M = {}
+
+local error_mt = { __name = "nexus_assistants.error" }
+
+local LONGEST_TEXT = 300 -- bytes of a server's own text that go into a message
+
+-- What a kind is called in the protocol's own envelope, and the status it goes with.
+local KINDS = {
+  invalid = { type = "invalid_request_error", status = 400 },
+  bad_request = { type = "invalid_request_error", status = 400 },
+  authentication = { type = "invalid_request_error", status = 401, code = "invalid_api_key" },
+  permission = { type = "invalid_request_error", status = 403 },
+  not_found = { type = "invalid_request_error", status = 404 },
+  conflict = { type = "invalid_request_error", status = 409 },
+  unprocessable = { type = "invalid_request_error", status = 422 },
+  rate_limit = { type = "rate_limit_error", status = 429, code = "rate_limit_exceeded" },
+  too_large = { type = "invalid_request_error", status = 413 },
+  timeout = { type = "server_error", status = 504 },
+}
+local OTHER = { type = "server_error", status = 500 }
+
+local KIND_OF_STATUS = {
+  [400] = "bad_request",
+  [401] = "authentication",
+  [403] = "permission",
+  [404] = "not_found",
+  [409] = "conflict",
+  [422] = "unprocessable",
+  [429] = "rate_limit",
+}
+
+--- The kind of error an HTTP status stands for; nil for 2xx.
+function M.kind_of_status(status)
+  if status >= 200 and status < 300 then return nil end
+  if status >= 500 and status < 600 then return "server" end
+  return KIND_OF_STATUS[status] or "status"
+end
+
+--- Makes an error object of a table of its fields (kind, message, status, code, type, param, request_id, retry_after,
+-- operation, attempts, findings, run). The table itself becomes the object.
+function M.new(fields)
+  fields.kind = fields.kind or "protocol"
+  fields.message = fields.message or fields.kind
+  return setmetatable(fields, error_mt)
+end
+
+--- True for error objects.
+function M.is(value)
+  return type(value) == "table" and getmetatable(value) == error_mt
+end
+
+local function details(err)
+  local found = {}
+  local function add(value, text)
+    if value then found[#found + 1] = text or tostring(value) end
+  end
+  add(err.status)
+  add(err.code, "code " .. tostring(err.code))
+  add(err.request_id, "request " .. tostring(err.request_id))
+  add(err.attempts and err.attempts > 1, "after " .. tostring(err.attempts) .. " attempts")
+  add(err.operation)
+  return table.concat(found, ", ")
+end
+
+--- Reads as `rate_limit: Rate limit reached … (429, code rate_limit_exceeded, after 3 attempts, threads.runs.create)`.
+function error_mt.__tostring(err)
+  local text = err.kind .. ": " .. err.message
+  local more = details(err)
+  return more == "" and text or text .. " (" .. more .. ")"
+end
+
+-- ------------------------------------------------------------------------------------------- what servers answer
+
+local function present(value)
+  if value ~= json.null then return value end
+end
+
+local function text_of(value)
+  value = present(value)
+  if value ~= nil then return tostring(value) end
+end
+
+local function one_line(text)
+  text = text:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
+  if #text <= LONGEST_TEXT then return text end
+  return text:sub(1, LONGEST_TEXT):gsub("[\128-\255]*$", "") .. "..."
+end
+
+local function from_envelope(envelope)
+  local inner = present(envelope.error)
+  if type(inner) == "string" then return { message = inner } end
+  if type(inner) ~= "table" then return { message = text_of(envelope.message) } end
+  return {
+    message = text_of(inner.message),
+    code = text_of(inner.code),
+    type = text_of(inner.type),
+    param = text_of(inner.param),
+  }
+end
+
+local function from_html(body)
+  local title = body:match("<[tT][iI][tT][lL][eE][^>]*>(.-)</")
+  return { message = title and one_line(title) }
+end
+
+-- What the body of a refused request says: the protocol's envelope, something like it, a page, a line, or nothing.
+local function read_body(body)
+  if not body or body:find("^%s*$") then return {} end
+  if body:find("^%s*{") then
+    local envelope = json.decode(body)
+    if type(envelope) == "table" then return from_envelope(envelope) end
+  end
+  if body:find("^%s*<") then return from_html(body) end
+  return { message = one_line(body) }
+end
+
+local function name_of(operation)
+  if type(operation) == "table" then return operation.name end
+  return operation
+end
+
+--- Makes an error object of what the core reports for a call, and of the answer that came with it (or nil).
+function M.from_call(core_err, response, operation)
+  local said = read_body(response and response.body)
+  local message = said.message
+  if not message or message == "" then message = core_err.message end
+  return M.new({
+    kind = core_err.kind,
+    message = message,
+    status = core_err.status,
+    code = said.code,
+    type = said.type,
+    param = said.param,
+    request_id = core_err.request_id,
+    retry_after = core_err.retry_after,
+    attempts = core_err.attempts,
+    operation = name_of(operation),
+  })
+end
+
+-- --------------------------------------------------------------------------------------------------- for servers
+
+--- The protocol's envelope for an error object: `{ error = { message, type, param, code } }`.
+function M.envelope(err)
+  local known = KINDS[err.kind] or OTHER
+  return {
+    error = {
+      message = err.message,
+      type = err.type or known.type,
+      param = err.param or json.null,
+      code = err.code or known.code or json.null,
+    },
+  }
+end
+
+--- The HTTP status a server answers an error object with.
+function M.status(err)
+  return err.status or (KINDS[err.kind] or OTHER).status
+end
+
+return M
