@@ -13,9 +13,9 @@
 #include "nexus_assistants.h"
 
 #if defined(__GNUC__)
-#define NXA__FORMAT(format, first) __attribute__((format(printf, format, first)))
+#define NXA__FORMAT(text, first) __attribute__((format(printf, text, first)))
 #else
-#define NXA__FORMAT(format, first)
+#define NXA__FORMAT(text, first)
 #endif
 
 typedef struct nxa__buffer {
