@@ -1,0 +1,351 @@
+#include "endpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "error.h"
+#include "text.h"
+
+struct nxa_endpoint {
+  size_t count;
+  char *base_url;
+  char *host;
+  char *query;
+  bool secure;
+  char *key;         /* NULL where none */
+  char *escaped_key; /* as it would stand in JSON, where that differs */
+  char **headers;
+  size_t header_count;
+};
+
+void nxa_endpoint_options_init(nxa_endpoint_options *options) {
+  memset(options, 0, sizeof *options);
+  options->key_header = "Authorization";
+  options->key_prefix = "Bearer ";
+}
+
+/* ---- headers */
+
+size_t nxa__header_name_length(const char *line) {
+  return strcspn(line, ":");
+}
+
+/* Would change how libcurl frames the message, which it sees to itself. */
+static bool frames_message(const char *line, size_t name) {
+  return nxa__same_word(line, name, "content-length") || nxa__same_word(line, name, "transfer-encoding");
+}
+
+const char *nxa__header_fault(const char *line) {
+  size_t name = nxa__header_name_length(line);
+  if (line[name] != ':')
+    return "is not \"Name: value\"";
+  if (!nxa__is_token(line, name))
+    return "has a name that is no HTTP token";
+  if (!nxa__is_printable(line, strlen(line), true))
+    return "holds a line break or another control character";
+  return frames_message(line, name) ? "is set by the library itself" : NULL;
+}
+
+/* ---- base URL */
+
+static size_t scheme_length(const char *url) {
+  if (nxa__same_word(url, strcspn(url, ":"), "http") && strncmp(url + 4, "://", 3) == 0)
+    return 7;
+  return nxa__same_word(url, strcspn(url, ":"), "https") && strncmp(url + 5, "://", 3) == 0 ? 8 : 0;
+}
+
+static bool is_one_of(char c, const char *set) {
+  return c != '\0' && strchr(set, c) != NULL;
+}
+
+static bool is_alphanumeric(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool all_of(const char *text, size_t length, const char *also, bool beyond_ascii) {
+  for (size_t i = 0; i < length; i++)
+    if (!is_alphanumeric(text[i]) && !is_one_of(text[i], also) && !(beyond_ascii && (unsigned char)text[i] >= 0x80))
+      return false;
+  return true;
+}
+
+static bool is_port(const char *text, size_t length) {
+  long port = 0;
+  for (size_t i = 0; i < length; i++) {
+    if (text[i] < '0' || text[i] > '9' || port > 65535)
+      return false;
+    port = port * 10 + (text[i] - '0');
+  }
+  return length > 0 && port >= 1 && port <= 65535;
+}
+
+/* The length of the host's name with brackets, 0 where it is no such thing. */
+static size_t host_length(const char *authority, size_t length) {
+  const char *bracket = length && authority[0] == '[' ? memchr(authority, ']', length) : NULL;
+  if (length && authority[0] == '[')
+    return bracket && bracket > authority + 1 && all_of(authority + 1, (size_t)(bracket - authority - 1), ":.%", false)
+               ? (size_t)(bracket - authority) + 1
+               : 0;
+  const char *colon = memchr(authority, ':', length);
+  size_t host = colon ? (size_t)(colon - authority) : length;
+  return all_of(authority, host, "-._", true) ? host : 0;
+}
+
+static const char *authority_fault(const char *authority, size_t length) {
+  if (memchr(authority, '@', length))
+    return "must not hold a user name or password";
+  size_t host = host_length(authority, length);
+  if (host == 0)
+    return "has no valid host";
+  if (host < length && (authority[host] != ':' || !is_port(authority + host + 1, length - host - 1)))
+    return "has no valid port";
+  return NULL;
+}
+
+static const char *url_fault(const char *url) {
+  size_t scheme = scheme_length(url);
+  if (scheme == 0)
+    return "must begin with http:// or https://";
+  if (!nxa__is_printable(url, strlen(url), false) || strchr(url, '\\'))
+    return "holds a space, a control character or a backslash";
+  if (strchr(url, '?'))
+    return "must not hold a query (there is an option for it)";
+  if (strchr(url, '#'))
+    return "must not hold a fragment";
+  return authority_fault(url + scheme, strcspn(url + scheme, "/"));
+}
+
+static nxa_kind set_base_url(nxa_endpoint *endpoint, const char *url, nxa_error *error) {
+  const char *fault = url && *url ? url_fault(url) : "is required";
+  if (fault)
+    return nxa__error_set(error, NXA_INVALID, "base_url %s", fault);
+  size_t scheme = scheme_length(url), length = strlen(url);
+  size_t authority = strcspn(url + scheme, "/");
+  while (url[length - 1] == '/')
+    length--;
+  endpoint->secure = scheme == 8;
+  endpoint->base_url = nxa__copy_bytes(url, length);
+  endpoint->host = nxa__copy_bytes(url + scheme, authority);
+  return endpoint->base_url && endpoint->host ? NXA_OK : nxa__error_memory(error);
+}
+
+static nxa_kind set_query(nxa_endpoint *endpoint, const char *query, nxa_error *error) {
+  if (!query || !*query)
+    return NXA_OK;
+  if (!nxa__is_printable(query, strlen(query), false) || strchr(query, '#'))
+    return nxa__error_set(error, NXA_INVALID, "query holds a space, a control character or '#'");
+  endpoint->query = nxa__copy_string(query);
+  return endpoint->query ? NXA_OK : nxa__error_memory(error);
+}
+
+/* ---- key */
+
+static bool is_plain(const char *text, bool space) {
+  for (; *text; text++)
+    if ((unsigned char)*text > 0x7E || (unsigned char)*text < (space ? 0x20 : 0x21))
+      return false;
+  return true;
+}
+
+static nxa_kind check_key(const nxa_endpoint_options *options, const char *key, nxa_error *error) {
+  const char *option = options->key ? "key" : "key_environment: the value";
+  if (!*key)
+    return nxa__error_set(error, NXA_INVALID, "%s is empty", option);
+  if (!is_plain(key, false))
+    return nxa__error_set(error, NXA_INVALID, "%s holds a space, a line break or another character no key has", option);
+  if (!nxa__is_token(options->key_header, strlen(options->key_header)))
+    return nxa__error_set(error, NXA_INVALID, "key_header is no HTTP token");
+  if (!is_plain(options->key_prefix, true))
+    return nxa__error_set(error, NXA_INVALID, "key_prefix holds a line break or another character no header has");
+  return NXA_OK;
+}
+
+static size_t escapes_in(const char *key) {
+  size_t count = 0;
+  for (; *key; key++)
+    count += is_one_of(*key, "\"\\/");
+  return count;
+}
+
+static bool keep_escaped(nxa_endpoint *endpoint) {
+  size_t escapes = escapes_in(endpoint->key);
+  if (escapes == 0)
+    return true;
+  char *out = endpoint->escaped_key = nxa__allocate_zeroed(strlen(endpoint->key) + escapes + 1);
+  for (const char *from = endpoint->key; out && *from; from++) {
+    if (is_one_of(*from, "\"\\/"))
+      *out++ = '\\';
+    *out++ = *from;
+  }
+  return out != NULL;
+}
+
+static char *joined(const char *a, const char *b, const char *c, const char *d) {
+  size_t lengths[4] = {strlen(a), strlen(b), strlen(c), strlen(d)};
+  const char *parts[4] = {a, b, c, d};
+  char *text = nxa__allocate(lengths[0] + lengths[1] + lengths[2] + lengths[3] + 1), *end = text;
+  for (int i = 0; text && i < 4; i++) {
+    memcpy(end, parts[i], lengths[i]);
+    end += lengths[i];
+  }
+  if (text)
+    *end = '\0';
+  return text;
+}
+
+static const char *find_key(const nxa_endpoint_options *options) {
+  if (options->key || !options->key_environment)
+    return options->key;
+  const char *found = getenv(options->key_environment);
+  return found && *found ? found : NULL;
+}
+
+static nxa_kind set_key(nxa_endpoint *endpoint, const nxa_endpoint_options *given, nxa_error *error) {
+  nxa_endpoint_options options = *given;
+  options.key_header = given->key_header ? given->key_header : "Authorization";
+  options.key_prefix = given->key_prefix ? given->key_prefix : "Bearer ";
+  const char *key = find_key(&options);
+  if (!key)
+    return NXA_OK;
+  if (check_key(&options, key, error) != NXA_OK)
+    return NXA_INVALID;
+  char *line = joined(options.key_header, ": ", options.key_prefix, key);
+  if (!line)
+    return nxa__error_memory(error);
+  endpoint->headers[endpoint->header_count++] = line;
+  endpoint->key = nxa__copy_string(key);
+  return endpoint->key && keep_escaped(endpoint) ? NXA_OK : nxa__error_memory(error);
+}
+
+/* ---- life */
+
+static nxa_kind set_headers(nxa_endpoint *endpoint, const nxa_endpoint_options *options, nxa_error *error) {
+  if (options->header_count > 1000)
+    return nxa__error_set(error, NXA_INVALID, "headers: more than 1000");
+  /* one more for the key */
+  endpoint->headers = nxa__allocate_zeroed((options->header_count + 1) * sizeof *endpoint->headers);
+  if (!endpoint->headers)
+    return nxa__error_memory(error);
+  for (size_t i = 0; i < options->header_count; i++) {
+    const char *fault = options->headers[i] ? nxa__header_fault(options->headers[i]) : "is NULL";
+    if (fault)
+      return nxa__error_set(error, NXA_INVALID, "headers: entry %zu %s", i + 1, fault);
+    char *line = nxa__header_copy(options->headers[i]);
+    if (!line)
+      return nxa__error_memory(error);
+    endpoint->headers[endpoint->header_count++] = line;
+  }
+  return NXA_OK;
+}
+
+char *nxa__header_copy(const char *line) {
+  size_t name = nxa__header_name_length(line);
+  char *copy = nxa__copy_string(line);
+  if (copy && line[name + 1 + strspn(line + name + 1, " ")] == '\0') {
+    copy[name] = ';';
+    copy[name + 1] = '\0';
+  }
+  return copy;
+}
+
+nxa_endpoint *nxa_endpoint_new(const nxa_endpoint_options *options, nxa_error *error) {
+  nxa__error_clear(error);
+  nxa_endpoint *endpoint = nxa__allocate_zeroed(sizeof *endpoint);
+  if (!endpoint) {
+    nxa__error_memory(error);
+    return NULL;
+  }
+  endpoint->count = 1;
+  if (set_base_url(endpoint, options->base_url, error) == NXA_OK &&
+      set_query(endpoint, options->query, error) == NXA_OK && set_headers(endpoint, options, error) == NXA_OK &&
+      set_key(endpoint, options, error) == NXA_OK)
+    return endpoint;
+  nxa__endpoint_release(endpoint);
+  return NULL;
+}
+
+static void release_secret(char *text) {
+  if (text)
+    nxa__wipe(text, strlen(text));
+  nxa__release(text);
+}
+
+nxa_endpoint *nxa__endpoint_retain(nxa_endpoint *endpoint) {
+  endpoint->count++;
+  return endpoint;
+}
+
+void nxa__endpoint_release(nxa_endpoint *endpoint) {
+  if (!endpoint || --endpoint->count > 0)
+    return;
+  /* a host may have put a secret of its own into any header */
+  for (size_t i = 0; i < endpoint->header_count; i++)
+    release_secret(endpoint->headers[i]);
+  nxa__release(endpoint->headers);
+  release_secret(endpoint->key);
+  release_secret(endpoint->escaped_key);
+  release_secret(endpoint->query);
+  nxa__release(endpoint->base_url);
+  nxa__release(endpoint->host);
+  nxa__release(endpoint);
+}
+
+void nxa_endpoint_free(nxa_endpoint *endpoint) {
+  nxa__endpoint_release(endpoint);
+}
+
+/* ---- reading */
+
+const char *nxa_endpoint_base_url(const nxa_endpoint *endpoint) {
+  return endpoint->base_url;
+}
+
+bool nxa_endpoint_has_key(const nxa_endpoint *endpoint) {
+  return endpoint->key != NULL;
+}
+
+const char *nxa__endpoint_host(const nxa_endpoint *endpoint) {
+  return endpoint->host;
+}
+
+bool nxa__endpoint_secure(const nxa_endpoint *endpoint) {
+  return endpoint->secure;
+}
+
+const char *nxa__endpoint_query(const nxa_endpoint *endpoint) {
+  return endpoint->query;
+}
+
+size_t nxa__endpoint_header_count(const nxa_endpoint *endpoint) {
+  return endpoint->header_count;
+}
+
+char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index) {
+  return endpoint->headers[index];
+}
+
+/* ---- redaction */
+
+static void overwrite(char *text, size_t length, const char *secret) {
+  size_t size = strlen(secret);
+  char *end = text + length;
+  while ((size_t)(end - text) >= size) {
+    text = memchr(text, secret[0], (size_t)(end - text) - size + 1);
+    if (!text)
+      return;
+    bool found = memcmp(text, secret, size) == 0;
+    if (found)
+      memset(text, '*', size);
+    text += found ? size : 1;
+  }
+}
+
+void nxa__endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length) {
+  /* a shorter one is a placeholder ("x", "no"), and would punch holes into every text */
+  if (!endpoint->key || strlen(endpoint->key) < 4)
+    return;
+  overwrite(text, length, endpoint->key);
+  if (endpoint->escaped_key)
+    overwrite(text, length, endpoint->escaped_key);
+}
