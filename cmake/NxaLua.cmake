@@ -1,0 +1,40 @@
+# Finds the Lua named by NXA_LUA. Sets NXA_LUA_VERSION (5.1 for LuaJIT), NXA_LUA_INCLUDE_DIR and, for hosts,
+# NXA_LUA_LIBRARY. The last two may be given to overrule what is found.
+find_package(PkgConfig QUIET)
+
+if(NXA_LUA STREQUAL "jit")
+  set(NXA_LUA_VERSION 5.1)
+  set(names luajit)
+  set(library_names luajit-5.1 luajit)
+else()
+  set(NXA_LUA_VERSION ${NXA_LUA})
+  string(REPLACE "." "" compact ${NXA_LUA})
+  set(names lua${NXA_LUA} lua-${NXA_LUA} lua${compact} lua)
+  set(library_names lua${NXA_LUA} lua-${NXA_LUA} lua${compact} lua)
+endif()
+
+if(PKG_CONFIG_FOUND AND NOT NXA_LUA_INCLUDE_DIR)
+  foreach(name ${names})
+    pkg_check_modules(NXA_PKG_LUA_${name} QUIET ${name})
+    if(NXA_PKG_LUA_${name}_FOUND AND (NXA_LUA STREQUAL "jit" OR NXA_PKG_LUA_${name}_VERSION MATCHES "^${NXA_LUA}"))
+      set(hints ${NXA_PKG_LUA_${name}_INCLUDE_DIRS} ${NXA_PKG_LUA_${name}_INCLUDEDIR})
+      set(library_hints ${NXA_PKG_LUA_${name}_LIBRARY_DIRS} ${NXA_PKG_LUA_${name}_LIBDIR})
+      break()
+    endif()
+  endforeach()
+endif()
+
+find_path(NXA_LUA_INCLUDE_DIR lua.h HINTS ${hints} PATH_SUFFIXES ${names} luajit-2.1)
+find_library(NXA_LUA_LIBRARY NAMES ${library_names} HINTS ${library_hints})
+if(NOT NXA_LUA_INCLUDE_DIR)
+  message(FATAL_ERROR "Lua ${NXA_LUA} was not found. Install its development files (sh dev/deps.sh), or set "
+                      "NXA_LUA_INCLUDE_DIR, or turn NXA_MODULE off.")
+endif()
+
+file(STRINGS ${NXA_LUA_INCLUDE_DIR}/lua.h number_line REGEX "#define[ \t]+LUA_VERSION_NUM[ \t]")
+string(REGEX MATCH "[0-9]+" number "${number_line}")
+string(REPLACE "." "0" wanted ${NXA_LUA_VERSION})
+if(number AND NOT number STREQUAL wanted)
+  message(FATAL_ERROR "${NXA_LUA_INCLUDE_DIR}/lua.h is not of Lua ${NXA_LUA_VERSION}; set NXA_LUA or NXA_LUA_INCLUDE_DIR.")
+endif()
+message(STATUS "Lua ${NXA_LUA}: ${NXA_LUA_INCLUDE_DIR}")

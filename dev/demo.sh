@@ -1,0 +1,40 @@
+#!/bin/sh
+# From nothing to a traced run: sets up, builds, runs examples/assistant.lua against a local server, and shows the trace.
+# What of OPENAI_API_KEY, OPENAI_BASE_URL and NEXUS_API_KEY is in the environment is used instead of the local server.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+sh "$root/dev/deps.sh" demo
+sh "$root/dev/build.sh"
+
+scratch=$(mktemp -d)
+server=""
+clean_up() {
+  [ -z "$server" ] || { kill "$server" && wait "$server"; } 2>/dev/null || :
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# Its first line says where it listens; reading that waits for it.
+start_server() {
+  mkfifo "$scratch/first_line"
+  "$root/dev/lua" "$root/bin/nexus-assistants" serve --port 0 --model-script "$root/examples/weather_model.lua" \
+    >"$scratch/first_line" &
+  server=$!
+  read -r line <"$scratch/first_line" || { echo "dev/demo.sh: the local server did not start" >&2; exit 1; }
+  url=${line#listening on }
+}
+
+if [ -z "${OPENAI_API_KEY:-}" ] || [ -z "${NEXUS_API_KEY:-}" ]; then
+  start_server
+fi
+if [ -z "${OPENAI_API_KEY:-}" ]; then
+  export OPENAI_API_KEY=local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
+fi
+if [ -z "${NEXUS_API_KEY:-}" ]; then
+  export NEXUS_API_KEY=nxs_local NEXUS_BASE_URL="$url"
+fi
+
+"$root/dev/lua" "$root/examples/assistant.lua" "What is the weather in Paris?"
+echo
+"$root/dev/lua" "$root/bin/nexus-assistants" view

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Sets up, builds, and runs all tests: the C tests, then the specs. The last line is "N passed, N failed".
+#   sh dev/test.sh
+#   BUILD            the build folder; default build-test
+#   NXA_SANITIZE=1   with AddressSanitizer and UndefinedBehaviorSanitizer
+#   NXA_TESTS        "c" or "specs": only these
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+sanitize=${NXA_SANITIZE:-0}
+BUILD=${BUILD:-$root/build-test}
+[ "$sanitize" = 0 ] || BUILD=$BUILD-asan
+export BUILD
+passed=0 failed=0 skipped=0
+
+finish() {
+  echo
+  total="$passed passed, $failed failed"
+  [ "$skipped" = 0 ] || total="$total, $skipped skipped"
+  echo "$total"
+  [ "$failed" = 0 ] && [ "$passed" != 0 ]
+  exit
+}
+
+fail() {
+  echo "$1" >&2
+  failed=$((failed + 1))
+}
+
+build() {
+  set -- -DBUILD_TESTING=ON
+  if [ "$sanitize" = 0 ]; then set -- "$@" -DCMAKE_BUILD_TYPE=Release; else set -- "$@" -DCMAKE_BUILD_TYPE=Debug -DNXA_SANITIZE=ON; fi
+  sh "$root/dev/build.sh" "$@"
+}
+
+# A test program that dies counts as one that failed, whatever it had printed.
+run_c_test() {
+  name=$(basename "$1")
+  CMOCKA_MESSAGE_OUTPUT=TAP "$1" >"$BUILD/$name.tap" 2>"$BUILD/$name.err"
+  status=$?
+  ok=$(grep -c '^ok ' "$BUILD/$name.tap")
+  not_ok=$(grep -c '^not ok ' "$BUILD/$name.tap")
+  skip=$(grep -ci '^ok .*# skip' "$BUILD/$name.tap")
+  passed=$((passed + ok - skip)) failed=$((failed + not_ok)) skipped=$((skipped + skip))
+  if [ "$status" != 0 ] || [ "$not_ok" != 0 ] || [ "$ok" = 0 ]; then
+    cat "$BUILD/$name.tap" "$BUILD/$name.err" >&2
+    [ "$not_ok" != 0 ] || fail "$name ended with $status"
+  fi
+  echo "$name: $ok ok, $not_ok not ok"
+}
+
+run_c_tests() {
+  for test in "$BUILD"/test/*_test; do
+    [ -x "$test" ] || { fail "no C tests were built"; return; }
+    run_c_test "$test"
+  done
+}
+
+number_before() {
+  sed -n "s/.*[^0-9]\([0-9][0-9]*\) $1.*/\1/p" "$BUILD/specs.summary"
+}
+
+# busted ends with "N successes / N failures / N errors / N pending : N seconds".
+count_specs() {
+  sed -n 's,^\([0-9][0-9]* success.*/.*pending.*\)$, \1,p' "$BUILD/specs.log" | tail -n 1 >"$BUILD/specs.summary"
+  good=$(number_before success) bad=$(number_before failure) broken=$(number_before error) pending=$(number_before pending)
+  [ -n "$good" ] || { fail "busted ended with $1 and without a summary"; return; }
+  passed=$((passed + good)) failed=$((failed + bad + broken)) skipped=$((skipped + pending))
+  [ "$1" = 0 ] || [ "$((bad + broken))" != 0 ] || fail "busted ended with $1"
+}
+
+run_specs() {
+  cd "$root" || exit
+  { "$root/dev/lua" "$root/dev/busted.lua" -o plainTerminal spec 2>&1; echo $? >"$BUILD/specs.status"; } | tee "$BUILD/specs.log"
+  count_specs "$(cat "$BUILD/specs.status")"
+}
+
+sh "$root/dev/deps.sh" test || { fail "what the tests need could not be installed"; finish; }
+build || { fail "the build failed"; finish; }
+if [ "$sanitize" != 0 ]; then
+  # An interpreter without ASan in it needs the runtime first; what Lua itself keeps to the end isn't ours.
+  NXA_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so)
+  export NXA_PRELOAD ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}" UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+fi
+case ${NXA_TESTS:-all} in all | c) run_c_tests ;; esac
+case ${NXA_TESTS:-all} in all | specs) run_specs ;; esac
+finish

@@ -1,0 +1,198 @@
+#include "binding.h"
+
+static const nxa__lua_option request_options[] = {
+    {"endpoint", NXA__OPTION_ENDPOINT, offsetof(nxa_request, endpoint), 0},
+    {"method", NXA__OPTION_TEXT, offsetof(nxa_request, method), 0},
+    {"path", NXA__OPTION_TEXT, offsetof(nxa_request, path), 0},
+    {"query", NXA__OPTION_TEXT, offsetof(nxa_request, query), 0},
+    {"headers", NXA__OPTION_HEADERS, offsetof(nxa_request, headers), offsetof(nxa_request, header_count)},
+    {"body", NXA__OPTION_BYTES, offsetof(nxa_request, body), offsetof(nxa_request, body_length)},
+    {"content_type", NXA__OPTION_TEXT, offsetof(nxa_request, content_type), 0},
+    {"timeout", NXA__OPTION_NUMBER, offsetof(nxa_request, timeout), 0},
+    {"deadline", NXA__OPTION_NUMBER, offsetof(nxa_request, deadline), 0},
+    {"retries", NXA__OPTION_INTEGER, offsetof(nxa_request, retries), 0},
+    {"max_response", NXA__OPTION_SIZE, offsetof(nxa_request, max_response), 0},
+    {"stream", NXA__OPTION_FLAG, offsetof(nxa_request, stream), 0},
+};
+
+static const char calls_key;
+
+void nxa__lua_push_calls(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &calls_key);
+}
+
+static void start(nxa_engine *engine, const nxa_request *request, nxa__lua_call *self, nxa_error *error) {
+  if (engine) {
+    self->call = nxa_call_start(engine, request, error);
+    return;
+  }
+  *error = (nxa_error){.kind = NXA_CLOSED, .retry_after = -1, .message = "the engine is closed"};
+}
+
+int nxa__lua_engine_call(lua_State *L) {
+  const nxa__lua_engine *engine = luaL_checkudata(L, 1, NXA__LUA_ENGINE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  nxa__lua_call *self = nxa__lua_new(L, NXA__LUA_CALL, sizeof *self, 1);
+  nxa__lua_push_calls(L);
+  nxa_request request;
+  nxa_request_init(&request);
+  nxa__lua_options(L, 2, "engine:call", request_options, NXA__COUNT(request_options), &request);
+  nxa_error error;
+  start(engine->engine, &request, self, &error);
+  if (!self->call)
+    return nxa__lua_fail(L, &error);
+  self->stream = request.stream;
+  lua_pushvalue(L, 3);
+  lua_rawsetp(L, 4, self->call);
+  lua_settop(L, 3);
+  return 1;
+}
+
+static nxa__lua_call *check(lua_State *L) {
+  return luaL_checkudata(L, 1, NXA__LUA_CALL);
+}
+
+static int call_done(lua_State *L) {
+  const nxa__lua_call *self = check(L);
+  lua_pushboolean(L, !self->call || nxa_call_done(self->call));
+  return 1;
+}
+
+static int call_cancel(lua_State *L) {
+  const nxa__lua_call *self = check(L);
+  if (self->call)
+    nxa_call_cancel(self->call);
+  return 0;
+}
+
+static void set_text(lua_State *L, const char *name, const char *text) {
+  if (!text || !*text)
+    return;
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, name);
+}
+
+static void set_seconds(lua_State *L, const char *name, double seconds) {
+  if (seconds < 0)
+    return;
+  lua_pushnumber(L, seconds);
+  lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, int value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void push_response(lua_State *L, const nxa_response *response) {
+  lua_createtable(L, 0, 7);
+  set_integer(L, "status", response->status);
+  lua_pushlstring(L, response->body, response->body_length);
+  lua_setfield(L, -2, "body");
+  set_text(L, "content_type", response->content_type);
+  set_text(L, "request_id", response->request_id);
+  set_seconds(L, "retry_after", response->retry_after);
+  set_seconds(L, "poll_after", response->poll_after);
+  set_integer(L, "attempts", response->attempts);
+}
+
+void nxa__lua_push_error(lua_State *L, const nxa_error *error) {
+  lua_createtable(L, 0, 6);
+  set_text(L, "kind", nxa_kind_name(error->kind));
+  set_text(L, "message", error->message);
+  if (error->status > 0)
+    set_integer(L, "status", error->status);
+  set_text(L, "request_id", error->request_id);
+  set_seconds(L, "retry_after", error->retry_after);
+  if (error->attempts > 0)
+    set_integer(L, "attempts", error->attempts);
+}
+
+static void release(nxa__lua_call *self) {
+  nxa_call *call = self->call;
+  self->call = NULL;
+  nxa_call_free(call);
+}
+
+/* Lua's collector sees a few bytes where the core holds a whole answer, so the core's is not kept until it comes by. */
+static void take_response(lua_State *L, nxa__lua_call *self) {
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, 1, 1);
+  self->taken = true;
+  release(self);
+}
+
+static int read_result(lua_State *L) {
+  nxa__lua_call *self = lua_touserdata(L, 1);
+  push_response(L, nxa_call_response(self->call));
+  const nxa_error *error = nxa_call_error(self->call);
+  if (error)
+    nxa__lua_push_error(L, error);
+  else if (self->announced && !self->stream)
+    take_response(L, self);
+  return lua_gettop(L) - 1;
+}
+
+static int read_event(lua_State *L) {
+  const nxa__lua_call *self = lua_touserdata(L, 1);
+  nxa_stream_event event;
+  if (!nxa_call_next_event(self->call, &event))
+    return nxa__lua_nothing(L);
+  lua_pushstring(L, event.event);
+  lua_pushlstring(L, event.data, event.data_length);
+  lua_pushstring(L, event.id);
+  return 3;
+}
+
+/* What is read is borrowed from the call while Lua allocates, and a finalizer might read from the same call then. */
+static int read_alone(lua_State *L, nxa__lua_call *self, lua_CFunction read) {
+  if (self->reading)
+    return luaL_error(L, "the call is being read already");
+  lua_settop(L, 1);
+  lua_pushcfunction(L, read);
+  lua_pushvalue(L, 1);
+  self->reading = true;
+  int status = lua_pcall(L, 1, LUA_MULTRET, 0);
+  self->reading = false;
+  return status == 0 ? lua_gettop(L) - 1 : lua_error(L);
+}
+
+static int call_result(lua_State *L) {
+  nxa__lua_call *self = check(L);
+  if (self->taken) {
+    lua_getiuservalue(L, 1, 1);
+    return 1;
+  }
+  if (!self->call || !nxa_call_done(self->call))
+    return nxa__lua_nothing(L);
+  return read_alone(L, self, read_result);
+}
+
+static int call_event(lua_State *L) {
+  nxa__lua_call *self = check(L);
+  return self->call ? read_alone(L, self, read_event) : nxa__lua_nothing(L);
+}
+
+static int call_gc(lua_State *L) {
+  release(check(L));
+  return 0;
+}
+
+static void create_calls(lua_State *L) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &calls_key);
+}
+
+void nxa__lua_call_open(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", call_gc}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"done", call_done}, {"cancel", call_cancel}, {"result", call_result}, {"event", call_event}, {NULL, NULL}};
+  nxa__lua_type(L, NXA__LUA_CALL, metamethods, methods);
+  lua_pop(L, 1);
+  create_calls(L);
+}

@@ -1,0 +1,147 @@
+/*
+ * nexus_assistants.core: the C core as a Lua module. What each function does is in docs/architecture.md.
+ */
+#include "binding.h"
+
+#include "../clock.h"
+
+#include <curl/curl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LONGEST_WAIT 1e9 /* seconds: 30 years are for ever, and fit every clock */
+
+void nxa__lua_type(lua_State *L, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods) {
+  luaL_newmetatable(L, name);
+  luaL_setfuncs(L, metamethods, 0);
+  lua_pushboolean(L, false);
+  lua_setfield(L, -2, "__metatable");
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__index");
+  lua_replace(L, -2);
+}
+
+void *nxa__lua_new(lua_State *L, const char *name, size_t size, int user_values) {
+  (void)user_values;
+  void *self = lua_newuserdatauv(L, size, user_values);
+  memset(self, 0, size);
+  luaL_setmetatable(L, name);
+  return self;
+}
+
+int nxa__lua_nothing(lua_State *L) {
+  lua_pushnil(L);
+  return 1;
+}
+
+int nxa__lua_fail(lua_State *L, const nxa_error *error) {
+  lua_pushnil(L);
+  nxa__lua_push_error(L, error);
+  return 2;
+}
+
+double nxa__lua_seconds(lua_State *L, int index, double absent) {
+  double seconds = luaL_optnumber(L, index, absent);
+  luaL_argcheck(L, !isnan(seconds), index, "must not be NaN");
+  return fmin(fmax(seconds, 0), LONGEST_WAIT);
+}
+
+static void replace_zeros(lua_State *L, int index, const char *text, size_t length) {
+  luaL_Buffer buffer;
+  luaL_buffinit(L, &buffer);
+  for (size_t i = 0; i < length; i++) {
+    if (text[i])
+      luaL_addchar(&buffer, text[i]);
+    else
+      luaL_addlstring(&buffer, "\xEF\xBF\xBD", 3);
+  }
+  luaL_pushresult(&buffer);
+  lua_replace(L, index);
+}
+
+const char *nxa__lua_text(lua_State *L, int index) {
+  size_t length;
+  const char *text = luaL_checklstring(L, index, &length);
+  if (strlen(text) == length)
+    return text;
+  replace_zeros(L, index, text, length);
+  return lua_tostring(L, index);
+}
+
+const char *nxa__lua_optional_text(lua_State *L, int index) {
+  return lua_isnoneornil(L, index) ? NULL : nxa__lua_text(L, index);
+}
+
+static int core_monotonic(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)nxa__monotonic_ns() / 1e9);
+  return 1;
+}
+
+static int core_wall(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)nxa__wall_ns() / 1e9);
+  return 1;
+}
+
+static int core_utf8_valid(lua_State *L) {
+  size_t length, offset = 0;
+  const char *text = luaL_checklstring(L, 1, &length);
+  bool valid = nxa_utf8_valid(text, length, &offset);
+  lua_pushboolean(L, valid);
+  if (valid)
+    return 1;
+  lua_pushinteger(L, (lua_Integer)offset + 1);
+  return 2;
+}
+
+/* Keys go from the environment into the core's memory, never through Lua's. */
+static bool names_a_key(const char *name, size_t length) {
+  return length >= 4 && strcmp(name + length - 4, "_KEY") == 0;
+}
+
+static int core_environment(lua_State *L) {
+  size_t length;
+  const char *name = luaL_checklstring(L, 1, &length);
+  luaL_argcheck(L, strlen(name) == length, 1, "must not hold a zero byte");
+  if (names_a_key(name, length))
+    return luaL_error(L, "core.environment: '%s' is a secret, name it in an endpoint's key_environment", name);
+  lua_pushstring(L, getenv(name));
+  return 1;
+}
+
+static const luaL_Reg core_functions[] = {{"monotonic", core_monotonic},
+                                          {"wall", core_wall},
+                                          {"utf8_valid", core_utf8_valid},
+                                          {"json_mark", nxa__lua_json_mark},
+                                          {"environment", core_environment},
+                                          {"endpoint", nxa__lua_endpoint_new},
+                                          {"engine", nxa__lua_engine_new},
+                                          {"tracer", nxa__lua_tracer_new},
+                                          {NULL, NULL}};
+
+static void add_constants(lua_State *L) {
+  lua_pushstring(L, nxa_version());
+  lua_setfield(L, -2, "version");
+  lua_pushstring(L, curl_version_info(CURLVERSION_NOW)->version);
+  lua_setfield(L, -2, "curl_version");
+  lua_pushboolean(L, nxa_asynchronous_dns());
+  lua_setfield(L, -2, "asynchronous_dns");
+}
+
+NXA_API int luaopen_nexus_assistants_core(lua_State *L);
+
+NXA_API int luaopen_nexus_assistants_core(lua_State *L) {
+  nxa__lua_pin_module();
+  nxa__lua_endpoint_open(L);
+  nxa__lua_call_open(L);
+  nxa__lua_engine_open(L);
+  nxa__lua_tracer_open(L);
+  nxa__lua_trace_open(L);
+  nxa__lua_span_open(L);
+  lua_newtable(L);
+  luaL_setfuncs(L, core_functions, 0);
+  add_constants(L);
+  return 1;
+}

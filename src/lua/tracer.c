@@ -1,0 +1,128 @@
+#include "binding.h"
+
+static const nxa__lua_option tracer_options[] = {
+    {"max_traces", NXA__OPTION_SIZE, offsetof(nxa_tracer_options, max_traces), 0},
+    {"max_spans", NXA__OPTION_SIZE, offsetof(nxa_tracer_options, max_spans), 0},
+    {"max_bytes", NXA__OPTION_SIZE, offsetof(nxa_tracer_options, max_bytes), 0},
+    {"max_field_bytes", NXA__OPTION_SIZE, offsetof(nxa_tracer_options, max_field_bytes), 0},
+};
+
+static const nxa__lua_option nexus_options[] = {
+    {"endpoint", NXA__OPTION_ENDPOINT, offsetof(nxa_nexus_options, endpoint), 0},
+    {"timeout", NXA__OPTION_NUMBER, offsetof(nxa_nexus_options, timeout), 0},
+    {"flush_interval", NXA__OPTION_NUMBER, offsetof(nxa_nexus_options, flush_interval), 0},
+    {"max_in_flight", NXA__OPTION_INTEGER, offsetof(nxa_nexus_options, max_in_flight), 0},
+};
+
+static const nxa_error engine_closed = {.kind = NXA_CLOSED, .retry_after = -1, .message = "the engine is closed"};
+static const nxa_error tracer_closed = {.kind = NXA_CLOSED, .retry_after = -1, .message = "the tracer is closed"};
+
+int nxa__lua_tracer_new(lua_State *L) {
+  const nxa__lua_engine *engine = luaL_checkudata(L, 1, NXA__LUA_ENGINE);
+  lua_settop(L, 2);
+  nxa__lua_tracer *self = nxa__lua_new(L, NXA__LUA_TRACER, sizeof *self, 0);
+  nxa_tracer_options options;
+  nxa_tracer_options_init(&options);
+  nxa__lua_options(L, 2, "core.tracer", tracer_options, NXA__COUNT(tracer_options), &options);
+  if (!engine->engine)
+    return nxa__lua_fail(L, &engine_closed);
+  nxa_error error;
+  self->tracer = nxa_tracer_new(engine->engine, &options, &error);
+  if (!self->tracer)
+    return nxa__lua_fail(L, &error);
+  lua_settop(L, 3);
+  return 1;
+}
+
+static nxa__lua_tracer *check(lua_State *L) {
+  return luaL_checkudata(L, 1, NXA__LUA_TRACER);
+}
+
+static int tracer_nexus(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  nxa_nexus_options options;
+  nxa_nexus_options_init(&options);
+  nxa__lua_options(L, 2, "tracer:nexus", nexus_options, NXA__COUNT(nexus_options), &options);
+  if (!self->tracer)
+    return nxa__lua_fail(L, &tracer_closed);
+  nxa_error error;
+  if (nxa_tracer_add_nexus(self->tracer, &options, &error) != NXA_OK)
+    return nxa__lua_fail(L, &error);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t count) {
+  lua_pushinteger(L, (lua_Integer)count);
+  lua_setfield(L, -2, name);
+}
+
+static void push_stats(lua_State *L, const nxa_stats *stats) {
+  lua_createtable(L, 0, 15);
+  set_count(L, "traces_started", stats->traces_started);
+  set_count(L, "traces_dropped", stats->traces_dropped);
+  set_count(L, "traces_delivered", stats->traces_delivered);
+  set_count(L, "traces_failed", stats->traces_failed);
+  set_count(L, "spans_started", stats->spans_started);
+  set_count(L, "spans_dropped", stats->spans_dropped);
+  set_count(L, "spans_delivered", stats->spans_delivered);
+  set_count(L, "spans_failed", stats->spans_failed);
+  set_count(L, "fields_cut", stats->fields_cut);
+  set_count(L, "requests", stats->requests);
+  set_count(L, "requests_repeated", stats->requests_repeated);
+  set_count(L, "repeated_unconfirmed", stats->repeated_unconfirmed);
+  set_count(L, "traces_pending", stats->traces_pending);
+  set_count(L, "spans_pending", stats->spans_pending);
+  set_count(L, "bytes_pending", stats->bytes_pending);
+}
+
+static int tracer_stats(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  nxa_stats stats = {0};
+  if (self->tracer)
+    nxa_tracer_stats(self->tracer, &stats);
+  push_stats(L, &stats);
+  return 1;
+}
+
+static int tracer_flush(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  if (self->tracer)
+    nxa_tracer_flush(self->tracer);
+  return 0;
+}
+
+static int tracer_pending(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  lua_pushboolean(L, self->tracer && nxa_tracer_pending(self->tracer));
+  return 1;
+}
+
+static int tracer_close(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  double timeout = nxa__lua_seconds(L, 2, 0);
+  lua_pushboolean(L, !self->tracer || nxa_tracer_close(self->tracer, timeout));
+  return 1;
+}
+
+static int tracer_gc(lua_State *L) {
+  nxa__lua_tracer *self = check(L);
+  nxa_tracer *tracer = self->tracer;
+  self->tracer = NULL;
+  nxa_tracer_free(tracer);
+  return 0;
+}
+
+void nxa__lua_tracer_open(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", tracer_gc}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"nexus", tracer_nexus},
+                                     {"trace", nxa__lua_trace_start},
+                                     {"stats", tracer_stats},
+                                     {"flush", tracer_flush},
+                                     {"pending", tracer_pending},
+                                     {"close", tracer_close},
+                                     {NULL, NULL}};
+  nxa__lua_type(L, NXA__LUA_TRACER, metamethods, methods);
+  lua_pop(L, 1);
+}
