@@ -1,0 +1,40 @@
+/* The seam between traces and where they go. */
+#ifndef NXA_EXPORT_H
+#define NXA_EXPORT_H
+
+#include "trace.h"
+
+/*
+ * A sink. It is told what happens to the traces and spans it wants, keeps its own notes in their slots, and settles
+ * each of them once: a span when it was delivered or given up, a trace likewise, after its spans.
+ * Nothing of a trace or span is to be touched after it was settled but its slot, as long as the object is known to stay
+ * (a parent stays as long as its children).
+ */
+struct nxa__sink {
+  void (*trace_started)(nxa__sink *, nxa_trace *);
+  void (*trace_ended)(nxa__sink *, nxa_trace *); /* after span_ended of all its spans */
+  void (*span_ended)(nxa__sink *, nxa_span *);
+  void (*flush)(nxa__sink *);         /* send what can be sent now */
+  void (*closing)(nxa__sink *);       /* from now on retry fast or not at all */
+  bool (*pending)(const nxa__sink *); /* something may still be delivered */
+  void (*give_up)(nxa__sink *);       /* the time to close in is over: say what is left, settle it as failed */
+  void (*free)(nxa__sink *);          /* settles nothing */
+  nxa_tracer *tracer;                 /* both set by nxa__tracer_add_sink */
+  unsigned index;
+};
+
+/* Gives the sink to the tracer, which frees it. On failure it stays the caller's. */
+nxa_kind nxa__tracer_add_sink(nxa_tracer *tracer, nxa__sink *sink, nxa_error *error);
+
+void nxa__span_settled(nxa__sink *sink, nxa_span *span, bool delivered);
+/* Spans of it that this sink has not settled have failed with it. */
+void nxa__trace_settled(nxa__sink *sink, nxa_trace *trace, bool delivered);
+
+/* What the tracer tells its sinks. */
+void nxa__export_trace_started(nxa_trace *trace);
+void nxa__export_trace_ended(nxa_trace *trace);
+void nxa__export_span_ended(nxa_span *span);
+/* The sinks a trace that starts now is wanted by. */
+unsigned nxa__export_wanted(const nxa_tracer *tracer);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * Traces and spans as sinks read them. All texts in them are JSON already: valid, within the caps, not terminated.
+ *
+ * A trace or span is held while a sink wants it, and its texts are released once none does. The object itself stays as
+ * long as its handle, or something below it that needs its id.
+ */
+#ifndef NXA_TRACE_H
+#define NXA_TRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "list.h"
+#include "nexus_assistants.h"
+
+#define NXA__SINKS 3
+#define NXA__HELD (1u << NXA__SINKS) /* in `wanted`: kept for the first sink that comes */
+#define NXA__NAME_BYTES 1024         /* the most a name, type, agent id or metadata key takes */
+#define NXA__METADATA_MAX 256        /* keys of one trace or span */
+#define NXA__RANDOM_POOL 512
+
+typedef struct nxa__sink nxa__sink;
+
+typedef struct nxa__json {
+  char *text; /* NULL where absent */
+  size_t length;
+} nxa__json;
+
+typedef struct nxa__metadata {
+  struct nxa__metadata *next;
+  size_t key_length;
+  size_t value_length;
+  char text[]; /* the key as a JSON string, then the value */
+} nxa__metadata;
+
+/* What traces and spans have in common. */
+typedef struct nxa__record {
+  nxa__json name; /* in the same block as the record */
+  nxa__json input;
+  nxa__json output;
+  nxa__json error; /* a JSON string */
+  nxa__metadata *metadata;
+  unsigned metadata_count;
+  unsigned changes; /* of input, output, error and metadata, counted */
+  unsigned wanted;  /* a bit for every sink that has not settled it */
+  bool ended;
+  bool failed;        /* some sink gave it up */
+  size_t bytes;       /* of its texts, as counted in the tracer */
+  int64_t started_ns; /* wall clock */
+  int64_t ended_ns;
+  void *slots[NXA__SINKS]; /* one block of memory for each sink's own use, released with the record */
+} nxa__record;
+
+struct nxa_trace {
+  nxa__record record;
+  nxa_tracer *tracer; /* NULL once that was freed */
+  nxa__link link;     /* in the tracer's traces */
+  nxa__list spans;    /* those in memory, in the order of their start */
+  size_t references;  /* the handle, being held, every span in memory */
+  int64_t started_monotonic_ns;
+  nxa_trace_status status;
+  nxa__json agent_id;
+  char id[33];
+  char text[]; /* agent id, name */
+};
+
+struct nxa_span {
+  nxa__record record;
+  nxa_trace *trace;
+  nxa_span *parent;  /* counted; NULL at the top */
+  nxa__link link;    /* in the trace's spans */
+  size_t references; /* the handle, being held, every child in memory */
+  nxa_span_status status;
+  int64_t given_end_ns; /* by nxa_span_set_times; negative where it wasn't */
+  nxa__json type;
+  char id[17];
+  char text[]; /* name, type */
+};
+
+struct nxa_tracer {
+  nxa_engine *engine; /* counted */
+  nxa_tracer_options options;
+  nxa_stats stats;
+  nxa__list traces; /* those in memory */
+  nxa__sink *sinks[NXA__SINKS];
+  unsigned sink_count;
+  bool closed;
+  size_t random_left;
+  unsigned char random[NXA__RANDOM_POOL];
+};
+
+void nxa__span_retain(nxa_span *span);
+void nxa__span_release(nxa_span *span);
+/* For loops over a trace's spans in which any of them may go: the current one is counted. The trace must stay. */
+nxa_span *nxa__span_first(nxa_trace *trace);
+nxa_span *nxa__span_next(nxa_span *span);
+void nxa__trace_retain(nxa_trace *trace);
+void nxa__trace_release(nxa_trace *trace);
+
+/* Releases the texts and gives their bytes back. */
+void nxa__record_drop_texts(nxa_tracer *tracer, nxa__record *record);
+
+#endif
