@@ -3,6 +3,7 @@ include(CheckLinkerFlag)
 
 if(UNIX AND NOT APPLE)
   check_linker_flag(C "-Wl,-z,nodelete" NXA_LINKER_KNOWS_NODELETE)
+  check_linker_flag(C "-Wl,--exclude-libs,ALL" NXA_LINKER_KNOWS_EXCLUDE_LIBS)
 endif()
 find_library(NXA_LIBM m)
 if(NOT NXA_LIBM)
@@ -13,6 +14,13 @@ endif()
 function(nxa_keep_loaded target)
   if(NXA_LINKER_KNOWS_NODELETE)
     target_link_options(${target} PRIVATE -Wl,-z,nodelete)
+  endif()
+endfunction()
+
+# A module shows its luaopen function alone, not the API of the library linked into it.
+function(nxa_hide_libraries target)
+  if(NXA_LINKER_KNOWS_EXCLUDE_LIBS)
+    target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL)
   endif()
 endfunction()
 

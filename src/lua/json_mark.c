@@ -46,12 +46,21 @@ static void add_mark(marker *m) {
   luaL_addlstring(&m->buffer, m->mark, m->mark_length);
 }
 
+/* True where an odd number of backslashes stands before the quote. */
+static bool is_escaped(const char *begin, const char *quote) {
+  const char *p = quote;
+  while (p > begin && p[-1] == '\\')
+    p--;
+  return (quote - p) % 2 != 0;
+}
+
 /* At an opening quote: goes behind the closing one, or to the end. */
 static void skip_string(marker *m) {
-  const char *p = m->position + 1;
-  while (p < m->end && *p != '"')
-    p += *p == '\\' ? 2 : 1;
-  m->position = p < m->end ? p + 1 : m->end;
+  const char *begin = m->position + 1, *quote = begin;
+  do
+    quote = memchr(quote, '"', (size_t)(m->end - quote));
+  while (quote && is_escaped(begin, quote) && quote++);
+  m->position = quote ? quote + 1 : m->end;
 }
 
 static void mark_integer(marker *m, const char *digits, const char *end) {

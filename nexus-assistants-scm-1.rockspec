@@ -1,0 +1,55 @@
+rockspec_format = "3.0"
+package = "nexus-assistants"
+version = "scm-1"
+source = { url = "git+file://." }
+description = {
+  summary = "Agent scripts that can be seen while they run: traced calls to OpenAI-style APIs, delivered to Nexus",
+  license = "MIT",
+}
+dependencies = { "lua >= 5.1, < 5.5", "lua-cjson >= 2.1.0" }
+-- The library and not the header: on Debian curl's headers are in a folder of the architecture, which compilers know and
+-- LuaRocks doesn't.
+external_dependencies = { CURL = { library = "curl" } }
+build = {
+  type = "builtin",
+  modules = {
+    ["nexus_assistants.core"] = {
+      sources = {
+        "src/alloc.c", "src/answer.c", "src/buffer.c", "src/clock.c", "src/descriptors.c", "src/endpoint.c",
+        "src/error.c", "src/export.c", "src/failure.c", "src/json_out.c", "src/random.c", "src/request.c",
+        "src/retry.c", "src/sse.c", "src/text.c", "src/trace.c", "src/lua/call.c", "src/lua/core.c",
+        "src/lua/endpoint.c", "src/lua/engine.c", "src/lua/json_mark.c", "src/lua/options.c", "src/lua/pin.c",
+        "src/lua/span.c", "src/lua/trace.c", "src/lua/tracer.c",
+      },
+      defines = { "_POSIX_C_SOURCE=200809L", "_DARWIN_C_SOURCE" },
+      libraries = { "curl" },
+      incdirs = { "$(CURL_INCDIR)" },
+      libdirs = { "$(CURL_LIBDIR)" },
+    },
+    ["nexus_assistants.cli"] = "lua/nexus_assistants/cli.lua",
+    ["nexus_assistants.error"] = "lua/nexus_assistants/error.lua",
+    ["nexus_assistants.json"] = "lua/nexus_assistants/json.lua",
+    ["nexus_assistants.operations"] = "lua/nexus_assistants/operations.lua",
+    ["nexus_assistants.options"] = "lua/nexus_assistants/options.lua",
+    ["nexus_assistants.providers.assistants"] = "lua/nexus_assistants/providers/assistants.lua",
+    ["nexus_assistants.providers.runtime.checks"] = "lua/nexus_assistants/providers/runtime/checks.lua",
+    ["nexus_assistants.providers.runtime.copy"] = "lua/nexus_assistants/providers/runtime/copy.lua",
+    ["nexus_assistants.providers.runtime.failure"] = "lua/nexus_assistants/providers/runtime/failure.lua",
+    ["nexus_assistants.providers.runtime.id"] = "lua/nexus_assistants/providers/runtime/id.lua",
+    ["nexus_assistants.providers.runtime.store"] = "lua/nexus_assistants/providers/runtime/store.lua",
+    ["nexus_assistants.providers.runtime.timers"] = "lua/nexus_assistants/providers/runtime/timers.lua",
+    ["nexus_assistants.run_loop"] = "lua/nexus_assistants/run_loop.lua",
+    ["nexus_assistants.scheduler"] = "lua/nexus_assistants/scheduler.lua",
+    ["nexus_assistants.serve"] = "lua/nexus_assistants/serve/init.lua",
+    ["nexus_assistants.serve.assistants"] = "lua/nexus_assistants/serve/assistants.lua",
+    ["nexus_assistants.serve.connection"] = "lua/nexus_assistants/serve/connection.lua",
+    ["nexus_assistants.serve.loop"] = "lua/nexus_assistants/serve/loop.lua",
+    ["nexus_assistants.serve.message"] = "lua/nexus_assistants/serve/message.lua",
+    ["nexus_assistants.serve.nexus"] = "lua/nexus_assistants/serve/nexus.lua",
+    ["nexus_assistants.serve.server"] = "lua/nexus_assistants/serve/server.lua",
+    ["nexus_assistants.serve.timestamp"] = "lua/nexus_assistants/serve/timestamp.lua",
+    ["nexus_assistants.tools"] = "lua/nexus_assistants/tools.lua",
+    ["nexus_assistants.trace"] = "lua/nexus_assistants/trace.lua",
+  },
+  install = { bin = { "bin/nexus-assistants" } },
+}

@@ -1,0 +1,78 @@
+-- What isn't in the rockspec's and CMake's lists isn't built or installed, so the lists are held against the tree.
+local lfs = require("lfs")
+
+local function files_below(folder, pattern, found)
+  found = found or {}
+  for name in lfs.dir(folder) do
+    local path = folder .. "/" .. name
+    if name:match(pattern) then
+      found[#found + 1] = path
+    elseif name:sub(1, 1) ~= "." and lfs.attributes(path, "mode") == "directory" then
+      files_below(path, pattern, found)
+    end
+  end
+  table.sort(found)
+  return found
+end
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local function load_rockspec()
+  local rockspec = {}
+  local text = read("nexus-assistants-scm-1.rockspec")
+  local chunk
+  if rawget(_G, "setfenv") then
+    chunk = setfenv(assert(loadstring(text)), rockspec) -- luacheck: ignore
+  else
+    chunk = assert(load(text, "rockspec", "t", rockspec))
+  end
+  chunk()
+  return rockspec
+end
+
+describe("the rockspec", function()
+  local build = load_rockspec().build
+
+  it("lists every C source", function()
+    local listed = {}
+    for _, source in ipairs(build.modules["nexus_assistants.core"].sources) do listed[#listed + 1] = source end
+    table.sort(listed)
+    assert.same(files_below("src", "%.c$"), listed)
+  end)
+
+  it("lists every Lua module under its name", function()
+    local listed, expected = {}, {}
+    for name, source in pairs(build.modules) do
+      if type(source) == "string" then listed[name] = source end
+    end
+    for _, path in ipairs(files_below("lua", "%.lua$")) do
+      local name = path:sub(#"lua/" + 1, -#".lua" - 1):gsub("/", "."):gsub("%.init$", "")
+      expected[name] = path
+    end
+    assert.same(expected, listed)
+  end)
+end)
+
+describe("CMakeLists.txt", function()
+  local text = read("CMakeLists.txt")
+
+  local function listed(variable, folder)
+    local found = {}
+    for name in text:match("set%(" .. variable .. "%s([^)]*)%)"):gmatch("%S+") do
+      found[#found + 1] = folder .. name .. ".c"
+    end
+    return found
+  end
+
+  it("lists every C source", function()
+    local all = listed("NXA_SOURCES", "src/")
+    for _, path in ipairs(listed("NXA_LUA_SOURCES", "src/lua/")) do all[#all + 1] = path end
+    table.sort(all)
+    assert.same(files_below("src", "%.c$"), all)
+  end)
+end)
