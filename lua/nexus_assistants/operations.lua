@@ -72,7 +72,7 @@ local definitions = {
     span = "thread.messages.retrieve" },
 
   { name = "threads.runs.create", method = "POST", path = "/threads/{thread_id}/runs",
-    payload = "body", required = true, query_parameters = INCLUDE, span = "threads.runs.create", record = record_run },
+    payload = "body", query_parameters = INCLUDE, span = "threads.runs.create", record = record_run },
   { name = "threads.runs.retrieve", method = "GET", path = "/threads/{thread_id}/runs/{run_id}",
     span = "threads.runs.retrieve", record = record_run },
   { name = "threads.runs.list", method = "GET", path = "/threads/{thread_id}/runs", payload = "query",

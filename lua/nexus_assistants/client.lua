@@ -1,0 +1,263 @@
+--- The client: puts the parts together, and is what the host drives.
+local assistants = require("nexus_assistants.providers.assistants")
+local core = require("nexus_assistants.core")
+local errors = require("nexus_assistants.error")
+local options = require("nexus_assistants.options")
+local resources = require("nexus_assistants.resources")
+local runs = require("nexus_assistants.resources.runs")
+local scheduler = require("nexus_assistants.scheduler")
+local trace = require("nexus_assistants.trace")
+
+local client = {}
+
+local client_methods = {}
+local client_mt = { __index = client_methods, __name = "nexus_assistants.client" }
+
+local DEFAULT_BUDGET = 2 -- milliseconds of client:update
+local DEFAULT_CLOSE = 2 -- seconds
+
+local function print_warning(text)
+  io.stderr:write("nexus-assistants: warning: ", text, "\n")
+end
+
+-- A handler that fails must not take down what it was to be told about.
+local function guarded(handler)
+  return function(text)
+    local ok, problem = pcall(handler, text)
+    if not ok then print_warning(text .. " (on_warning failed: " .. tostring(problem) .. ")") end
+  end
+end
+
+-- ------------------------------------------------------------------------------------------------------- endpoints
+
+local function as_error(core_err, where)
+  local err = errors.from_call(core_err, nil, where)
+  if err.kind == "invalid" then err.kind = "configuration" end
+  return err
+end
+
+local function protocol_headers(given)
+  local headers = {}
+  for name, value in pairs(assistants.headers) do headers[name] = value end
+  headers["OpenAI-Organization"] = given.organization
+  headers["OpenAI-Project"] = given.project
+  for name, value in pairs(given.headers or {}) do headers[name] = value end
+  return headers
+end
+
+-- The key goes straight into the core; false is no key at all.
+local function key_options(given, variable, into)
+  into.key = given.api_key or nil
+  if given.api_key == nil then into.key_environment = variable end
+  return into
+end
+
+local function query_of(given)
+  if type(given) == "table" then return assistants.query_text(given) end
+  return given ~= "" and given or nil
+end
+
+local function api_endpoint(given)
+  local endpoint, problem = core.endpoint(key_options(given, "OPENAI_API_KEY", {
+    base_url = given.base_url,
+    key_header = given.auth_header,
+    key_prefix = given.auth_prefix,
+    query = query_of(given.query),
+    headers = protocol_headers(given),
+  }))
+  if not endpoint then return nil, as_error(problem, "nexus.new: openai") end
+  if given.api_key ~= false and not endpoint:has_key() then
+    return nil, errors.new({ kind = "configuration", message = "no API key: set OPENAI_API_KEY or openai.api_key" })
+  end
+  return endpoint
+end
+
+-- ---------------------------------------------------------------------------------------------------------- tracing
+
+-- Where traces go; nil where they go nowhere.
+local function nexus_endpoint(given, warn)
+  if given == false or given.api_key == false then return nil end
+  local endpoint, problem = core.endpoint(key_options(given, "NEXUS_API_KEY", { base_url = given.base_url }))
+  if not endpoint then return nil, as_error(problem, "nexus.new: nexus") end
+  if endpoint:has_key() then return endpoint end
+  warn("traces are not delivered: set NEXUS_API_KEY or nexus.api_key, or nexus = false for none")
+end
+
+local function new_tracer(engine, values, endpoint)
+  local tracer, problem = core.tracer(engine, values.limits)
+  if not tracer then return nil, as_error(problem, "nexus.new: limits") end
+  local added
+  added, problem = tracer:nexus({
+    endpoint = endpoint,
+    timeout = values.nexus.timeout,
+    flush_interval = values.nexus.flush_interval,
+    max_in_flight = values.nexus.max_in_flight,
+  })
+  if not added then return nil, as_error(problem, "nexus.new: nexus") end
+  return tracer
+end
+
+-- Without a place to deliver to there is no tracer, so that nothing is recorded that nobody will see.
+local function make_tracer(engine, values, warn)
+  local endpoint, problem = nexus_endpoint(values.nexus, warn)
+  if not endpoint then return nil, problem end
+  return new_tracer(engine, values, endpoint)
+end
+
+-- ----------------------------------------------------------------------------------------------------------- making
+
+local function request_defaults(given)
+  return { timeout = given.timeout, deadline = given.deadline, retries = given.retries }
+end
+
+local function assemble(values, warn, endpoint, engine, tracer)
+  local tasks = scheduler.new(engine, core.monotonic, warn)
+  local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer })
+  local self = setmetatable({
+    engine = engine,
+    scheduler = tasks,
+    recorder = recorder,
+    tracer = tracer,
+    provider = assistants.new(engine, tasks, endpoint, request_defaults(values.openai)),
+    assistant_id = values.assistant_id,
+    poll = values.poll,
+    wall = core.wall,
+    closed = false,
+  }, client_mt)
+  self.run_mt = runs.metatable(self)
+  self.threads = resources.threads(self)
+  self.nexus = trace.manual(recorder)
+  return self
+end
+
+local function build(values)
+  local warn = guarded(values.on_warning or print_warning)
+  local endpoint, problem = api_endpoint(values.openai)
+  if not endpoint then return nil, problem end
+  local engine
+  engine, problem = core.engine({ max_transfers = values.max_transfers })
+  if not engine then return nil, as_error(problem, "nexus.new") end
+  local tracer
+  tracer, problem = make_tracer(engine, values, warn)
+  if problem then return nil, problem end
+  return assemble(values, warn, endpoint, engine, tracer)
+end
+
+--- Makes a client. Returns nil and an error where the configuration lacks something, nil and a text for misuse.
+function client.new(given)
+  local values, problem, source = options.read("nexus.new", options.client, given, core.environment)
+  if values then return build(values) end
+  if source == "environment" then return nil, errors.new({ kind = "configuration", message = problem }) end
+  return nil, problem
+end
+
+-- --------------------------------------------------------------------------------------------------------- calls
+
+--- Performs an operation through the provider, traced where a trace is open. Resources call this.
+function client_methods:perform(operation, params)
+  return self.recorder:perform(self.provider, operation, params)
+end
+
+--- Runs `fn(trace)` in a new trace, in which every call is a span. See `types/`.
+function client_methods:trace(given, fn)
+  local values, problem = options.read("client:trace", options.trace, given)
+  if not problem and type(fn) ~= "function" then
+    problem = "client:trace: a function is needed as the second argument, got " .. type(fn)
+  end
+  if problem then error(problem, 2) end
+  return self.recorder:run(values, fn)
+end
+
+-- ------------------------------------------------------------------------------------------------------- driving
+
+local function check_number(where, name, value)
+  if type(value) ~= "number" or value ~= value or value < 0 then
+    local got = type(value) == "number" and tostring(value) or "a " .. type(value)
+    error(("%s: %s must be a number, 0 or more, got %s"):format(where, name, got), 3)
+  end
+end
+
+--- Does what there is to do without waiting, for about `budget_ms` milliseconds. Games call it once a frame.
+function client_methods:update(budget_ms)
+  if budget_ms == nil then budget_ms = DEFAULT_BUDGET end
+  check_number("client:update", "budget_ms", budget_ms)
+  self.scheduler:update(budget_ms / 1000)
+end
+
+--- Starts a task: `fn(…)` in a coroutine, in which calls give way instead of blocking. Tasks move on whenever the
+-- client is driven: by `update`, by a `wait`, or by a call outside tasks.
+function client_methods:task(fn, ...)
+  if type(fn) ~= "function" then error("client:task: a function is needed, got " .. type(fn), 2) end
+  local task = self.scheduler:spawn(fn, ...)
+  self.recorder:inherit(task)
+  if self.closed then task:cancel() end
+  return task
+end
+
+--- Waits for a task, see `task:wait`.
+function client_methods:wait(task, timeout)
+  if type(task) ~= "table" or task.scheduler ~= self.scheduler then
+    error("client:wait: a task of this client is needed, got " .. type(task), 2)
+  end
+  if timeout ~= nil then check_number("client:wait", "timeout", timeout) end
+  return task:wait(timeout)
+end
+
+--- Waits without blocking other tasks.
+function client_methods:sleep(seconds)
+  check_number("client:sleep", "seconds", seconds)
+  return self.scheduler:sleep(seconds)
+end
+
+--- What to watch in a loop of the host's own: an array of `{ fd, read, write }`. It changes with every call and update.
+function client_methods:fds()
+  return self.engine:fds()
+end
+
+--- Seconds after which `update` is wanted even if nothing happens; nil for none.
+function client_methods:timeout()
+  local own, engine = self.scheduler:idle_time(), self.engine:timeout()
+  if own and engine then return math.min(own, engine) end
+  return own or engine
+end
+
+--- Tells what was seen on a descriptor; follow it by `update`.
+function client_methods:feed(fd, readable, writable)
+  self.engine:feed(fd, readable, writable)
+end
+
+-- -------------------------------------------------------------------------------------------------- state, end
+
+--- Counters: those of traces and their delivery (see `nxa_stats` in nexus_assistants.h), and calls, calls_failed,
+-- tasks, unknown_ids.
+function client_methods:stats()
+  local stats = self.tracer and self.tracer:stats() or {}
+  stats.calls, stats.calls_failed = self.provider.calls, self.provider.calls_failed
+  stats.tasks = self.scheduler.task_count
+  stats.unknown_ids = self.nexus.unknown_ids
+  return stats
+end
+
+local function drain_warnings(self)
+  repeat
+    local kind, text = self.engine:next()
+    if kind == "warning" then self.scheduler.warn(text) end
+  until not kind
+end
+
+--- Ends what is under way: tasks are cancelled, traces are delivered for as long as `timeout` seconds allow. Returns
+-- true where all was delivered. A second close does nothing.
+function client_methods:close(timeout)
+  if timeout == nil then timeout = DEFAULT_CLOSE end
+  check_number("client:close", "timeout", timeout)
+  if self.closed then return self.delivered end
+  self.closed = true
+  local due = core.monotonic() + timeout
+  self.scheduler:close(timeout)
+  self.delivered = not self.tracer or self.tracer:close(math.max(due - core.monotonic(), 0))
+  drain_warnings(self)
+  self.engine:close()
+  return self.delivered
+end
+
+return client

@@ -1,0 +1,299 @@
+--- Checks tables of options against a table that says what is expected.
+--
+-- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…} }`; what a kind
+-- takes and how it is called in messages is in `kinds`. An option wins over the environment, that over the default.
+local options = {}
+
+local function is_finite(value)
+  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
+end
+
+local function is_count(value)
+  return is_finite(value) and value >= 0 and value % 1 == 0
+end
+
+local function is_text(value)
+  return type(value) == "string" and value ~= ""
+end
+
+local function is_header_table(value)
+  if type(value) ~= "table" then return false end
+  for name, text in pairs(value) do
+    if not is_text(name) or type(text) ~= "string" then return false end
+  end
+  return true
+end
+
+local function is_query_value(value)
+  return type(value) == "string" or type(value) == "boolean" or is_finite(value)
+end
+
+local function is_query(value)
+  if type(value) ~= "table" then return type(value) == "string" end
+  for name, item in pairs(value) do
+    if not is_text(name) or not is_query_value(item) then return false end
+  end
+  return true
+end
+
+local function is_callable(value)
+  local metatable = getmetatable(value)
+  return type(value) == "function" or type(metatable) == "table" and metatable.__call ~= nil
+end
+
+local kinds = {
+  any = { expected = "a value", check = function() return true end },
+  text = { expected = "a string that is not empty", check = is_text },
+  key = { expected = "a string that is not empty, or false", secret = true,
+    check = function(value) return value == false or is_text(value) end },
+  string = { expected = "a string", check = function(value) return type(value) == "string" end },
+  table = { expected = "a table", check = function(value) return type(value) == "table" end },
+  callable = { expected = "a function", check = is_callable },
+  headers = { expected = "a table of strings by name", check = is_header_table },
+  query = { expected = "a string or a table of strings by name", check = is_query },
+  seconds = { expected = "a positive number of seconds",
+    check = function(value) return is_finite(value) and value > 0 end, number = true },
+  wait = { expected = "a number of seconds, 0 or more",
+    check = function(value) return is_finite(value) and value >= 0 end, number = true },
+  count = { expected = "a whole number, 0 or more", check = is_count, number = true },
+  size = { expected = "a whole number, 1 or more",
+    check = function(value) return is_count(value) and value >= 1 end, number = true },
+}
+
+local function choice_texts(choices)
+  local texts = {}
+  for index, choice in ipairs(choices) do texts[index] = "'" .. choice .. "'" end
+  return table.concat(texts, " or ")
+end
+
+local function is_choice(choices, value)
+  for _, choice in ipairs(choices) do
+    if choice == value then return true end
+  end
+  return false
+end
+
+local ARTICLES = { ["nil"] = "nil", userdata = "a userdata" }
+
+local ANY = { kind = "any" }
+
+-- Texts are not shown: the one in the wrong place might be a key.
+local function got(value, field)
+  if value == "" then return "an empty string" end
+  if value ~= value then return "NaN" end
+  if field.choices and type(value) == "string" then return "'" .. value:sub(1, 40) .. "'" end
+  if type(value) == "number" and kinds[field.kind].number then return tostring(value) end
+  if type(value) == "boolean" then return tostring(value) end
+  return ARTICLES[type(value)] or "a " .. type(value)
+end
+
+local function accepts(field, value)
+  if field.choices then return is_choice(field.choices, value) end
+  if value == false and field.off then return true end
+  return kinds[field.kind].check(value)
+end
+
+local function expected(field)
+  if field.choices then return choice_texts(field.choices) end
+  return kinds[field.kind].expected .. (field.off and ", or false" or "")
+end
+
+-- ------------------------------------------------------------------------------------------------ did you mean …
+
+local function next_row(row, letter, other)
+  local result = { row[1] + 1 }
+  for column = 1, #other do
+    local cost = other:sub(column, column) == letter and 0 or 1
+    result[column + 1] = math.min(row[column + 1] + 1, result[column] + 1, row[column] + cost)
+  end
+  return result
+end
+
+local function distance(one, other)
+  local row = {}
+  for column = 0, #other do row[column + 1] = column end
+  for index = 1, #one do row = next_row(row, one:sub(index, index), other) end
+  return row[#other + 1]
+end
+
+local function nearest(name, fields)
+  local best, best_distance = nil, 4
+  for known in pairs(fields) do
+    local between = distance(name:lower(), known)
+    local nearer = between < best_distance or (between == best_distance and best and known < best)
+    if nearer and between < #known then best, best_distance = known, between end
+  end
+  return best
+end
+
+local function unknown(where, prefix, name, fields)
+  if type(name) ~= "string" then return where .. ": options are named by strings, got a " .. type(name) end
+  local text = where .. ": unknown option '" .. prefix .. name .. "'"
+  local meant = nearest(name, fields)
+  return meant and text .. " (did you mean '" .. prefix .. meant .. "'?)" or text
+end
+
+-- ------------------------------------------------------------------------------------------------------- reading
+
+local read_fields
+
+local function from_environment(where, field, environment)
+  local text = field.environment and environment and environment(field.environment)
+  if not text or text == "" then return field.default end
+  local value = kinds[field.kind].number and tonumber(text) or text
+  if accepts(field, value) then return value end
+  local problem = "%s: environment variable %s must be %s, got '%s'"
+  return nil, problem:format(where, field.environment, expected(field), text), "environment"
+end
+
+local function read_field(where, prefix, name, field, value, environment)
+  if value == nil and not field.fields then
+    local found, problem, source = from_environment(where, field, environment)
+    if found == nil and not problem and field.required then
+      problem = where .. ": option '" .. prefix .. name .. "' is required"
+    end
+    return found, problem, source
+  end
+  if value == false and field.off then return false end
+  if value ~= nil and not accepts(field, value) then
+    local problem = "%s: option '%s%s' must be %s, got %s"
+    return nil, problem:format(where, prefix, name, expected(field), got(value, field))
+  end
+  if not field.fields then return value end
+  return read_fields(where, prefix .. name .. ".", field.fields, value or {}, environment)
+end
+
+function read_fields(where, prefix, fields, given, environment)
+  for name in pairs(given) do
+    if fields[name] == nil then return nil, unknown(where, prefix, name, fields) end
+  end
+  local values = {}
+  for name, field in pairs(fields) do
+    local value, problem, source = read_field(where, prefix, name, field, given[name], environment)
+    if problem then return nil, problem, source end
+    values[name] = value
+  end
+  return values
+end
+
+--- Reads a table of options. Returns the values, all defaults filled in; or nil, what is wrong, and "environment" where
+-- it was the environment's. `environment` is a function from a variable's name to its text, or nil.
+function options.read(where, fields, given, environment)
+  if given == nil then given = {} end
+  if type(given) ~= "table" then return nil, where .. ": options must be a table, got " .. got(given, ANY) end
+  return read_fields(where, "", fields, given, environment)
+end
+
+-- ------------------------------------------------------------------------------------------ what there is to set
+
+local openai = {
+  api_key = { kind = "key" },
+  base_url = { kind = "text", environment = "OPENAI_BASE_URL", default = "https://api.openai.com/v1" },
+  organization = { kind = "text" },
+  project = { kind = "text" },
+  headers = { kind = "headers" },
+  query = { kind = "query" },
+  timeout = { kind = "seconds", default = 600 },
+  deadline = { kind = "seconds", default = 1800 },
+  retries = { kind = "count", default = 2 },
+  auth_header = { kind = "text" },
+  auth_prefix = { kind = "string" },
+}
+
+local nexus = {
+  api_key = { kind = "key" },
+  base_url = { kind = "text", environment = "NEXUS_BASE_URL", default = "https://nexus.keylightdigital.dev" },
+  timeout = { kind = "seconds" },
+  flush_interval = { kind = "seconds" },
+  max_in_flight = { kind = "size" },
+}
+
+--- Options of `nexus.new`.
+options.client = {
+  agent_id = { kind = "text", environment = "NEXUS_AGENT_ID", default = "nexus-assistants" },
+  provider = { kind = "text", environment = "NEXUS_ASSISTANTS_PROVIDER", default = "assistants",
+    choices = { "assistants" } },
+  assistant_id = { kind = "text", environment = "ASSISTANT_ID" },
+  openai = { kind = "table", fields = openai },
+  nexus = { kind = "table", fields = nexus, off = true },
+  limits = { kind = "table", fields = {
+    max_traces = { kind = "size" },
+    max_spans = { kind = "size" },
+    max_bytes = { kind = "size" },
+    max_field_bytes = { kind = "size" },
+  } },
+  poll = { kind = "table", fields = {
+    interval = { kind = "wait", environment = "NEXUS_ASSISTANTS_POLL_INTERVAL" },
+    deadline = { kind = "seconds", default = 600 },
+  } },
+  max_transfers = { kind = "size" },
+  on_warning = { kind = "callable" },
+}
+
+--- Options of every method that performs an operation.
+options.call = {
+  timeout = { kind = "seconds" },
+  deadline = { kind = "seconds" },
+  retries = { kind = "count" },
+  headers = { kind = "headers" },
+}
+
+--- Options of `threads.runs:create_and_poll`; here the deadline is that of the run.
+options.create_and_poll = {
+  timeout = { kind = "seconds" },
+  deadline = { kind = "seconds" },
+  retries = { kind = "count" },
+  headers = { kind = "headers" },
+  interval = { kind = "wait" },
+  on_status = { kind = "callable" },
+}
+
+--- Fields of a `nexus.tool`.
+options.tool = {
+  name = { kind = "text", required = true },
+  description = { kind = "string" },
+  parameters = { kind = "table" },
+  strict = { kind = "any" },
+  call = { kind = "callable", required = true },
+}
+
+--- Options of `client:trace`.
+options.trace = {
+  name = { kind = "text", required = true },
+  agent_id = { kind = "text" },
+  input = { kind = "any" },
+  metadata = { kind = "table" },
+}
+
+--- Options of `trace:span`.
+options.span = {
+  type = { kind = "text" },
+  input = { kind = "any" },
+  metadata = { kind = "table" },
+}
+
+--- Options of the manual style, by method.
+options.manual = {
+  start_trace = options.trace,
+  start_span = {
+    name = { kind = "text", required = true },
+    type = { kind = "text" },
+    input = { kind = "any" },
+    metadata = { kind = "table" },
+    parent_id = { kind = "text" },
+  },
+  end_span = {
+    status = { kind = "text", choices = { "ok", "error" } },
+    output = { kind = "any" },
+    error = { kind = "any" },
+    metadata = { kind = "table" },
+  },
+  end_trace = {
+    status = { kind = "text", choices = { "success", "error", "timeout" } },
+    output = { kind = "any" },
+    error = { kind = "any" },
+    metadata = { kind = "table" },
+  },
+}
+
+return options

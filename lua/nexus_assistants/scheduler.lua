@@ -1,0 +1,447 @@
+--- Tasks: coroutines that wait for calls, for each other and for time, driven by whoever steps the client.
+--
+-- A method that waits yields inside a task and steps the engine outside of one. This is the only place that yields and
+-- the only one that resumes. What happens is always the same: events of the engine and timers make tasks runnable, and
+-- runnable tasks are run in the order they became so.
+local errors = require("nexus_assistants.error")
+
+local scheduler = {}
+
+local scheduler_methods = {}
+local scheduler_mt = { __index = scheduler_methods, __name = "nexus_assistants.scheduler" }
+
+local task_methods = {}
+local task_mt = { __index = task_methods, __name = "nexus_assistants.task" }
+
+local LONGEST_STEP = 60 -- seconds; a wait outside tasks looks around at least this often
+local SHORTEST_BUDGET = 1e-5 -- seconds; none at all would mean no limit to the engine
+local UNOBSERVED = 1 -- seconds after which the failure of a task that nobody waits for is worth a warning
+local PARKED = {} -- what a task yields when it waits; anything else is a yield of the script's own
+
+local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore
+local running, resume, yield = coroutine.running, coroutine.resume, coroutine.yield
+local setmetatable = setmetatable
+
+local function pack(...)
+  return { n = select("#", ...), ... }
+end
+
+--- `clock` returns monotonic seconds, `warn` takes a text.
+function scheduler.new(engine, clock, warn)
+  return setmetatable({
+    engine = engine,
+    clock = clock,
+    warn = warn,
+    by_thread = {}, -- the tasks that have not ended
+    task_count = 0,
+    waiting = {}, -- the task that waits for a call
+    unobserved = {}, -- failed tasks nobody has asked about yet
+    queue = {}, -- tasks to run, from `first` to `last`
+    first = 1,
+    last = 0,
+    timers = {}, -- a binary heap, the earliest first
+    sequence = 0,
+    current = nil, -- the task that runs
+  }, scheduler_mt)
+end
+
+-- ------------------------------------------------------------------------------------------------------- timers
+
+-- Of timers due at the same time the one set first comes first.
+local function before(one, other)
+  if one.due ~= other.due then return one.due < other.due end
+  return one.sequence < other.sequence
+end
+
+local function place(heap, timer, index)
+  heap[index] = timer
+  timer.index = index
+end
+
+local function sift_up(heap, timer, index)
+  while index > 1 do
+    local parent = (index - index % 2) / 2
+    if not before(timer, heap[parent]) then break end
+    place(heap, heap[parent], index)
+    index = parent
+  end
+  place(heap, timer, index)
+end
+
+local function earlier_child(heap, index, count)
+  local child = index * 2
+  if child < count and before(heap[child + 1], heap[child]) then return child + 1 end
+  return child
+end
+
+local function sift_down(heap, timer, index, count)
+  while index * 2 <= count do
+    local child = earlier_child(heap, index, count)
+    if not before(heap[child], timer) then break end
+    place(heap, heap[child], index)
+    index = child
+  end
+  place(heap, timer, index)
+end
+
+function scheduler_methods:arm(seconds, fire, subject)
+  self.sequence = self.sequence + 1
+  local timer = { due = self.clock() + seconds, sequence = self.sequence, fire = fire, subject = subject }
+  sift_up(self.timers, timer, #self.timers + 1)
+  return timer
+end
+
+function scheduler_methods:disarm(timer)
+  local heap, index = self.timers, timer and timer.index
+  if not index then return end
+  timer.index = nil
+  local count = #heap
+  local last = heap[count]
+  heap[count] = nil
+  if last == timer then return end
+  sift_up(heap, last, index)
+  if last.index == index then sift_down(heap, last, index, count - 1) end
+end
+
+local function fire_due(self, now)
+  local timer = self.timers[1]
+  if not timer or timer.due > now then return false end
+  self:disarm(timer)
+  timer.fire(self, timer.subject)
+  return true
+end
+
+-- -------------------------------------------------------------------------------------------------- running tasks
+
+local function enqueue(self, task)
+  self.last = self.last + 1
+  self.queue[self.last] = task
+end
+
+local function wake(self, task)
+  if task.state ~= "waiting" then return end
+  task.state = "runnable"
+  enqueue(self, task)
+end
+
+local function wake_waiters(self, task)
+  local waiters = task.waiters
+  if not waiters then return end
+  task.waiters = nil
+  for index = 1, #waiters do wake(self, waiters[index]) end
+end
+
+local function text_of(value)
+  local ok, text = pcall(tostring, value)
+  return ok and text or "(an error value that can't be shown)"
+end
+
+local function warn_unobserved(self, task)
+  if not self.unobserved[task] then return end
+  self.unobserved[task] = nil
+  self.warn("a task failed and nobody waited for it: " .. text_of(task.results[2]))
+end
+
+local function finish(self, task, state, results)
+  task.state, task.results = state, results
+  self.by_thread[task.thread] = nil
+  self.task_count = self.task_count - 1
+  if state == "failed" and not task.waiters and not task.cancelled then
+    self.unobserved[task] = true
+    self:arm(UNOBSERVED, warn_unobserved, task)
+  end
+  wake_waiters(self, task)
+end
+
+local function settle(self, task, ok, ...)
+  if not ok then return finish(self, task, "failed", pack(nil, (...))) end
+  if coroutine.status(task.thread) == "dead" then return finish(self, task, "completed", pack(...)) end
+  if (...) == PARKED then return end
+  task.state = "runnable" -- the script's own yield: the others come first
+  enqueue(self, task)
+end
+
+local function run(self, task)
+  local previous, arguments = self.current, task.arguments
+  self.current = task
+  task.state = "running"
+  if arguments then
+    task.arguments = nil
+    settle(self, task, resume(task.thread, unpack(arguments, 1, arguments.n)))
+  else
+    settle(self, task, resume(task.thread))
+  end
+  self.current = previous
+end
+
+local function run_next(self)
+  local task = self.queue[self.first]
+  if not task then return false end
+  self.queue[self.first] = nil
+  self.first = self.first + 1
+  if self.first > self.last then self.first, self.last = 1, 0 end
+  if task.state == "runnable" then run(self, task) end
+  return true
+end
+
+-- A task that waits says so and gives way; it is resumed when there may be news, or when it was cancelled.
+local function park(task)
+  task.state = "waiting"
+  yield(PARKED)
+end
+
+--- Starts a task; it runs for the first time when the scheduler is next driven.
+function scheduler_methods:spawn(fn, ...)
+  local task = setmetatable({ scheduler = self, state = "runnable", arguments = pack(...) }, task_mt)
+  task.thread = coroutine.create(fn)
+  self.by_thread[task.thread] = task
+  self.task_count = self.task_count + 1
+  enqueue(self, task)
+  return task
+end
+
+--- The task this code runs in, or nil.
+function scheduler_methods:running_task()
+  local thread = running()
+  return thread and self.by_thread[thread]
+end
+
+-- ------------------------------------------------------------------------------------------------------- driving
+
+local function handle_event(self)
+  local kind, subject = self.engine:next()
+  if not kind then return false end
+  if kind == "warning" then
+    self.warn(subject)
+  else
+    local task = self.waiting[subject]
+    if task then wake(self, task) end
+  end
+  return true
+end
+
+local function handle_events(self, deadline)
+  while handle_event(self) do
+    if deadline and self.clock() >= deadline then return end
+  end
+end
+
+local function handle_timers(self, deadline)
+  local now = self.clock()
+  while fire_due(self, now) do
+    if deadline and self.clock() >= deadline then return end
+  end
+end
+
+-- Without a deadline only those tasks are run that are runnable now, so that tasks that wake each other end the turn.
+local function run_tasks(self, deadline)
+  local count = self.last - self.first + 1
+  while count > 0 and run_next(self) do
+    count = count - 1
+    if deadline and self.clock() >= deadline then return end
+  end
+end
+
+local function dispatch(self, deadline)
+  handle_events(self, deadline)
+  handle_timers(self, deadline)
+  run_tasks(self, deadline)
+end
+
+--- Seconds until the scheduler itself has something to do: 0 for now, nil for not before something else happens.
+function scheduler_methods:idle_time()
+  if self.first <= self.last then return 0 end
+  local timer = self.timers[1]
+  if timer then return math.max(timer.due - self.clock(), 0) end
+end
+
+--- Waits up to `longest` seconds for something to happen and handles what there is then.
+function scheduler_methods:turn(longest)
+  local idle = self:idle_time()
+  if idle and idle < longest then longest = idle end
+  self.engine:step(longest, 0)
+  dispatch(self)
+end
+
+--- Does what there is to do without waiting, for about `budget` seconds.
+function scheduler_methods:update(budget)
+  budget = math.max(budget, SHORTEST_BUDGET)
+  local deadline = self.clock() + budget
+  self.engine:step(0, budget)
+  dispatch(self, deadline)
+end
+
+-- ------------------------------------------------------------------------------------------------------- waiting
+
+local function cancelled_error()
+  return errors.new({ kind = "cancelled", message = "the task was cancelled" })
+end
+
+local function nothing_to_come(self)
+  return not self:idle_time() and not self.engine:timeout()
+end
+
+-- Outside tasks: turns until `is_over(subject)` or until `due`; without a due time also until nothing can come.
+local function turn_until(self, is_over, subject, due)
+  while not is_over(subject) do
+    local left = due and due - self.clock() or LONGEST_STEP
+    if left <= 0 or (not due and nothing_to_come(self)) then return end
+    self:turn(left < LONGEST_STEP and left or LONGEST_STEP)
+  end
+end
+
+local function call_is_done(call)
+  return call:done()
+end
+
+local function await_in_task(self, task, call)
+  if task.cancelled then call:cancel() end
+  self.waiting[call] = task
+  task.call = call
+  while not call:done() do park(task) end
+  task.call = nil
+  self.waiting[call] = nil
+end
+
+--- Waits for a call of the core's; returns what `call:result()` does.
+function scheduler_methods:await(call)
+  local task = self:running_task()
+  if task then
+    await_in_task(self, task, call)
+  else
+    turn_until(self, call_is_done, call)
+  end
+  return call:result()
+end
+
+local function never()
+  return false
+end
+
+-- In a task: parks until `is_over(subject)`, the timer fires or the task is cancelled.
+local function park_until(self, task, is_over, subject, seconds)
+  local timer = seconds and self:arm(seconds, wake, task)
+  while not is_over(subject) and not task.cancelled do
+    if timer and not timer.index then break end
+    park(task)
+  end
+  self:disarm(timer)
+end
+
+--- Waits; returns true, or nil and an error where the task was cancelled meanwhile.
+function scheduler_methods:sleep(seconds)
+  local task = self:running_task()
+  if not task then
+    turn_until(self, never, nil, self.clock() + seconds)
+    return true
+  end
+  park_until(self, task, never, nil, seconds)
+  if task.cancelled then return nil, cancelled_error() end
+  return true
+end
+
+-- --------------------------------------------------------------------------------------------------------- tasks
+
+local function is_done(task)
+  return task.results ~= nil
+end
+
+--- True once the task has ended, however it did.
+task_methods.done = is_done
+
+--- "running", "completed", "failed" or "cancelled".
+function task_methods:status()
+  if not self.results then return "running" end
+  return self.cancelled and "cancelled" or self.state
+end
+
+local function add_waiter(task, waiter)
+  local waiters = task.waiters or {}
+  task.waiters = waiters
+  waiters[#waiters + 1] = waiter
+end
+
+local function remove_waiter(task, waiter)
+  local waiters = task.waiters
+  if not waiters then return end
+  for index = #waiters, 1, -1 do
+    if waiters[index] == waiter then table.remove(waiters, index) end
+  end
+end
+
+local function wait_in_task(self, task, timeout, waiter)
+  add_waiter(task, waiter)
+  park_until(self, waiter, is_done, task, timeout)
+  remove_waiter(task, waiter)
+end
+
+local function results_of(self, task)
+  self.unobserved[task] = nil
+  return unpack(task.results, 1, task.results.n)
+end
+
+local function not_done_error(timeout)
+  if not timeout then return errors.new({ kind = "invalid", message = "the task waits for what can't happen" }) end
+  return errors.new({ kind = "timeout", message = "the task was not done after " .. tostring(timeout) .. " s" })
+end
+
+--- Waits until the task has ended and returns what its function did; nil and the error where that raised. `timeout`
+-- ends the wait (nil, an error of kind "timeout"), not the task.
+function task_methods:wait(timeout)
+  local owner = self.scheduler
+  local waiter = owner:running_task()
+  if waiter == self then error("task:wait: a task can't wait for itself", 2) end
+  if waiter then
+    wait_in_task(owner, self, timeout, waiter)
+  else
+    turn_until(owner, is_done, self, timeout and owner.clock() + timeout)
+  end
+  if self.results then return results_of(owner, self) end
+  if waiter and waiter.cancelled then return nil, cancelled_error() end
+  return nil, not_done_error(timeout)
+end
+
+local function never_started(task)
+  return task.arguments ~= nil
+end
+
+--- Ends whatever the task waits for at once, and all it waits for later: it gets nil and an error of kind "cancelled".
+-- Returns whether there was something to cancel.
+function task_methods:cancel()
+  if self.results then return false end
+  self.cancelled = true
+  local owner = self.scheduler
+  if never_started(self) then
+    self.arguments = nil
+    finish(owner, self, "failed", pack(nil, cancelled_error()))
+    return true
+  end
+  if self.call then self.call:cancel() end
+  wake(owner, self)
+  return true
+end
+
+-- ------------------------------------------------------------------------------------------------------- closing
+
+local function all_tasks(self)
+  local tasks = {}
+  for _, task in pairs(self.by_thread) do tasks[#tasks + 1] = task end
+  return tasks
+end
+
+local function no_task_left(self)
+  local within = self.current and 1 or 0 -- a task that closes the client can't be waited for
+  return self.task_count <= within
+end
+
+--- Cancels all tasks but those that are marked as `background`, and drives all of them to their end for at most
+-- `timeout` seconds.
+function scheduler_methods:close(timeout)
+  for _, task in ipairs(all_tasks(self)) do
+    if not task.background and task ~= self.current then task:cancel() end
+  end
+  turn_until(self, no_task_left, self, self.clock() + timeout)
+  for task in pairs(self.unobserved) do warn_unobserved(self, task) end
+end
+
+return scheduler

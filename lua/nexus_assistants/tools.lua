@@ -1,0 +1,165 @@
+--- Tools: Lua functions that a run may call. Whatever such a function does, the run gets an output for every call.
+local errors = require("nexus_assistants.error")
+local json = require("nexus_assistants.json")
+local options = require("nexus_assistants.options")
+
+local tools = {}
+
+local tool_mt = { __name = "nexus_assistants.tool" }
+
+local BUDGET = 512 * 1000 -- bytes that the outputs of one submission may have together: the API takes less than 512 kB
+
+--- Makes a tool of `{ name, description, parameters, strict, call }`. Returns nil and a message for bad fields.
+function tools.new(fields)
+  local values, problem = options.read("nexus.tool", options.tool, fields)
+  if not values then return nil, problem end
+  if not values.name:find("^[%w_-]+$") or #values.name > 64 then
+    return nil, "nexus.tool: option 'name' must be up to 64 letters, digits, '_' or '-'"
+  end
+  return setmetatable(values, tool_mt)
+end
+
+local function is_tool(value)
+  return getmetatable(value) == tool_mt
+end
+
+local NO_PARAMETERS = { type = "object", properties = {} }
+
+local function definition_of(tool)
+  return {
+    type = "function",
+    ["function"] = {
+      name = tool.name,
+      description = tool.description,
+      parameters = tool.parameters or NO_PARAMETERS,
+      strict = tool.strict,
+    },
+  }
+end
+
+local function name_of(definition)
+  local described = type(definition) == "table" and definition["function"]
+  return type(described) == "table" and described.name or nil
+end
+
+--- Takes a list of tools apart. Returns the definitions to send, the tools by name, and the names of functions that are
+-- described but not given.
+function tools.split(list)
+  local definitions, by_name, described = json.array({}), {}, {}
+  for index, item in ipairs(list) do
+    if is_tool(item) then
+      definitions[index] = definition_of(item)
+      by_name[item.name] = item
+    else
+      definitions[index] = item
+      local name = name_of(item)
+      if name then described[name] = true end
+    end
+  end
+  return definitions, by_name, described
+end
+
+-- ------------------------------------------------------------------------------------------------------ one call
+
+local function error_output(message)
+  local text = json.encode({ error = message })
+  return text or '{"error":"the tool failed, and its message is not text"}'
+end
+
+local function shown(value)
+  local ok, text = pcall(tostring, value)
+  return ok and text or "an error that can't be shown"
+end
+
+local function failed(message)
+  return error_output(message), message
+end
+
+--- The arguments of a call as a table, or nil and what is wrong with them. Models send "" for none.
+function tools.arguments(text)
+  if text == nil or text == json.null or (type(text) == "string" and text:find("^%s*$")) then return {} end
+  local arguments, problem = json.decode(text)
+  if arguments == nil then return nil, "the arguments are not JSON: " .. problem end
+  if type(arguments) ~= "table" or json.is_array(arguments) then return nil, "the arguments are not a JSON object" end
+  return arguments
+end
+
+local function output_of(name, value)
+  if type(value) == "string" then
+    local text, problem = json.encode(value)
+    return text and value or nil, problem
+  end
+  if value == nil then value = json.null end
+  local text, problem = json.encode(value)
+  return text, problem and "tool '" .. name .. "' returned what JSON can't hold: " .. problem
+end
+
+local function finish(name, ok, value, problem)
+  if not ok then return failed(shown(value)) end
+  if value == nil and problem ~= nil then return failed(shown(problem)) end
+  local output, bad = output_of(name, value)
+  if not output then return failed(bad) end
+  return output
+end
+
+--- Runs a call of a tool; returns its output, which is always a string, and what went wrong, or nil.
+function tools.run(tool, name, arguments_text)
+  if not tool then return failed("there is no tool named '" .. shown(name) .. "'") end
+  local arguments, problem = tools.arguments(arguments_text)
+  if not arguments then return failed(problem) end
+  return finish(name, pcall(tool.call, arguments))
+end
+
+-- ------------------------------------------------------------------------------------------------- a whole answer
+
+--- Whether calls are ours to answer: some are of our tools, or of functions that nobody described (the model made them
+-- up). Otherwise the script has to.
+function tools.can_answer(calls, by_name, described)
+  if next(by_name) == nil then return false end
+  local foreign = false
+  for _, call in ipairs(calls) do
+    local name = name_of(call)
+    if by_name[name] then return true end
+    foreign = foreign or described[name]
+  end
+  return not foreign
+end
+
+-- The largest length that, given to all outputs that are longer, keeps them together within the budget.
+local function fair_length(outputs)
+  local lengths = {}
+  for index, output in ipairs(outputs) do lengths[index] = #output.output end
+  table.sort(lengths)
+  local left = BUDGET
+  for index, length in ipairs(lengths) do
+    local share = math.floor(left / (#lengths - index + 1))
+    if length > share then return share end
+    left = left - length
+  end
+end
+
+local function cut(text, length)
+  local mark = "... [cut: of " .. #text .. " bytes, since all outputs together may have 512 kB]"
+  local kept = text:sub(1, math.max(length - #mark, 0))
+  if text:byte(#kept + 1) and text:byte(#kept + 1) >= 128 and text:byte(#kept + 1) < 192 then
+    kept = kept:gsub("[\192-\255]?[\128-\191]*$", "") -- not in the middle of a character
+  end
+  return kept .. mark
+end
+
+--- Cuts the longest outputs, visibly, so that all together keep within what the API takes.
+function tools.limit(outputs)
+  local length = fair_length(outputs)
+  if not length then return outputs end
+  for _, output in ipairs(outputs) do
+    if #output.output > length then output.output = cut(output.output, length) end
+  end
+  return outputs
+end
+
+--- An error about a run's request that makes no sense.
+function tools.bad_request(run)
+  return errors.new({ kind = "protocol", message = "the run asks for action but names no tool calls", run = run })
+end
+
+return tools

@@ -1,0 +1,534 @@
+--- Traces and spans for scripts: the automatic style (`client:trace`) and the manual one (`client.nexus`).
+--
+-- Recording never changes what is recorded: nothing here raises for the state of a trace, for values that can't be
+-- written, or for a tracer that is absent or full. Only arguments of wrong types do, as everywhere.
+--
+-- A context is what code runs in: a trace and the span that new spans go under. It belongs to a coroutine, so that
+-- tasks that trace at the same time don't mix; a task begins with the context it was started in.
+local errors = require("nexus_assistants.error")
+local json = require("nexus_assistants.json")
+local options = require("nexus_assistants.options")
+
+local trace = {}
+
+local recorder_methods = {}
+local recorder_mt = { __index = recorder_methods, __name = "nexus_assistants.recorder" }
+
+local trace_methods = {}
+local trace_mt = { __index = trace_methods, __name = "nexus_assistants.trace" }
+
+local span_methods = {}
+local span_mt = { __index = span_methods, __name = "nexus_assistants.span" }
+
+local MAIN = {} -- stands for the main coroutine, which 5.1 has no value for
+local NO_PARENT = nil
+local NO_OUTPUT = "(no output)"
+local SERVER_CLOCK = "server, whole seconds"
+
+local METADATA_NAMES = { thread_id = "threadId", message_id = "messageId", run_id = "runId", step_id = "stepId" }
+
+local running = coroutine.running
+
+--- Makes what records. `parts` has scheduler, agent_id, warn and, where traces are delivered, tracer (the core's).
+function trace.new(parts)
+  return setmetatable({
+    scheduler = parts.scheduler,
+    agent_id = parts.agent_id,
+    warn = parts.warn,
+    tracer = parts.tracer,
+    contexts = setmetatable({}, { __mode = "k" }), -- by coroutine
+    open_traces = 0,
+  }, recorder_mt)
+end
+
+-- ------------------------------------------------------------------------------------------------------- values
+
+local function present(value)
+  if value ~= json.null then return value end
+end
+
+local function shown(value)
+  local ok, text = pcall(tostring, value)
+  return ok and text or "(an error value that can't be shown)"
+end
+
+-- A value that JSON can't hold must not cost the span.
+local function json_of(value)
+  local text, problem = json.encode(value)
+  return text or json.encode("(not recorded: " .. problem .. ")")
+end
+
+local function check_key(method, key)
+  if type(key) ~= "string" or key == "" then
+    error(method .. ": key must be a string that is not empty, got " .. (key == "" and "''" or type(key)), 3)
+  end
+end
+
+local function set_all(subject, metadata)
+  for key, value in pairs(metadata or {}) do subject.handle:metadata(shown(key), json_of(value)) end
+end
+
+-- -------------------------------------------------------------------------------------------------------- spans
+
+-- Opens a span of a trace; where it was dropped, or there is no trace, it has no handle and records nothing.
+local function open_span(owner, parent, name, kind)
+  local handle = owner.handle and owner.handle:span(name, kind, parent)
+  return setmetatable({ handle = handle or nil, trace = owner }, span_mt)
+end
+
+--- The span's id, 16 hexadecimal digits; nil where it is not recorded.
+function span_methods:id()
+  return self.handle and self.handle:id()
+end
+
+--- True where what is set on the span is kept.
+function span_methods:is_recorded()
+  return self.handle ~= nil
+end
+
+--- Sets the span's input, any value JSON can hold.
+function span_methods:input(value)
+  if self.handle and value ~= nil then self.handle:input(json_of(value)) end
+end
+
+-- The same, of a value that is written already.
+function span_methods:input_json(text)
+  if self.handle then self.handle:input(text) end
+end
+
+--- Sets the span's output, any value JSON can hold.
+function span_methods:output(value)
+  if self.handle and value ~= nil then self.handle:output(json_of(value)) end
+end
+
+--- Sets one value of the span's metadata.
+function span_methods:set(key, value)
+  check_key("span:set", key)
+  if self.handle and value ~= nil then self.handle:metadata(key, json_of(value)) end
+end
+
+--- Says what went wrong in the span; it ends with status error then.
+function span_methods:error(value)
+  self.failed = true
+  if self.handle then self.handle:error(shown(value)) end
+end
+
+-- Gives the span times of another clock, Unix seconds.
+function span_methods:times(started_at, ended_at)
+  if self.handle then self.handle:times(started_at, ended_at) end
+end
+
+function span_methods:finish()
+  if self.handle then self.handle:finish(self.failed and "error" or "ok") end
+end
+
+-- A function's results: nil and something are a failure.
+local function note_outcome(span, first, second)
+  if first == nil and second ~= nil then span:error(second) end
+end
+
+-- ----------------------------------------------------------------------------------------------------- contexts
+
+local function context_key()
+  local thread, is_main = running()
+  if is_main or not thread then return MAIN end
+  return thread
+end
+
+-- A coroutine of the script's own that has no context is part of whoever runs it: a task, or the main script.
+local function context_of_driver(self)
+  local task = self.scheduler.current
+  return self.contexts[task and task.thread or MAIN]
+end
+
+--- The context this code runs in; nil where nothing is recorded.
+function recorder_methods:current()
+  if self.open_traces == 0 then return nil end
+  local key = context_key()
+  local context = self.contexts[key]
+  if context == nil and key ~= MAIN then context = context_of_driver(self) end
+  if context and context.trace.open and context.trace.handle then return context end
+end
+
+--- Lets a task begin with the context of the code that starts it.
+function recorder_methods:inherit(task)
+  self.contexts[task.thread] = self:current()
+end
+
+local function leave(self, key, previous, span, ok, ...)
+  self.contexts[key] = previous
+  if not ok then
+    span:error((...))
+    span:finish()
+    error((...), 0)
+  end
+  note_outcome(span, ...)
+  span:finish()
+  return ...
+end
+
+local function run_in_span(self, context, name, kind, fn, ...)
+  local span = open_span(context.trace, context.span, name, kind)
+  local key = context_key()
+  local previous = self.contexts[key]
+  self.contexts[key] = { trace = context.trace, span = span.handle or context.span }
+  return leave(self, key, previous, span, pcall(fn, span, ...))
+end
+
+-- A span that records nothing.
+local function no_span()
+  return setmetatable({}, span_mt)
+end
+
+--- Runs `fn(span, …)` within a span of the current trace and returns its results; where there is no trace the span
+-- records nothing.
+function recorder_methods:within(name, kind, fn, ...)
+  local context = self:current()
+  if not context then return fn(no_span(), ...) end
+  return run_in_span(self, context, name, kind, fn, ...)
+end
+
+--- Runs `fn(…)` with a span as the current one, without ending it.
+function recorder_methods:under(span, fn, ...)
+  if not span.handle then return fn(...) end
+  local key = context_key()
+  local previous = self.contexts[key]
+  self.contexts[key] = { trace = span.trace, span = span.handle }
+  local function restore(...)
+    self.contexts[key] = previous
+    return ...
+  end
+  return restore(fn(...))
+end
+
+--- Opens a span below another one; whoever opens it finishes it.
+function trace.open_below(parent, name, kind)
+  if not parent.handle then return no_span() end
+  return open_span(parent.trace, parent.handle, name, kind)
+end
+
+-- --------------------------------------------------------------------------------------------------- operations
+
+local function record_path(span, path)
+  for name, value in pairs(path) do
+    local key = METADATA_NAMES[name]
+    if key then span.handle:metadata(key, json_of(value)) end
+  end
+end
+
+local function remember_thread(owner, operation, params, result)
+  local thread_id = params.path and params.path.thread_id
+  if operation.name == "threads.create" and result then thread_id = result.id end
+  if thread_id and owner.thread_id ~= thread_id then
+    owner.thread_id = thread_id
+    owner.handle:metadata("threadId", json_of(thread_id))
+  end
+end
+
+local function record_operation(span, operation, params, result, info)
+  if params.path then record_path(span, params.path) end
+  if operation.record then operation.record(span, params, result) end
+  if result and info and info.attempts and info.attempts > 1 then span:set("attempts", info.attempts) end
+  if not result then span:error(info) end
+  remember_thread(span.trace, operation, params, result)
+end
+
+--- Has a provider perform an operation, in a span of its own where a trace is open. Returns what the provider does.
+function recorder_methods:perform(provider, operation, params)
+  local context = self:current()
+  if not context then return provider:perform(operation, params) end
+  local span = open_span(context.trace, context.span, operation.span, operation.type)
+  local result, info = provider:perform(operation, params)
+  if span.handle then record_operation(span, operation, params, result, info) end
+  span:finish()
+  return result, info
+end
+
+-- ------------------------------------------------------------------------------------------------ runs and steps
+
+local function set_present(subject, key, value)
+  value = present(value)
+  if value ~= nil then subject:set(key, value) end
+end
+
+--- Writes what a run turned out to be on its trace.
+function trace.record_run(span, run)
+  local owner = span.trace
+  if not (owner and owner.handle) then return end
+  set_present(owner, "threadId", run.thread_id)
+  set_present(owner, "assistantId", run.assistant_id)
+  set_present(owner, "run.status", run.status)
+  set_present(owner, "run.model", run.model)
+  local usage = present(run.usage)
+  set_present(owner, "run.usage", usage)
+  if type(usage) == "table" then set_present(owner, "run.usage.total_tokens", usage.total_tokens) end
+end
+
+local function detail_of(call)
+  local detail = present(call[call.type])
+  return type(detail) == "table" and detail or {}
+end
+
+local function input_of(call)
+  local detail = detail_of(call)
+  local text = present(detail.arguments)
+  if type(text) == "string" then return json.decode(text) or text end
+  return present(detail.input)
+end
+
+local function output_of(call)
+  local detail = detail_of(call)
+  return present(detail.output) or present(detail.outputs) or present(detail.results)
+end
+
+local function ended_at(step)
+  return present(step.completed_at) or present(step.failed_at) or present(step.cancelled_at)
+    or present(step.expired_at) or present(step.created_at)
+end
+
+local function record_step_error(span, step)
+  local last_error = present(step.last_error)
+  if type(last_error) == "table" then
+    span:error(shown(present(last_error.code)) .. ": " .. shown(present(last_error.message)))
+  elseif step.status == "failed" or step.status == "cancelled" or step.status == "expired" then
+    span:error("the step ended with status: " .. step.status)
+  end
+end
+
+local function record_call(run_span, step, call)
+  local kind = call.type or step.type
+  local span = trace.open_below(run_span, "step." .. shown(kind), kind ~= step.type and "tool" or nil)
+  span:set("stepId", step.id)
+  set_present(span, "toolCallId", call.id)
+  set_present(span, "status", step.status)
+  span:set("clock", SERVER_CLOCK)
+  span:input(input_of(call))
+  local output = output_of(call)
+  if output == nil then output = NO_OUTPUT end
+  span:output(output)
+  record_step_error(span, step)
+  span:times(present(step.created_at), ended_at(step))
+  span:finish()
+end
+
+-- A step without tool calls (it wrote a message) stands for itself.
+local function calls_of(step)
+  local details = present(step.step_details)
+  local calls = type(details) == "table" and present(details.tool_calls)
+  return type(calls) == "table" and calls or { { type = step.type } }
+end
+
+--- Makes a run's steps spans below that of the run. Calls that ran here have a span with real times already, in
+-- `own_spans` by the id of the call: those are told their step.
+function trace.record_steps(run_span, steps, own_spans)
+  for _, step in ipairs(steps) do
+    for _, call in ipairs(calls_of(step)) do
+      local own = call.id and own_spans[call.id]
+      if own then
+        own:set("stepId", step.id)
+      else
+        record_call(run_span, step, call)
+      end
+    end
+  end
+end
+
+-- ---------------------------------------------------------------------------------------------- automatic style
+
+local function start(self, values)
+  local handle = self.tracer and self.tracer:trace(values.agent_id or self.agent_id, values.name)
+  local owner = setmetatable({ recorder = self, handle = handle or nil, open = true }, trace_mt)
+  if handle then
+    owner:input(values.input)
+    set_all(owner, values.metadata)
+  end
+  return owner
+end
+
+local function status_of(failure)
+  return errors.is(failure) and failure.kind == "timeout" and "timeout" or "error"
+end
+
+local function finish(owner, failure)
+  owner.open = false
+  if not owner.handle then return end
+  if failure == nil then return owner.handle:finish("success") end
+  owner.handle:finish(status_of(failure), shown(failure))
+end
+
+local function conclude(owner, ok, first, second)
+  if not ok then return finish(owner, first == nil and "nil" or first) end
+  if first == nil and second ~= nil then return finish(owner, second) end
+  if owner.handle and not owner.output_given and first ~= nil then owner:output(first) end
+  finish(owner)
+end
+
+local function end_run(self, key, previous, owner, ok, ...)
+  self.contexts[key] = previous
+  self.open_traces = self.open_traces - 1
+  conclude(owner, ok, ...)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+--- Runs `fn(trace)` in a new trace and returns its results. Where it raises, or returns nil and an error, the trace
+-- ends with status error, and the error goes on to the caller.
+function recorder_methods:run(values, fn)
+  local owner = start(self, values)
+  local key = context_key()
+  local previous = self.contexts[key]
+  self.contexts[key] = { trace = owner, span = NO_PARENT }
+  self.open_traces = self.open_traces + 1
+  return end_run(self, key, previous, owner, pcall(fn, owner))
+end
+
+--- The trace's id, 32 hexadecimal digits; nil where it is not recorded.
+function trace_methods:id()
+  return self.handle and self.handle:id()
+end
+
+--- Sets the trace's input, any value JSON can hold.
+function trace_methods:input(value)
+  if self.handle and value ~= nil then self.handle:input(json_of(value)) end
+end
+
+--- Sets the trace's output; without it that is the first result of the function.
+function trace_methods:output(value)
+  self.output_given = true
+  if self.handle and value ~= nil then self.handle:output(json_of(value)) end
+end
+
+--- Sets one value of the trace's metadata.
+function trace_methods:set(key, value)
+  check_key("trace:set", key)
+  if self.handle and value ~= nil then self.handle:metadata(key, json_of(value)) end
+end
+
+local function run_span(span, values, fn)
+  if span.handle then
+    span:input(values.input)
+    set_all(span, values.metadata)
+  end
+  return fn(span)
+end
+
+--- Runs `fn(span)` within a span of the trace, and returns its results: `trace:span(name, fn)` or
+-- `trace:span(name, { type, input, metadata }, fn)`.
+function trace_methods:span(name, given, fn)
+  if fn == nil then given, fn = nil, given end
+  local values, problem = options.read("trace:span", options.span, given)
+  if type(name) ~= "string" or name == "" then problem = "trace:span: name must be a string that is not empty" end
+  if type(fn) ~= "function" then problem = problem or "trace:span: a function is needed, got " .. type(fn) end
+  if problem then error(problem, 2) end
+  local context = self.recorder:current()
+  if not context or context.trace ~= self then context = { trace = self, span = NO_PARENT } end
+  return run_in_span(self.recorder, context, name, values.type, run_span, values, fn)
+end
+
+-- -------------------------------------------------------------------------------------------------- manual style
+
+local DROPPED = "dropped" -- the id of whatever is not recorded; all functions take it
+
+local manual_methods = {}
+local manual_mt = { __index = manual_methods, __name = "nexus_assistants.nexus" }
+
+--- Makes `client.nexus`.
+function trace.manual(recorder)
+  return setmetatable({ recorder = recorder, traces = {}, spans = {}, unknown_ids = 0 }, manual_mt)
+end
+
+local function read_options(method, given)
+  local values, problem = options.read("nexus:" .. method, options.manual[method], given)
+  if problem then error(problem, 3) end
+  return values
+end
+
+local function check_id(method, name, id)
+  if type(id) ~= "string" then
+    error(("nexus:%s: %s must be a string, got %s"):format(method, name, type(id)), 3)
+  end
+end
+
+local function find(self, method, known, id)
+  local found = known[id]
+  if found or id == DROPPED then return found end
+  self.unknown_ids = self.unknown_ids + 1
+  if self.unknown_ids == 1 then
+    local text = "nexus:%s: there is no open trace or span '%s'; it may have ended"
+    self.recorder.warn(text:format(method, id:sub(1, 64)))
+  end
+end
+
+--- Starts a trace of `{ name, agent_id, input, metadata }`; returns `{ id = … }`.
+function manual_methods:start_trace(given)
+  local owner = start(self.recorder, read_options("start_trace", given))
+  if not owner.handle then return { id = DROPPED } end
+  local id = owner:id()
+  owner.span_ids = {}
+  self.traces[id] = owner
+  return { id = id }
+end
+
+local function keep_span(self, owner, span)
+  if not span.handle then return { id = DROPPED } end
+  local id = span:id()
+  self.spans[id] = span
+  owner.span_ids[#owner.span_ids + 1] = id
+  return { id = id }
+end
+
+--- Starts a span of `{ name, type, input, metadata, parent_id }` in a trace; returns `{ id = … }`.
+function manual_methods:start_span(trace_id, given)
+  check_id("start_span", "trace_id", trace_id)
+  local values = read_options("start_span", given)
+  local owner = find(self, "start_span", self.traces, trace_id)
+  if not owner then return { id = DROPPED } end
+  local parent = values.parent_id and find(self, "start_span", self.spans, values.parent_id)
+  local span = open_span(owner, parent and parent.handle, values.name, values.type)
+  if span.handle then
+    span:input(values.input)
+    set_all(span, values.metadata)
+  end
+  return keep_span(self, owner, span)
+end
+
+local function error_of(values)
+  if values.error ~= nil then return values.error end
+  if values.status ~= "ok" and values.status ~= "success" then return values.metadata and values.metadata.error end
+end
+
+--- Ends a span with `{ status, output, error, metadata }`. The status is "error" where there is an error, else "ok".
+function manual_methods:end_span(span_id, given)
+  check_id("end_span", "span_id", span_id)
+  local values = read_options("end_span", given)
+  local span = find(self, "end_span", self.spans, span_id)
+  if not span then return end
+  span:output(values.output)
+  set_all(span, values.metadata)
+  if values.error ~= nil then span:error(values.error) end
+  if values.status then span.failed = values.status == "error" end
+  span:finish()
+end
+
+local function forget(self, owner, trace_id)
+  self.traces[trace_id] = nil
+  for _, id in ipairs(owner.span_ids) do self.spans[id] = nil end
+end
+
+--- Ends a trace with `{ status, output, error, metadata }`. The status is "error" where there is an error, else
+-- "success".
+function manual_methods:end_trace(trace_id, given)
+  check_id("end_trace", "trace_id", trace_id)
+  local values = read_options("end_trace", given)
+  local owner = find(self, "end_trace", self.traces, trace_id)
+  if not owner then return end
+  owner:output(values.output)
+  set_all(owner, values.metadata)
+  local problem = error_of(values)
+  local status = values.status or (problem ~= nil and status_of(problem)) or "success"
+  owner.open = false
+  owner.handle:finish(status, problem ~= nil and shown(problem) or nil)
+  forget(self, owner, trace_id)
+end
+
+return trace
