@@ -1,0 +1,404 @@
+local errors = require("nexus_assistants.error")
+local fake = require("spec.support.fake_core")
+local scheduler = require("nexus_assistants.scheduler")
+
+describe("scheduler", function()
+  local engine, tasks, warnings
+
+  before_each(function()
+    engine, warnings = fake.engine(), {}
+    tasks = scheduler.new(engine, engine:clock(), function(text) warnings[#warnings + 1] = text end)
+  end)
+
+  describe("waiting outside tasks", function()
+    it("steps until the call is done", function()
+      assert.equal("answer", tasks:await(engine:call(3, "answer")))
+      assert.equal(3, engine.now)
+    end)
+
+    it("returns the call's error beside its response", function()
+      local response, err = tasks:await(engine:call(1, "page", { kind = "server" }))
+      assert.equal("page", response)
+      assert.same({ kind = "server" }, err)
+    end)
+
+    it("sleeps for the time asked for", function()
+      assert.is_true(tasks:sleep(2.5))
+      assert.equal(2.5, engine.now)
+    end)
+
+    it("sleeps no time at all for 0", function()
+      assert.is_true(tasks:sleep(0))
+      assert.equal(0, engine.now)
+    end)
+
+    it("lets tasks move on meanwhile", function()
+      local order = {}
+      tasks:spawn(function()
+        tasks:sleep(1)
+        order[#order + 1] = "task"
+      end)
+      tasks:await(engine:call(2, "x"))
+      order[#order + 1] = "main"
+      assert.same({ "task", "main" }, order)
+    end)
+
+    it("passes the engine's warnings on", function()
+      engine:warn("something")
+      tasks:turn(0)
+      assert.same({ "something" }, warnings)
+    end)
+  end)
+
+  describe("a task", function()
+    it("does not run before the scheduler is driven", function()
+      local ran = false
+      tasks:spawn(function() ran = true end)
+      assert.is_false(ran)
+      tasks:update(0.001)
+      assert.is_true(ran)
+    end)
+
+    it("gets its arguments and returns its results, nils included", function()
+      local task = tasks:spawn(function(...) return select("#", ...), nil, ..., nil end, "a", nil)
+      assert.same({ 2, nil, "a", nil, n = 4 }, { n = select("#", task:wait()), task:wait() })
+    end)
+
+    it("waits without blocking others", function()
+      local order = {}
+      for name, seconds in pairs({ slow = 2, fast = 1 }) do
+        tasks:spawn(function()
+          tasks:await(engine:call(seconds, name))
+          order[#order + 1] = name
+        end)
+      end
+      tasks:sleep(3)
+      assert.same({ "fast", "slow" }, order)
+      assert.equal(3, engine.now)
+    end)
+
+    it("runs in the order in which it became runnable", function()
+      local order = {}
+      for index = 1, 5 do
+        tasks:spawn(function()
+          for _ = 1, 2 do
+            order[#order + 1] = index
+            coroutine.yield()
+          end
+        end)
+      end
+      tasks:turn(0)
+      tasks:turn(0)
+      assert.same({ 1, 2, 3, 4, 5, 1, 2, 3, 4, 5 }, order)
+    end)
+
+    it("can wait for another task", function()
+      local inner = tasks:spawn(function()
+        tasks:sleep(1)
+        return "inner"
+      end)
+      local outer = tasks:spawn(function() return "outer of " .. inner:wait() end)
+      assert.equal("outer of inner", outer:wait())
+    end)
+
+    it("says what became of it", function()
+      local task = tasks:spawn(function() tasks:sleep(1) end)
+      assert.equal("running", task:status())
+      task:wait()
+      assert.equal("completed", task:status())
+      assert.is_true(task:done())
+    end)
+
+    it("may block in a coroutine of its own", function()
+      local task = tasks:spawn(function()
+        local inner = coroutine.wrap(function() return (tasks:await(engine:call(1, "answer"))) end)
+        return inner()
+      end)
+      assert.equal("answer", task:wait())
+    end)
+
+    it("can't wait for itself", function()
+      local task
+      task = tasks:spawn(function() task:wait() end)
+      local _, problem = task:wait()
+      assert.matches("scheduler_spec%.lua:%d+: task:wait: a task can't wait for itself", problem)
+    end)
+
+    it("that waits for what can't happen ends the wait instead of the program", function()
+      local one, other
+      one = tasks:spawn(function() return other:wait() end)
+      other = tasks:spawn(function() return one:wait() end)
+      local result, err = one:wait()
+      assert.is_nil(result)
+      assert.equal("invalid", err.kind)
+    end)
+  end)
+
+  describe("a wait with a timeout", function()
+    it("ends the wait and not the task", function()
+      local task = tasks:spawn(function()
+        tasks:sleep(5)
+        return "late"
+      end)
+      local result, err = task:wait(2)
+      assert.is_nil(result)
+      assert.is_true(errors.is(err))
+      assert.equal("timeout: the task was not done after 2 s", tostring(err))
+      assert.equal(2, engine.now)
+      assert.equal("late", task:wait())
+      assert.equal(5, engine.now)
+    end)
+
+    it("works inside tasks too, and leaves nothing behind", function()
+      local slow = tasks:spawn(function() return tasks:sleep(5) end)
+      local waiter = tasks:spawn(function() return slow:wait(1) end)
+      local result, err = waiter:wait()
+      assert.is_nil(result)
+      assert.equal("timeout", err.kind)
+      assert.equal(1, engine.now)
+      assert.same({}, slow.waiters)
+    end)
+
+    it("takes its timer away when the task is done first", function()
+      local quick = tasks:spawn(function() return tasks:sleep(1) end)
+      local waiter = tasks:spawn(function() return quick:wait(100) end)
+      assert.is_true(waiter:wait())
+      assert.equal(0, #tasks.timers)
+    end)
+  end)
+
+  describe("the failure of a task", function()
+    it("is its result, the very value that was raised", function()
+      local value = {}
+      local task = tasks:spawn(function() error(value) end)
+      local result, err = task:wait()
+      assert.is_nil(result)
+      assert.equal(value, err)
+      assert.equal("failed", task:status())
+    end)
+
+    it("is a warning where nobody waits for it", function()
+      tasks:spawn(function() error("boom", 0) end)
+      tasks:sleep(0.5)
+      assert.same({}, warnings)
+      tasks:sleep(1)
+      assert.same({ "a task failed and nobody waited for it: boom" }, warnings)
+    end)
+
+    it("is no warning where somebody asked in time", function()
+      local task = tasks:spawn(function() error("boom", 0) end)
+      task:wait()
+      tasks:sleep(5)
+      assert.same({}, warnings)
+    end)
+
+    it("can't break the warning either", function()
+      tasks:spawn(function() error(setmetatable({}, { __tostring = function() error("worse") end })) end)
+      tasks:sleep(2)
+      assert.same({ "a task failed and nobody waited for it: (an error value that can't be shown)" }, warnings)
+    end)
+  end)
+
+  describe("cancelling", function()
+    local function cancelled(task)
+      local result, err = task:wait()
+      assert.is_nil(result)
+      assert.equal("cancelled", err.kind)
+      assert.equal("cancelled", task:status())
+    end
+
+    it("ends a wait for a call at once", function()
+      local call = engine:call(100, "late")
+      local task = tasks:spawn(function()
+        local _, err = tasks:await(call)
+        return nil, err
+      end)
+      tasks:turn(0)
+      assert.is_true(task:cancel())
+      assert.is_true(call:done())
+      cancelled(task)
+      assert.equal(0, engine.now)
+    end)
+
+    it("ends a sleep at once", function()
+      local task = tasks:spawn(function() return tasks:sleep(100) end)
+      tasks:turn(0)
+      task:cancel()
+      cancelled(task)
+      assert.equal(0, #tasks.timers)
+    end)
+
+    it("ends a wait for another task, which goes on", function()
+      local other = tasks:spawn(function() return tasks:sleep(3) end)
+      local task = tasks:spawn(function() return other:wait() end)
+      tasks:turn(0)
+      task:cancel()
+      cancelled(task)
+      assert.is_true(other:wait())
+    end)
+
+    it("keeps a task from starting", function()
+      local ran = false
+      local task = tasks:spawn(function() ran = true end)
+      task:cancel()
+      tasks:sleep(2)
+      assert.is_false(ran)
+      cancelled(task)
+      assert.same({}, warnings)
+    end)
+
+    it("ends every later wait of the task", function()
+      local kinds = {}
+      local task = tasks:spawn(function()
+        for _ = 1, 3 do
+          local _, err = tasks:sleep(10)
+          kinds[#kinds + 1] = err.kind
+        end
+        local _, err = tasks:await(engine:call(10))
+        kinds[#kinds + 1] = err.kind
+      end)
+      tasks:turn(0)
+      task:cancel()
+      task:wait()
+      assert.same({ "cancelled", "cancelled", "cancelled", "cancelled" }, kinds)
+      assert.equal(0, engine.now)
+    end)
+
+    it("has nothing to do with a task that is done", function()
+      local task = tasks:spawn(function() return 1 end)
+      task:wait()
+      assert.is_false(task:cancel())
+      assert.equal("completed", task:status())
+    end)
+  end)
+
+  describe("update", function()
+    it("never waits", function()
+      tasks:spawn(function() tasks:sleep(10) end)
+      for _ = 1, 10 do tasks:update(0.002) end
+      assert.equal(0, engine.now)
+    end)
+
+    it("gives the engine a budget, however small its own is", function()
+      tasks:update(0)
+      assert.is_true(engine.budgets[1] > 0)
+    end)
+
+    it("stops when the budget is used up, and goes on where it stopped", function()
+      local ran = 0
+      for _ = 1, 10 do
+        tasks:spawn(function()
+          ran = ran + 1
+          engine.now = engine.now + 0.001
+        end)
+      end
+      tasks:update(0.003)
+      assert.equal(3, ran)
+      tasks:update(0.003)
+      assert.equal(6, ran)
+      tasks:update(1)
+      assert.equal(10, ran)
+    end)
+
+    it("runs at least one task, however little budget there is", function()
+      local ran = 0
+      for _ = 1, 3 do tasks:spawn(function() ran, engine.now = ran + 1, engine.now + 1 end) end
+      for _ = 1, 3 do tasks:update(0.001) end
+      assert.equal(3, ran)
+    end)
+
+    it("keeps the events it has no time for", function()
+      local done = 0
+      for _ = 1, 4 do
+        tasks:spawn(function()
+          tasks:await(engine:call(0, "x"))
+          done = done + 1
+          engine.now = engine.now + 0.01
+        end)
+      end
+      for _ = 1, 10 do tasks:update(0.005) end
+      assert.equal(4, done)
+    end)
+  end)
+
+  it("knows how long it has nothing to do", function()
+    assert.is_nil(tasks:idle_time())
+    local task = tasks:spawn(function() tasks:sleep(7) end)
+    assert.equal(0, tasks:idle_time())
+    tasks:update(1)
+    assert.equal(7, tasks:idle_time())
+    task:cancel()
+    assert.equal(0, tasks:idle_time())
+  end)
+
+  it("fires timers in the order they are due, whatever order they were set and taken away in", function()
+    math.randomseed(7)
+    for _ = 1, 50 do
+      local fired, armed, expected = {}, {}, {}
+      for index = 1, 60 do
+        local due = math.random(20)
+        armed[index] = tasks:arm(due, function(_, subject) fired[#fired + 1] = subject end, { due = due, index = index })
+      end
+      for index = 1, 60, 3 do
+        tasks:disarm(armed[index])
+        tasks:disarm(armed[index])
+        armed[index] = false
+      end
+      for _, timer in ipairs(armed) do
+        if timer then expected[#expected + 1] = timer.subject end
+      end
+      table.sort(expected, function(one, other)
+        if one.due ~= other.due then return one.due < other.due end
+        return one.index < other.index
+      end)
+      tasks:sleep(30)
+      assert.same(expected, fired)
+      assert.equal(0, #tasks.timers)
+    end
+  end)
+
+  describe("close", function()
+    it("cancels tasks and drives them to their end", function()
+      local said
+      tasks:spawn(function()
+        local _, err = tasks:sleep(100)
+        said = err.kind
+      end)
+      tasks:turn(0)
+      tasks:close(1)
+      assert.equal("cancelled", said)
+      assert.equal(0, tasks.task_count)
+      assert.equal(0, engine.now)
+    end)
+
+    it("waits for what runs in the background, within its timeout", function()
+      local finished = false
+      tasks:spawn(function()
+        tasks:sleep(1)
+        finished = true
+      end).background = true
+      tasks:spawn(function() tasks:sleep(100) end).background = true
+      tasks:close(2)
+      assert.is_true(finished)
+      assert.equal(2, engine.now)
+    end)
+
+    it("gives up on a task that doesn't end", function()
+      tasks:spawn(function()
+        while true do coroutine.yield() end
+      end)
+      tasks:turn(0)
+      local before = engine.now
+      engine.step = function(self) self.now = self.now + 0.1 end
+      tasks:close(1)
+      assert.is_true(engine.now - before >= 1)
+    end)
+
+    it("tells what failed without being asked about", function()
+      tasks:spawn(function() error("boom", 0) end)
+      tasks:turn(0)
+      tasks:close(0)
+      assert.same({ "a task failed and nobody waited for it: boom" }, warnings)
+    end)
+  end)
+end)
