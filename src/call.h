@@ -2,6 +2,7 @@
 #ifndef NXA_CALL_H
 #define NXA_CALL_H
 
+#include "failure.h"
 #include "nexus_assistants.h"
 
 typedef void (*nxa__call_done_fn)(nxa_call *call, void *data);
@@ -21,5 +22,17 @@ nxa_call *nxa__call_start(nxa_engine *engine, const nxa_request *request, nxa__c
 
 /* True where the request, or a part of it, went out in some attempt, so that the server may have acted on it. */
 bool nxa__call_may_have_arrived(const nxa_call *call);
+
+/* ---- between calls and the engine; `data` arrives within libcurl's callbacks, the rest outside of them */
+
+/* It is this call's turn: begins an attempt. */
+void nxa__call_begin(nxa_call *call);
+/* Both return false to end the transfer. */
+bool nxa__call_take_header(nxa_call *call, const char *line, size_t length);
+bool nxa__call_take_body(nxa_call *call, const char *bytes, size_t length);
+/* Its transfer has ended, and is gone. */
+void nxa__call_transfer_ended(nxa_call *call, const nxa__outcome *outcome);
+/* The engine is being freed. */
+void nxa__call_close(nxa_call *call);
 
 #endif

@@ -47,6 +47,14 @@ const char *nxa__header_fault(const char *line) {
   return frames_message(line, name) ? "is set by the library itself" : NULL;
 }
 
+void nxa__header_notate(char *line) {
+  char *colon = line + nxa__header_name_length(line);
+  if (colon[1 + strspn(colon + 1, " ")] != '\0')
+    return;
+  colon[0] = ';';
+  colon[1] = '\0';
+}
+
 /* ---- base URL */
 
 static size_t scheme_length(const char *url) {
@@ -231,22 +239,13 @@ static nxa_kind set_headers(nxa_endpoint *endpoint, const nxa_endpoint_options *
     const char *fault = options->headers[i] ? nxa__header_fault(options->headers[i]) : "is NULL";
     if (fault)
       return nxa__error_set(error, NXA_INVALID, "headers: entry %zu %s", i + 1, fault);
-    char *line = nxa__header_copy(options->headers[i]);
+    char *line = nxa__copy_string(options->headers[i]);
     if (!line)
       return nxa__error_memory(error);
+    nxa__header_notate(line);
     endpoint->headers[endpoint->header_count++] = line;
   }
   return NXA_OK;
-}
-
-char *nxa__header_copy(const char *line) {
-  size_t name = nxa__header_name_length(line);
-  char *copy = nxa__copy_string(line);
-  if (copy && line[name + 1 + strspn(line + name + 1, " ")] == '\0') {
-    copy[name] = ';';
-    copy[name + 1] = '\0';
-  }
-  return copy;
 }
 
 nxa_endpoint *nxa_endpoint_new(const nxa_endpoint_options *options, nxa_error *error) {

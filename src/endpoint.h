@@ -23,8 +23,9 @@ void nxa__endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t lengt
 
 /* Why a "Name: value" line can't be sent, or NULL where it can. */
 const char *nxa__header_fault(const char *line);
-/* A copy in libcurl's notation, NULL for want of memory; the line must have been checked. */
-char *nxa__header_copy(const char *line);
+/* Puts a checked line into libcurl's notation, in place: an empty value is "Name;", since "Name:" would send nothing.
+ */
+void nxa__header_notate(char *line);
 /* How much of a line is the name. */
 size_t nxa__header_name_length(const char *line);
 

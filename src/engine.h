@@ -6,7 +6,9 @@
 #include <stdint.h>
 
 #include "buffer.h"
+#include "list.h"
 #include "nexus_assistants.h"
+#include "transfer.h"
 
 /*
  * A timer inside its owner's memory; start it zeroed, with `fire` and `data` set. It fires once, within
@@ -32,5 +34,31 @@ bool nxa__engine_closed(const nxa_engine *engine);
 
 /* Queues NXA_EVENT_WARNING: at most 16 unread, the same text once in an engine's life. */
 void nxa__engine_warn(nxa_engine *engine, const char *format, ...) NXA__FORMAT(2, 3);
+
+/* ---- between engines and calls */
+
+/* An event to be pulled, inside what it is about. */
+typedef struct nxa__event {
+  nxa__link link; /* its owner is the event */
+  nxa_event_type type;
+  nxa_call *call;
+} nxa__event;
+
+void nxa__event_init(nxa__event *event, nxa_event_type type, nxa_call *call);
+/* Does nothing to one that is queued already. */
+void nxa__engine_queue_event(nxa_engine *engine, nxa__event *event);
+void nxa__event_remove(nxa__event *event);
+
+/* The calls that aren't done: the engine closes them when it is freed. */
+void nxa__engine_add_call(nxa_engine *engine, nxa__link *live);
+/* Lets a call wait its turn for an attempt (nxa__call_begin); one of a sink doesn't wait for max_transfers. */
+void nxa__engine_queue_turn(nxa_engine *engine, nxa__link *turn, bool of_sink);
+
+/* A transfer from the pool or a new one; NULL for want of memory. `counted`: against max_transfers. */
+nxa__transfer *nxa__engine_take_transfer(nxa_engine *engine, nxa_call *call, nxa__frozen *request, bool counted);
+/* Sets it going. On failure it is back in the pool. */
+nxa_kind nxa__engine_launch(nxa_engine *engine, nxa__transfer *transfer);
+/* Ends it at once and without a word; left to the resolver where that holds it. */
+void nxa__engine_drop_transfer(nxa_engine *engine, nxa__transfer *transfer);
 
 #endif

@@ -201,6 +201,13 @@ bool nxa__same_word(const char *a, size_t a_length, const char *b) {
   return b[a_length] == '\0';
 }
 
+bool nxa__same_name(const char *a, const char *b, size_t length) {
+  for (size_t i = 0; i < length; i++)
+    if (lower(a[i]) != lower(b[i]))
+      return false;
+  return true;
+}
+
 bool nxa__is_printable(const char *text, size_t length, bool space) {
   for (size_t i = 0; i < length; i++) {
     unsigned char byte = (unsigned char)text[i];

@@ -26,6 +26,7 @@ void nxa__timestamp(char out[NXA__TIMESTAMP_SIZE], int64_t wall_ns);
 
 /* ASCII only, whatever the locale. */
 bool nxa__same_word(const char *a, size_t a_length, const char *b); /* ignoring case; `b` in lower case */
+bool nxa__same_name(const char *a, const char *b, size_t length);   /* ignoring case */
 /* Printable ASCII or bytes of 0x80 and above: no control characters; `space` says whether a space may be there. */
 bool nxa__is_printable(const char *text, size_t length, bool space);
 /* A token as in HTTP: what a header's name is made of; not empty. */

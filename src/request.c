@@ -1,0 +1,273 @@
+#include "request.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "endpoint.h"
+#include "error.h"
+#include "text.h"
+
+static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+static const char default_type[] = "application/json";
+/* libcurl must not wait for leave to send a body, nor call one a form */
+static char no_expect[] = "Expect:";
+static char no_type[] = "Content-Type:";
+
+void nxa_request_init(nxa_request *request) {
+  memset(request, 0, sizeof *request);
+  request->timeout = 600;
+  request->deadline = 1800;
+  request->retries = 2;
+  request->max_response = (size_t)64 << 20;
+}
+
+/* ---- checks */
+
+static const char *find_method(const char *name) {
+  for (size_t i = 0; name && i < sizeof methods / sizeof *methods; i++)
+    if (strcmp(name, methods[i]) == 0)
+      return methods[i];
+  return NULL;
+}
+
+/* "." and "..", also where the dots are escaped: servers resolve both. */
+static bool is_dots(const char *segment, size_t length) {
+  size_t dots = 0, at = 0;
+  for (; at < length; dots++) {
+    bool escaped = length - at >= 3 && (memcmp(segment + at, "%2e", 3) == 0 || memcmp(segment + at, "%2E", 3) == 0);
+    if (!escaped && segment[at] != '.')
+      return false;
+    at += escaped ? 3 : 1;
+  }
+  return dots == 1 || dots == 2;
+}
+
+static const char *segments_fault(const char *path) {
+  while (*path == '/') {
+    size_t length = strcspn(++path, "/");
+    if (length == 0 && path[length] == '/')
+      return "holds an empty segment (\"//\")";
+    if (is_dots(path, length))
+      return "holds a segment of dots";
+    path += length;
+  }
+  return NULL;
+}
+
+static const char *path_fault(const char *path) {
+  if (!path || *path != '/')
+    return "must begin with '/'";
+  if (!nxa__is_printable(path, strlen(path), false))
+    return "holds a space or a control character: it must be escaped";
+  if (strpbrk(path, "?#\\"))
+    return "holds '?', '#' or '\\': it must be escaped";
+  return segments_fault(path);
+}
+
+static const char *query_fault(const char *query) {
+  if (query && (!nxa__is_printable(query, strlen(query), false) || strchr(query, '#')))
+    return "holds a space, a control character or '#': it must be escaped";
+  return NULL;
+}
+
+static bool is_time(double seconds) {
+  return isfinite(seconds) && seconds > 0;
+}
+
+static nxa_kind check_numbers(const nxa_request *request, nxa_error *error) {
+  if (!is_time(request->timeout))
+    return nxa__error_set(error, NXA_INVALID, "timeout must be a number of seconds above 0");
+  if (!is_time(request->deadline))
+    return nxa__error_set(error, NXA_INVALID, "deadline must be a number of seconds above 0");
+  if (request->retries < 0 || request->retries > 1000)
+    return nxa__error_set(error, NXA_INVALID, "retries must be from 0 to 1000");
+  if (request->max_response == 0)
+    return nxa__error_set(error, NXA_INVALID, "max_response must be above 0");
+  return NXA_OK;
+}
+
+static nxa_kind check_headers(const nxa_request *request, nxa_error *error) {
+  if (request->header_count > 1000)
+    return nxa__error_set(error, NXA_INVALID, "headers: more than 1000");
+  for (size_t i = 0; i < request->header_count; i++) {
+    const char *fault = request->headers[i] ? nxa__header_fault(request->headers[i]) : "is NULL";
+    if (fault)
+      return nxa__error_set(error, NXA_INVALID, "headers: entry %zu %s", i + 1, fault);
+  }
+  return NXA_OK;
+}
+
+static nxa_kind check_body(const nxa_request *request, nxa_error *error) {
+  const char *type = request->content_type;
+  if (!request->body && request->body_length > 0)
+    return nxa__error_set(error, NXA_INVALID, "body is NULL but body_length is not 0");
+  if (request->body_length > SIZE_MAX / 4)
+    return nxa__error_set(error, NXA_INVALID, "body_length is too large");
+  if (type && (!*type || !nxa__is_printable(type, strlen(type), true)))
+    return nxa__error_set(error, NXA_INVALID, "content_type is empty, or holds a control character");
+  return NXA_OK;
+}
+
+static nxa_kind check(const nxa_request *request, nxa_error *error) {
+  if (!request->endpoint)
+    return nxa__error_set(error, NXA_INVALID, "endpoint is required");
+  if (!find_method(request->method))
+    return nxa__error_set(error, NXA_INVALID, "method must be one of GET, POST, PUT, PATCH, DELETE");
+  const char *fault = path_fault(request->path);
+  if (fault)
+    return nxa__error_set(error, NXA_INVALID, "path %s", fault);
+  fault = query_fault(request->query);
+  if (fault)
+    return nxa__error_set(error, NXA_INVALID, "query %s", fault);
+  if (check_numbers(request, error) != NXA_OK || check_headers(request, error) != NXA_OK)
+    return NXA_INVALID;
+  return check_body(request, error);
+}
+
+/* ---- freezing: measure, allocate once, fill */
+
+static size_t url_size(const nxa_request *request) {
+  const char *query = nxa__endpoint_query(request->endpoint);
+  size_t size = strlen(nxa_endpoint_base_url(request->endpoint)) + strlen(request->path) + 1;
+  size += query ? 1 + strlen(query) : 0;
+  return size + (request->query ? 1 + strlen(request->query) : 0);
+}
+
+static size_t texts_size(const nxa_request *request) {
+  size_t size = url_size(request);
+  for (size_t i = 0; i < request->header_count; i++)
+    size += strlen(request->headers[i]) + 1;
+  size += sizeof "Content-Type: " + strlen(request->content_type ? request->content_type : default_type);
+  return size + request->body_length + 1;
+}
+
+static char *put(char *at, const char *text) {
+  size_t length = strlen(text);
+  memcpy(at, text, length + 1);
+  return at + length;
+}
+
+static char *put_url(nxa__frozen *frozen, const nxa_request *request, char *at) {
+  const char *queries[2] = {nxa__endpoint_query(request->endpoint), request->query};
+  char separator = '?';
+  frozen->url = at;
+  at = put(at, nxa_endpoint_base_url(request->endpoint));
+  at = put(at, request->path);
+  for (int i = 0; i < 2; i++) {
+    if (!queries[i] || !*queries[i])
+      continue;
+    *at++ = separator;
+    at = put(at, queries[i]);
+    separator = '&';
+  }
+  return at + 1;
+}
+
+static bool names_header(const nxa_request *request, const char *line, size_t name) {
+  for (size_t i = 0; i < request->header_count; i++) {
+    const char *other = request->headers[i];
+    if (nxa__header_name_length(other) == name && nxa__same_name(other, line, name))
+      return true;
+  }
+  return false;
+}
+
+static bool endpoint_names(const nxa_endpoint *endpoint, const char *name) {
+  for (size_t i = 0; i < nxa__endpoint_header_count(endpoint); i++) {
+    const char *line = nxa__endpoint_header(endpoint, i);
+    if (nxa__same_word(line, strcspn(line, ":;"), name))
+      return true;
+  }
+  return false;
+}
+
+static struct curl_slist *put_line(struct curl_slist *node, char *line) {
+  node->data = line;
+  node->next = node + 1;
+  return node + 1;
+}
+
+static char *put_header(char *at, const char *line) {
+  char *end = put(at, line) + 1;
+  nxa__header_notate(at);
+  return end;
+}
+
+static char *put_type(nxa__frozen *frozen, const nxa_request *request, struct curl_slist **node, char *at) {
+  static const char name[] = "content-type";
+  if (names_header(request, name, sizeof name - 1) || endpoint_names(request->endpoint, name))
+    return at;
+  if (!frozen->body) {
+    *node = put_line(*node, no_type);
+    return at;
+  }
+  *node = put_line(*node, at);
+  at = put(at, "Content-Type: ");
+  return put(at, request->content_type ? request->content_type : default_type) + 1;
+}
+
+static char *put_headers(nxa__frozen *frozen, const nxa_request *request, struct curl_slist *node, char *at) {
+  frozen->headers = node;
+  for (size_t i = 0; i < request->header_count; i++) {
+    node = put_line(node, at);
+    at = put_header(at, request->headers[i]);
+  }
+  for (size_t i = 0; i < nxa__endpoint_header_count(request->endpoint); i++) {
+    char *line = nxa__endpoint_header(request->endpoint, i);
+    if (!names_header(request, line, strcspn(line, ":;")))
+      node = put_line(node, line);
+  }
+  at = put_type(frozen, request, &node, at);
+  put_line(node, no_expect);
+  node->next = NULL;
+  return at;
+}
+
+static void put_body(const nxa_request *request, char *at) {
+  if (!request->body)
+    return;
+  if (request->body_length)
+    memcpy(at, request->body, request->body_length);
+  at[request->body_length] = '\0';
+}
+
+static void fill(nxa__frozen *frozen, const nxa_request *request, struct curl_slist *nodes, char *texts) {
+  frozen->count = 1;
+  frozen->endpoint = nxa__endpoint_retain(request->endpoint);
+  frozen->method = find_method(request->method);
+  frozen->body_length = request->body_length;
+  texts = put_url(frozen, request, texts);
+  frozen->body = request->body ? texts : NULL; /* that there is one decides about its type */
+  texts = put_headers(frozen, request, nodes, texts);
+  frozen->body = request->body ? texts : NULL;
+  put_body(request, texts);
+}
+
+nxa__frozen *nxa__request_freeze(const nxa_request *request, nxa_error *error) {
+  if (check(request, error) != NXA_OK)
+    return NULL;
+  /* two more for the type and Expect */
+  size_t nodes = request->header_count + nxa__endpoint_header_count(request->endpoint) + 2;
+  size_t front = sizeof(nxa__frozen) + nodes * sizeof(struct curl_slist);
+  nxa__frozen *frozen = nxa__allocate(front + texts_size(request));
+  if (!frozen) {
+    nxa__error_memory(error);
+    return NULL;
+  }
+  fill(frozen, request, (struct curl_slist *)(frozen + 1), (char *)frozen + front);
+  return frozen;
+}
+
+nxa__frozen *nxa__frozen_retain(nxa__frozen *frozen) {
+  frozen->count++;
+  return frozen;
+}
+
+void nxa__frozen_release(nxa__frozen *frozen) {
+  if (!frozen || --frozen->count > 0)
+    return;
+  nxa__endpoint_release(frozen->endpoint);
+  nxa__release(frozen);
+}

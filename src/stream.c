@@ -1,0 +1,86 @@
+#include "stream.h"
+
+#include <string.h>
+
+#include "alloc.h"
+
+typedef struct held_event {
+  nxa__link link;
+  size_t size;
+  nxa_stream_event event; /* its texts follow the struct */
+} held_event;
+
+static char *put(char *at, const char *text, size_t length) {
+  memcpy(at, text, length);
+  at[length] = '\0';
+  return at + length + 1;
+}
+
+static held_event *copy_event(const nxa_stream_event *event, size_t size) {
+  held_event *held = nxa__allocate(size);
+  if (!held)
+    return NULL;
+  size_t name = strlen(event->event), id = strlen(event->id);
+  char *at = (char *)(held + 1);
+  memset(held, 0, sizeof *held);
+  held->link.owner = held;
+  held->size = size;
+  held->event = (nxa_stream_event){.event = at, .data_length = event->data_length};
+  held->event.data = at = put(at, event->event, name);
+  held->event.id = at = put(at, event->data, event->data_length);
+  put(at, event->id, id);
+  return held;
+}
+
+static nxa_kind hold(void *data, const nxa_stream_event *event) {
+  nxa__stream *stream = data;
+  size_t texts = strlen(event->event) + event->data_length + strlen(event->id) + 3;
+  size_t size = sizeof(held_event) + texts;
+  if (size > stream->limit - stream->held)
+    return NXA_TOO_LARGE;
+  held_event *held = copy_event(event, size);
+  if (!held)
+    return NXA_MEMORY;
+  stream->held += size;
+  nxa__list_append(&stream->events, &held->link);
+  return NXA_OK;
+}
+
+nxa__stream *nxa__stream_new(size_t limit) {
+  nxa__stream *stream = nxa__allocate_zeroed(sizeof *stream);
+  if (!stream)
+    return NULL;
+  stream->limit = limit;
+  nxa__sse_init(&stream->parser, limit, hold, stream);
+  return stream;
+}
+
+void nxa__stream_free(nxa__stream *stream) {
+  if (!stream)
+    return;
+  held_event *held;
+  while ((held = nxa__list_take(&stream->events)))
+    nxa__release(held);
+  nxa__release(stream->current);
+  nxa__sse_free(&stream->parser);
+  nxa__release(stream);
+}
+
+nxa_kind nxa__stream_feed(nxa__stream *stream, const char *bytes, size_t length) {
+  return nxa__sse_feed(&stream->parser, bytes, length);
+}
+
+bool nxa__stream_next(nxa__stream *stream, nxa_stream_event *event) {
+  held_event *held = nxa__list_take(&stream->events);
+  nxa__release(stream->current);
+  stream->current = held;
+  if (!held)
+    return false;
+  stream->held -= held->size;
+  *event = held->event;
+  return true;
+}
+
+bool nxa__stream_empty(const nxa__stream *stream) {
+  return nxa__list_empty(&stream->events);
+}

@@ -1,0 +1,209 @@
+#include "transfer.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "alloc.h"
+#include "call.h"
+#include "endpoint.h"
+
+/* ---- callbacks */
+
+static size_t on_header(char *line, size_t size, size_t count, void *data) {
+  nxa__transfer *transfer = data;
+  size_t length = size * count;
+  return transfer->call && nxa__call_take_header(transfer->call, line, length) ? length : 0;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *data) {
+  nxa__transfer *transfer = data;
+  size_t length = size * count;
+  /* libcurl takes 0 for a failure, and for all of an empty piece */
+  return transfer->call && nxa__call_take_body(transfer->call, bytes, length) ? length : (length == 0);
+}
+
+static int on_resolver_start(void *state, void *reserved, void *data) {
+  nxa__transfer *transfer = data;
+  (void)state;
+  (void)reserved;
+  transfer->resolving = true;
+  return 0;
+}
+
+static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address) {
+  nxa__transfer *transfer = data;
+  (void)purpose;
+  transfer->resolving = false;
+  if (!transfer->call)
+    return CURL_SOCKET_BAD;
+#ifdef SOCK_CLOEXEC
+  int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+#else
+  int fd = socket(address->family, address->socktype, address->protocol);
+#endif
+  return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+#if LIBCURL_VERSION_NUM >= 0x075000
+#define HAS_PREREQUEST 1
+
+static int on_request(void *data, char *remote, char *local, int remote_port, int local_port) {
+  nxa__transfer *transfer = data;
+  (void)remote;
+  (void)local;
+  (void)remote_port;
+  (void)local_port;
+  transfer->sendings++;
+  return transfer->send_once && transfer->sendings > 1 ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+#endif
+
+/* ---- options */
+
+/* curl_easy_setopt is a macro that wants the option by name; a failure is always want of memory. */
+#define SET(option, value) (curl_easy_setopt(easy, option, value) == CURLE_OK)
+
+static bool set_callbacks(CURL *easy, nxa__transfer *transfer) {
+  bool set = SET(CURLOPT_PRIVATE, transfer) && SET(CURLOPT_ERRORBUFFER, transfer->detail) &&
+             SET(CURLOPT_HEADERFUNCTION, on_header) && SET(CURLOPT_HEADERDATA, transfer) &&
+             SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, transfer) &&
+             SET(CURLOPT_RESOLVER_START_FUNCTION, on_resolver_start) && SET(CURLOPT_RESOLVER_START_DATA, transfer) &&
+             SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket) && SET(CURLOPT_OPENSOCKETDATA, transfer);
+#ifdef HAS_PREREQUEST
+  set = set && SET(CURLOPT_PREREQFUNCTION, on_request) && SET(CURLOPT_PREREQDATA, transfer);
+#endif
+  return set;
+}
+
+static bool set_protocols(CURL *easy) {
+#if LIBCURL_VERSION_NUM >= 0x075500
+  return SET(CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+  return SET(CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+}
+
+static bool set_quick_exit(CURL *easy) {
+#if LIBCURL_VERSION_NUM >= 0x075700
+  /* the library that is loaded may be older than the header: then it is as if it wasn't there */
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+  (void)easy;
+  return true;
+}
+
+bool nxa__transfer_can_quit(void) {
+#if LIBCURL_VERSION_NUM >= 0x075700
+  return curl_version_info(CURLVERSION_NOW)->version_num >= 0x075700;
+#else
+  return false;
+#endif
+}
+
+/*
+ * Before 7.88 libcurl let OpenSSL write to sockets by itself, which raises SIGPIPE; without NOSIGNAL it keeps that from
+ * the host. Where names are resolved by alarm, NOSIGNAL it must be.
+ */
+static bool set_signals(CURL *easy) {
+  const curl_version_info_data *loaded = curl_version_info(CURLVERSION_NOW);
+  bool asynchronous = (loaded->features & CURL_VERSION_ASYNCHDNS) != 0;
+  return SET(CURLOPT_NOSIGNAL, asynchronous && loaded->version_num < 0x075800 ? 0L : 1L);
+}
+
+/* Verifying certificates and not following redirects are libcurl's defaults. */
+static bool set_constants(CURL *easy) {
+  return set_signals(easy) && set_protocols(easy) && set_quick_exit(easy) &&
+         SET(CURLOPT_USERAGENT, "nexus-assistants/" NXA_VERSION) && SET(CURLOPT_ACCEPT_ENCODING, "gzip") &&
+         SET(CURLOPT_TCP_KEEPALIVE, 1L) && SET(CURLOPT_PATH_AS_IS, 1L) && SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
+         SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+}
+
+/* Without TLS there is no HTTP/2 to wait for, and PIPEWAIT would line up all calls behind the first answer. */
+static bool set_version(nxa__transfer *transfer, bool secure) {
+  CURL *easy = transfer->easy;
+  transfer->secure = secure;
+  return SET(CURLOPT_HTTP_VERSION, (long)(secure ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1)) &&
+         SET(CURLOPT_PIPEWAIT, secure ? 1L : 0L);
+}
+
+static bool set_method(CURL *easy, const nxa__frozen *request) {
+  const char *method = request->method;
+  bool plain_get = strcmp(method, "GET") == 0, post = strcmp(method, "POST") == 0;
+  if (!request->body && (plain_get || strcmp(method, "DELETE") == 0))
+    return SET(CURLOPT_HTTPGET, 1L) && SET(CURLOPT_CUSTOMREQUEST, plain_get ? NULL : method);
+  return SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length) &&
+         SET(CURLOPT_POSTFIELDS, request->body ? request->body : "") &&
+         SET(CURLOPT_CUSTOMREQUEST, post ? NULL : method);
+}
+
+/* ---- life */
+
+nxa__transfer *nxa__transfer_new(void) {
+  nxa__transfer *transfer = nxa__allocate_zeroed(sizeof *transfer);
+  if (!transfer)
+    return NULL;
+  transfer->link.owner = transfer;
+  transfer->easy = curl_easy_init();
+  if (transfer->easy && set_callbacks(transfer->easy, transfer) && set_constants(transfer->easy) &&
+      set_version(transfer, false))
+    return transfer;
+  nxa__transfer_free(transfer);
+  return NULL;
+}
+
+void nxa__transfer_free(nxa__transfer *transfer) {
+  if (transfer->easy)
+    curl_easy_cleanup(transfer->easy);
+  nxa__frozen_release(transfer->request);
+  nxa__release(transfer);
+}
+
+bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen *request) {
+  CURL *easy = transfer->easy;
+  bool secure = nxa__endpoint_secure(request->endpoint);
+  transfer->call = call;
+  transfer->request = nxa__frozen_retain(request);
+  transfer->resolving = transfer->send_once = false;
+  transfer->sendings = 0;
+  transfer->detail[0] = '\0';
+  return (transfer->secure == secure || set_version(transfer, secure)) && SET(CURLOPT_URL, request->url) &&
+         set_method(easy, request) && SET(CURLOPT_HTTPHEADER, request->headers);
+}
+
+void nxa__transfer_clear(nxa__transfer *transfer) {
+  /* what these point to goes away */
+  curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
+  curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, NULL);
+  nxa__frozen_release(transfer->request);
+  transfer->request = NULL;
+  transfer->call = NULL;
+}
+
+/* ---- asking */
+
+bool nxa__transfer_sent(const nxa__transfer *transfer) {
+  long size = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &size);
+  return size > 0;
+}
+
+bool nxa__transfer_connected(const nxa__transfer *transfer) {
+#ifdef HAS_PREREQUEST
+  return transfer->sendings > 0;
+#else
+  return nxa__transfer_sent(transfer);
+#endif
+}
+
+void nxa__transfer_outcome(nxa__transfer *transfer, CURLcode code, nxa__outcome *outcome) {
+  long header_size = 0;
+  outcome->code = code;
+  outcome->os_error = 0;
+  outcome->sent = nxa__transfer_sent(transfer);
+  outcome->repetition_refused = code == CURLE_ABORTED_BY_CALLBACK;
+  curl_easy_getinfo(transfer->easy, CURLINFO_HEADER_SIZE, &header_size);
+  outcome->answered = header_size > 0;
+  memcpy(outcome->detail, transfer->detail, sizeof outcome->detail);
+  if (code != CURLE_OK)
+    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &outcome->os_error);
+}
