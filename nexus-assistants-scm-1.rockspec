@@ -7,37 +7,46 @@ description = {
   license = "MIT",
 }
 dependencies = { "lua >= 5.1, < 5.5", "lua-cjson >= 2.1.0" }
--- The library and not the header: on Debian curl's headers are in a folder of the architecture, which compilers know and
--- LuaRocks doesn't.
+-- The library and not the header: on Debian, curl's headers are where compilers look and LuaRocks does not.
 external_dependencies = { CURL = { library = "curl" } }
 build = {
   type = "builtin",
   modules = {
     ["nexus_assistants.core"] = {
       sources = {
-        "src/alloc.c", "src/answer.c", "src/buffer.c", "src/clock.c", "src/descriptors.c", "src/endpoint.c",
-        "src/error.c", "src/export.c", "src/failure.c", "src/json_out.c", "src/random.c", "src/request.c",
-        "src/retry.c", "src/sse.c", "src/text.c", "src/trace.c", "src/lua/call.c", "src/lua/core.c",
-        "src/lua/endpoint.c", "src/lua/engine.c", "src/lua/json_mark.c", "src/lua/options.c", "src/lua/pin.c",
-        "src/lua/span.c", "src/lua/trace.c", "src/lua/tracer.c",
+        "src/alloc.c", "src/answer.c", "src/buffer.c", "src/call.c", "src/clock.c", "src/descriptors.c",
+        "src/endpoint.c", "src/engine.c", "src/error.c", "src/export.c", "src/failure.c", "src/json_out.c",
+        "src/nexus_answer.c", "src/nexus_body.c", "src/random.c", "src/request.c", "src/retry.c",
+        "src/sink_nexus.c", "src/sse.c", "src/stream.c", "src/text.c", "src/trace.c", "src/transfer.c",
+        "src/lua/call.c", "src/lua/core.c", "src/lua/endpoint.c", "src/lua/engine.c", "src/lua/json_mark.c",
+        "src/lua/options.c", "src/lua/pin.c", "src/lua/span.c", "src/lua/trace.c", "src/lua/tracer.c",
       },
       defines = { "_POSIX_C_SOURCE=200809L", "_DARWIN_C_SOURCE" },
       libraries = { "curl" },
       incdirs = { "$(CURL_INCDIR)" },
       libdirs = { "$(CURL_LIBDIR)" },
     },
+    nexus_assistants = "lua/nexus_assistants/init.lua",
     ["nexus_assistants.cli"] = "lua/nexus_assistants/cli.lua",
+    ["nexus_assistants.client"] = "lua/nexus_assistants/client.lua",
     ["nexus_assistants.error"] = "lua/nexus_assistants/error.lua",
     ["nexus_assistants.json"] = "lua/nexus_assistants/json.lua",
+    ["nexus_assistants.models.script"] = "lua/nexus_assistants/models/script.lua",
     ["nexus_assistants.operations"] = "lua/nexus_assistants/operations.lua",
     ["nexus_assistants.options"] = "lua/nexus_assistants/options.lua",
     ["nexus_assistants.providers.assistants"] = "lua/nexus_assistants/providers/assistants.lua",
+    ["nexus_assistants.providers.runtime"] = "lua/nexus_assistants/providers/runtime/init.lua",
     ["nexus_assistants.providers.runtime.checks"] = "lua/nexus_assistants/providers/runtime/checks.lua",
     ["nexus_assistants.providers.runtime.copy"] = "lua/nexus_assistants/providers/runtime/copy.lua",
     ["nexus_assistants.providers.runtime.failure"] = "lua/nexus_assistants/providers/runtime/failure.lua",
     ["nexus_assistants.providers.runtime.id"] = "lua/nexus_assistants/providers/runtime/id.lua",
+    ["nexus_assistants.providers.runtime.machine"] = "lua/nexus_assistants/providers/runtime/machine.lua",
+    ["nexus_assistants.providers.runtime.objects"] = "lua/nexus_assistants/providers/runtime/objects.lua",
+    ["nexus_assistants.providers.runtime.prompt"] = "lua/nexus_assistants/providers/runtime/prompt.lua",
     ["nexus_assistants.providers.runtime.store"] = "lua/nexus_assistants/providers/runtime/store.lua",
     ["nexus_assistants.providers.runtime.timers"] = "lua/nexus_assistants/providers/runtime/timers.lua",
+    ["nexus_assistants.resources"] = "lua/nexus_assistants/resources/init.lua",
+    ["nexus_assistants.resources.runs"] = "lua/nexus_assistants/resources/runs.lua",
     ["nexus_assistants.run_loop"] = "lua/nexus_assistants/run_loop.lua",
     ["nexus_assistants.scheduler"] = "lua/nexus_assistants/scheduler.lua",
     ["nexus_assistants.serve"] = "lua/nexus_assistants/serve/init.lua",

@@ -126,8 +126,11 @@ if [ "$manager" = none ]; then
   exit 1
 fi
 echo "Installing:$packages$rocks" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 # shellcheck disable=SC2086 # lists of words
-{
-  [ -z "$packages" ] || install_packages $packages
-  [ -z "$rocks" ] || install_rocks $rocks
-} >&2
+if ! { [ -z "$packages" ] || install_packages $packages; } >"$log" 2>&1 </dev/null ||
+  ! { [ -z "$rocks" ] || install_rocks $rocks; } >>"$log" 2>&1 </dev/null; then
+  cat "$log" >&2
+  exit 1
+fi

@@ -534,7 +534,7 @@ describe("a tracer", function()
     end
     refused("must not be empty", tracer.trace, tracer, "", "x")
     refused("must not be empty", tracer.trace, tracer, "x", "")
-    refused("string expected, got no value", tracer.trace, tracer, "x")
+    refused("string expected, got nil", tracer.trace, tracer, "x")
     refused("invalid option 'done'", trace.finish, trace, "done")
     refused("nexus_assistants.span expected, got table", trace.span, trace, "a", nil, {})
     refused("must not be NaN", trace:span("a").times, trace:span("b"), 0 / 0)
