@@ -337,7 +337,8 @@ describe("scheduler", function()
       local fired, armed, expected = {}, {}, {}
       for index = 1, 60 do
         local due = math.random(20)
-        armed[index] = tasks:arm(due, function(_, subject) fired[#fired + 1] = subject end, { due = due, index = index })
+        local subject = { due = due, index = index }
+        armed[index] = tasks:arm(due, function(_, fired_for) fired[#fired + 1] = fired_for end, subject)
       end
       for index = 1, 60, 3 do
         tasks:disarm(armed[index])

@@ -97,7 +97,7 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- encoding
 
--- The examining functions return whether marks are needed, or nil, what is wrong, where, and the table it was found in.
+-- The examining functions return whether marks are needed, or nil, what is wrong and where.
 local examine
 
 local function examine_number(number)
@@ -119,11 +119,13 @@ local function place_of(key)
   return format("[%q]", gsub(key, "[^\32-\126]", "?"))
 end
 
--- Nesting that never ends is found by its depth; on the way back out it is told from honest depth, and its place is
--- where the table was met first.
-local function trouble(problem, place, culprit, members, key)
-  if culprit == members and culprit ~= nil then return nil, "contains itself", "", culprit end
-  return nil, problem, place_of(key) .. place, culprit
+-- Nesting that never ends is found by its depth; on the way back out it is told from honest depth by a table that is
+-- passed twice, and its place is where that was met first. `passed` is nil for any other trouble.
+local function trouble(problem, place, passed, members, key)
+  if not passed then return nil, problem, place_of(key) .. place end
+  if passed[members] then return nil, "contains itself", "", passed end
+  passed[members] = true
+  return nil, problem, place_of(key) .. place, passed
 end
 
 local function examine_array(items, depth)
@@ -131,8 +133,8 @@ local function examine_array(items, depth)
   for key, item in next, items do
     if type(key) ~= "number" then return nil, "mixes positions and names", "" end
     if key < 1 or key % 1 ~= 0 then return nil, "has a position that is not a whole number from 1", "" end
-    local marked, problem, place, culprit = examine(item, depth)
-    if marked == nil then return trouble(problem, place, culprit, items, key) end
+    local marked, problem, place, passed = examine(item, depth)
+    if marked == nil then return trouble(problem, place, passed, items, key) end
     marks = marks or marked
     count = count + 1
     if key > highest then highest = key end
@@ -155,15 +157,15 @@ local function examine_object(members, depth)
   for key, value in next, members do
     local bad_name = examine_name(key)
     if bad_name then return nil, bad_name, "" end
-    local marked, problem, place, culprit = examine(value, depth)
-    if marked == nil then return trouble(problem, place, culprit, members, key) end
+    local marked, problem, place, passed = examine(value, depth)
+    if marked == nil then return trouble(problem, place, passed, members, key) end
     marks = marks or marked
   end
   return marks
 end
 
 local function examine_table(members, depth)
-  if depth > MAX_DEPTH then return nil, format("is nested more than %d levels deep", MAX_DEPTH), "", members end
+  if depth > MAX_DEPTH then return nil, format("is nested more than %d levels deep", MAX_DEPTH), "", {} end
   local first = next(members)
   if first == nil then return getmetatable(members) == array_mt end
   if type(first) == "number" then return examine_array(members, depth + 1) end

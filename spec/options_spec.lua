@@ -1,0 +1,115 @@
+local options = require("nexus_assistants.options")
+
+local function read(given, environment)
+  return options.read("nexus.new", options.client, given, function(name) return (environment or {})[name] end)
+end
+
+describe("options", function()
+  it("have defaults", function()
+    local values = assert(read(nil))
+    assert.equal("nexus-assistants", values.agent_id)
+    assert.equal("assistants", values.provider)
+    assert.equal("https://api.openai.com/v1", values.openai.base_url)
+    assert.equal("https://nexus.keylightdigital.dev", values.nexus.base_url)
+    assert.equal(600, values.poll.deadline)
+    assert.is_nil(values.poll.interval)
+    assert.is_nil(values.assistant_id)
+  end)
+
+  it("come from the environment", function()
+    local values = assert(read({}, {
+      NEXUS_AGENT_ID = "weather-bot", OPENAI_BASE_URL = "http://localhost:1", NEXUS_BASE_URL = "http://localhost:2",
+      ASSISTANT_ID = "asst_1", NEXUS_ASSISTANTS_POLL_INTERVAL = "0.5", NEXUS_ASSISTANTS_PROVIDER = "assistants",
+    }))
+    assert.equal("weather-bot", values.agent_id)
+    assert.equal("http://localhost:1", values.openai.base_url)
+    assert.equal("http://localhost:2", values.nexus.base_url)
+    assert.equal("asst_1", values.assistant_id)
+    assert.equal(0.5, values.poll.interval)
+  end)
+
+  it("win over the environment", function()
+    assert.equal("mine", read({ agent_id = "mine" }, { NEXUS_AGENT_ID = "theirs" }).agent_id)
+  end)
+
+  it("take an empty variable for none", function()
+    assert.equal("https://api.openai.com/v1", read({}, { OPENAI_BASE_URL = "" }).openai.base_url)
+  end)
+
+  it("never ask the environment for a key", function()
+    options.read("nexus.new", options.client, {}, function(name)
+      assert.is_nil(name:find("KEY"), name)
+    end)
+  end)
+
+  it("leave the table they were given alone", function()
+    local given = { openai = {} }
+    read(given)
+    assert.same({ openai = {} }, given)
+  end)
+
+  it("can switch Nexus off", function()
+    assert.is_false(read({ nexus = false }).nexus)
+  end)
+
+  for message, given in pairs({
+    ["nexus.new: unknown option 'agnet_id' (did you mean 'agent_id'?)"] = { agnet_id = "x" },
+    ["nexus.new: unknown option 'Nexus' (did you mean 'nexus'?)"] = { Nexus = {} },
+    ["nexus.new: unknown option 'something_else'"] = { something_else = 1 },
+    ["nexus.new: unknown option 'openai.timout' (did you mean 'openai.timeout'?)"] = { openai = { timout = 1 } },
+    ["nexus.new: options are named by strings, got a number"] = { "agent" },
+    ["nexus.new: option 'agent_id' must be a string that is not empty, got a number"] = { agent_id = 1 },
+    ["nexus.new: option 'agent_id' must be a string that is not empty, got an empty string"] = { agent_id = "" },
+    ["nexus.new: option 'openai' must be a table, got a string"] = { openai = "sk-secret" },
+    ["nexus.new: option 'openai.timeout' must be a positive number of seconds, got a string"] =
+      { openai = { timeout = "30" } },
+    ["nexus.new: option 'openai.timeout' must be a positive number of seconds, got 0"] = { openai = { timeout = 0 } },
+    ["nexus.new: option 'openai.deadline' must be a positive number of seconds, got NaN"] =
+      { openai = { deadline = 0 / 0 } },
+    ["nexus.new: option 'openai.timeout' must be a positive number of seconds, got inf"] =
+      { openai = { timeout = math.huge } },
+    ["nexus.new: option 'openai.retries' must be a whole number, 0 or more, got -1"] = { openai = { retries = -1 } },
+    ["nexus.new: option 'openai.retries' must be a whole number, 0 or more, got 1.5"] = { openai = { retries = 1.5 } },
+    ["nexus.new: option 'openai.api_key' must be a string that is not empty, or false, got a table"] =
+      { openai = { api_key = {} } },
+    ["nexus.new: option 'openai.headers' must be a table of strings by name, got a table"] =
+      { openai = { headers = { ["X-A"] = 1 } } },
+    ["nexus.new: option 'poll.interval' must be a number of seconds, 0 or more, got -1"] = { poll = { interval = -1 } },
+    ["nexus.new: option 'nexus' must be a table, or false, got true"] = { nexus = true },
+    ["nexus.new: option 'nexus.max_in_flight' must be a whole number, 1 or more, got 0"] =
+      { nexus = { max_in_flight = 0 } },
+    ["nexus.new: option 'provider' must be 'assistants', got 'responses'"] = { provider = "responses" },
+    ["nexus.new: option 'on_warning' must be a function, got a string"] = { on_warning = "print" },
+    ["nexus.new: options must be a table, got a string"] = "sk-secret",
+  }) do
+    it("are refused: " .. message, function()
+      local values, problem, source = read(given)
+      assert.is_nil(values)
+      assert.equal(message, problem)
+      assert.is_nil(source)
+    end)
+  end
+
+  it("from the environment are refused as such", function()
+    local values, problem, source = read({}, { NEXUS_ASSISTANTS_POLL_INTERVAL = "soon" })
+    assert.is_nil(values)
+    assert.equal("environment", source)
+    assert.equal("nexus.new: environment variable NEXUS_ASSISTANTS_POLL_INTERVAL must be a number of seconds, "
+      .. "0 or more, got 'soon'", problem)
+    local _, unknown = read({}, { NEXUS_ASSISTANTS_PROVIDER = "chat" })
+    assert.equal("nexus.new: environment variable NEXUS_ASSISTANTS_PROVIDER must be 'assistants', got 'chat'", unknown)
+  end)
+
+  it("that are required are missed", function()
+    local _, problem = options.read("client:trace", options.trace, { input = 1 })
+    assert.equal("client:trace: option 'name' is required", problem)
+  end)
+
+  it("show no text that may be a key", function()
+    local misplaced = { { openai = { headers = "sk-secret" } }, { poll = "sk-secret" }, { nexus = "sk-secret" } }
+    for _, given in ipairs(misplaced) do
+      local _, problem = read(given)
+      assert.is_nil(problem:find("secret"))
+    end
+  end)
+end)
