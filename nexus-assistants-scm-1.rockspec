@@ -22,7 +22,7 @@ build = {
         "src/lua/options.c", "src/lua/pin.c", "src/lua/span.c", "src/lua/trace.c", "src/lua/tracer.c",
       },
       defines = { "_POSIX_C_SOURCE=200809L", "_DARWIN_C_SOURCE" },
-      libraries = { "curl" },
+      libraries = { "curl", "m" },
       incdirs = { "$(CURL_INCDIR)" },
       libdirs = { "$(CURL_LIBDIR)" },
     },
