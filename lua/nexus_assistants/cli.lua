@@ -1,0 +1,212 @@
+--- The command `nexus-assistants`: one table of commands and options, from which parsing and help are made.
+local cli = {}
+
+local EXIT_FAILURE, EXIT_USAGE = 1, 2
+
+-- ------------------------------------------------------------------------------------------------- what values are
+
+local function whole_number(lowest, highest)
+  return function(text)
+    local number = text:find("^%d+$") and tonumber(text)
+    if number and number >= lowest and number <= highest then return number end
+    return nil, string.format("must be a whole number from %d to %d", lowest, highest)
+  end
+end
+
+local function seconds(text)
+  local number = text:find("^[%d.]+$") and tonumber(text)
+  if number then return number end
+  return nil, "must be a number of seconds"
+end
+
+local function one_of(...)
+  local allowed, names = {}, { ... }
+  for _, name in ipairs(names) do
+    allowed[name] = true
+  end
+  return function(text)
+    if allowed[text] then return text end
+    return nil, "must be one of " .. table.concat(names, ", ")
+  end
+end
+
+local function text(value)
+  if value ~= "" then return value end
+  return nil, "must not be empty"
+end
+
+-- ---------------------------------------------------------------------------------------------------- commands
+
+local function report(message)
+  io.stderr:write("nexus-assistants: ", message, "\n")
+end
+
+--- Options for `serve.run` from what was parsed; nil, message where the model's script can't be loaded.
+function cli.serve_options(options)
+  local result = {
+    host = options.host, port = options.port or 4010, assistant_id = options["assistant-id"], delay = options.delay,
+    quiet = options.quiet, exit_after = options["exit-after"],
+  }
+  if options["model-script"] then
+    local model, err = require("nexus_assistants.models.script").load(options["model-script"])
+    if not model then return nil, err end
+    result.model = model
+  end
+  return result
+end
+
+local function run_serve(options)
+  local settings, err = cli.serve_options(options)
+  local ok
+  if settings then
+    ok, err = require("nexus_assistants.serve").run(settings)
+  end
+  if ok then return 0 end
+  report(err)
+  return EXIT_FAILURE
+end
+
+local function run_view(options, arguments)
+  local shown, err = require("nexus_assistants.view").show(arguments[1], options)
+  if shown then return 0 end
+  report(err)
+  return EXIT_FAILURE
+end
+
+local COMMANDS = {
+  {
+    name = "serve", run = run_serve, arguments = 0,
+    summary = "a local server: the Assistants protocol at /v1, Nexus's at /api/v1, kept in memory",
+    options = {
+      { name = "port", value = "N", check = whole_number(0, 65535), help = "where to listen; 0 picks a free port (4010)" },
+      { name = "host", value = "HOST", check = text, help = "on which address (127.0.0.1)" },
+      { name = "assistant-id", value = "ID", check = text, help = "the assistant that is there (asst_local)" },
+      { name = "model-script", value = "FILE", check = text,
+        help = "a Lua file that returns function(messages, tools, run); without it the model repeats the question" },
+      { name = "delay", value = "SECONDS", check = seconds, help = "how long the model thinks (0)" },
+      { name = "quiet", help = "no line per request on standard error" },
+      { name = "exit-after", value = "SECONDS", check = seconds, help = "end after this time, for tests" },
+    },
+  },
+  {
+    name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE]",
+    summary = "a trace as a waterfall: the latest one at NEXUS_BASE_URL (with NEXUS_API_KEY), one by its id, or a file",
+    options = {
+      { name = "color", value = "WHEN", check = one_of("auto", "always", "never"), help = "auto, always or never (auto)" },
+      { name = "width", value = "N", check = whole_number(40, 1000), help = "columns (the terminal's, or 100)" },
+      { name = "ascii", help = "no characters beyond ASCII in the drawing" },
+    },
+  },
+}
+
+-- -------------------------------------------------------------------------------------------------------- help
+
+local function usage_of(command)
+  return "nexus-assistants " .. command.name .. (command.usage and " " .. command.usage or "") .. " [OPTIONS]"
+end
+
+local function command_help(command)
+  local lines = { "usage: " .. usage_of(command), "  " .. command.summary, "" }
+  for _, option in ipairs(command.options) do
+    local left = "--" .. option.name .. (option.value and " " .. option.value or "")
+    lines[#lines + 1] = string.format("  %-22s %s", left, option.help)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local function general_help()
+  local lines = { "usage: nexus-assistants COMMAND [OPTIONS]", "" }
+  for _, command in ipairs(COMMANDS) do
+    lines[#lines + 1] = string.format("  %-8s %s", command.name, command.summary)
+  end
+  lines[#lines + 1] = "\nnexus-assistants COMMAND --help tells a command's options; --version the version."
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- ----------------------------------------------------------------------------------------------------- parsing
+
+local function find_by_name(list, name)
+  for _, entry in ipairs(list) do
+    if entry.name == name then return entry end
+  end
+end
+
+-- Takes the option at `index`; returns the index of the last argument it used, or nil, message.
+local function parse_option(command, arguments, index, options)
+  local name, value = arguments[index]:match("^%-%-([^=]+)=?(.*)$")
+  local inline = arguments[index]:find("=", 1, true)
+  local option = name and find_by_name(command.options, name)
+  if not option then return nil, "unknown option '" .. arguments[index]:gsub("=.*", "") .. "'" end
+  if not option.value then
+    if inline then return nil, "--" .. name .. " takes no value" end
+    options[name] = true
+    return index
+  end
+  if not inline then
+    index = index + 1
+    value = arguments[index]
+  end
+  if value == nil then return nil, "--" .. name .. " needs a value: " .. option.value end
+  local problem
+  options[name], problem = option.check(value)
+  if problem then return nil, "--" .. name .. " " .. problem .. ", got '" .. value .. "'" end
+  return index
+end
+
+local function parse_arguments(command, arguments, first)
+  local options, positional, index = {}, {}, first
+  while arguments[index] do
+    local argument, problem = arguments[index], nil
+    if argument == "--help" or argument == "-h" then return { help = true }, {} end
+    if argument:sub(1, 1) == "-" then
+      index, problem = parse_option(command, arguments, index, options)
+      if problem then return nil, problem end
+    else
+      positional[#positional + 1] = argument
+    end
+    index = index + 1
+  end
+  if #positional > command.arguments then
+    return nil, "unexpected argument '" .. positional[command.arguments + 1] .. "'"
+  end
+  return options, positional
+end
+
+--- The options and other arguments of a command's command line; or nil, message. `first` is the index to begin with.
+function cli.parse(name, arguments, first)
+  return parse_arguments(find_by_name(COMMANDS, name), arguments, first or 1)
+end
+
+local function misused(problem, hint)
+  report(problem .. "; try: nexus-assistants " .. hint)
+  return EXIT_USAGE
+end
+
+local function run_command(command, arguments)
+  local options, rest = parse_arguments(command, arguments, 2)
+  if not options then return misused(rest, command.name .. " --help") end
+  if options.help then
+    io.stdout:write(command_help(command))
+    return 0
+  end
+  return command.run(options, rest)
+end
+
+--- Runs the command line `arguments` (an array); returns the exit code.
+function cli.main(arguments)
+  local name = arguments[1]
+  if name == "--version" then
+    io.stdout:write("nexus-assistants ", require("nexus_assistants.core").version, "\n")
+    return 0
+  end
+  if name == "--help" or name == "-h" or name == "help" then
+    io.stdout:write(general_help())
+    return 0
+  end
+  if not name then return misused("a command is missing", "--help") end
+  local command = find_by_name(COMMANDS, name)
+  if not command then return misused("unknown command '" .. name .. "'", "--help") end
+  return run_command(command, arguments)
+end
+
+return cli

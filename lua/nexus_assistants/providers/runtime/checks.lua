@@ -1,0 +1,209 @@
+--- Checks of parameters, with the protocol's texts. A check returns nothing, or nil and an error.
+local failure = require("nexus_assistants.providers.runtime.failure")
+local json = require("nexus_assistants.json")
+
+local checks = {}
+
+local MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
+local MAX_TEXT = 256000
+
+local function absent(value)
+  return value == nil or value == json.null
+end
+
+local function kind_of(value)
+  if value == json.null then return "null" end
+  local kind = type(value)
+  if kind == "table" then return json.is_array(value) and "an array" or "an object" end
+  if kind == "number" then return value % 1 == 0 and "an integer" or "a decimal" end
+  return "a " .. kind
+end
+
+local function wrong_type(name, expected, value)
+  local text = "Invalid type for '%s': expected %s, but got %s instead."
+  return failure.bad_request(text:format(name, expected, kind_of(value)), name, "invalid_type")
+end
+
+local function too_long(name, most, length)
+  local text = "Invalid '%s': string too long. Expected a string with maximum length %d, but got a string with length "
+    .. "%d instead."
+  return failure.bad_request(text:format(name, most, length), name, "string_above_max_length")
+end
+
+-- ---------------------------------------------------------------------------------------------------- of types
+
+--- A check that takes what has this type, or is absent: "string", "boolean", "number", "object" or "array".
+function checks.type(expected)
+  local article = expected:find("^[ao]") and "an " or "a "
+  local function fits(value)
+    if expected == "object" then return type(value) == "table" and not json.is_array(value) end
+    -- a script's empty table may be meant either way
+    if expected == "array" then return json.is_array(value) or type(value) == "table" and next(value) == nil end
+    return type(value) == expected
+  end
+  return function(value, name)
+    if not absent(value) and not fits(value) then return wrong_type(name, article .. expected, value) end
+    return true
+  end
+end
+
+local function listed(values)
+  local quoted = {}
+  for index, value in ipairs(values) do
+    quoted[index] = "'" .. value .. "'"
+  end
+  local last = table.remove(quoted)
+  return table.concat(quoted, ", ") .. (#quoted > 1 and "," or "") .. " and " .. last
+end
+
+--- A check that takes one of these strings, or nothing.
+function checks.one_of(values)
+  return function(value, name)
+    if absent(value) then return true end
+    for _, allowed in ipairs(values) do
+      if value == allowed then return true end
+    end
+    local text = "Invalid value: '%s'. Supported values are: %s."
+    local shown = type(value) == "string" and value or kind_of(value)
+    return failure.bad_request(text:format(shown, listed(values)), name, "invalid_value")
+  end
+end
+
+--- A check that takes a number between two, or nothing; a whole one where `kind` is "integer".
+function checks.number(kind, lowest, highest)
+  return function(value, name)
+    if absent(value) then return true end
+    if type(value) ~= "number" or kind == "integer" and value % 1 ~= 0 then
+      return wrong_type(name, kind == "integer" and "an integer" or "a decimal", value)
+    end
+    local bound = value < lowest and lowest or highest and value > highest and highest
+    if not bound then return true end
+    local side, sign = "below minimum", ">="
+    if value > bound then side, sign = "above maximum", "<=" end
+    local text = "Invalid '%s': %s %s value. Expected a value %s %s, but got %s instead."
+    local code = kind .. (side == "below minimum" and "_below_min_value" or "_above_max_value")
+    local shown = ("%.14g"):format(value)
+    return failure.bad_request(text:format(name, kind, side, sign, bound, shown), name, code)
+  end
+end
+
+-- ------------------------------------------------------------------------------------------------- of metadata
+
+local function check_pair(key, value, name)
+  if type(key) ~= "string" then return wrong_type(name, "an object", json.array()) end
+  local place = name .. "." .. key
+  if #key > MAX_KEY then return too_long(name, MAX_KEY, #key) end
+  if type(value) ~= "string" then return wrong_type(place, "a string", value) end
+  if #value > MAX_VALUE then return too_long(place, MAX_VALUE, #value) end
+  return true
+end
+
+--- Up to 16 pairs of a key of 64 and a value of 512 bytes.
+function checks.metadata(value, name)
+  if absent(value) then return true end
+  local fits, err = checks.type("object")(value, name)
+  if not fits then return nil, err end
+  local count = 0
+  for key, text in pairs(value) do
+    fits, err = check_pair(key, text, name)
+    if not fits then return nil, err end
+    count = count + 1
+  end
+  if count <= MAX_PAIRS then return true end
+  local text = "Invalid '%s': too many properties. Expected an object with at most %d properties, but got an object with "
+    .. "%d properties instead."
+  return failure.bad_request(text:format(name, MAX_PAIRS, count), name, "object_above_max_properties")
+end
+
+-- -------------------------------------------------------------------------------------------------- of content
+
+local function check_text(value, name)
+  if type(value) ~= "string" then return wrong_type(name, "a string", value) end
+  if value == "" then return failure.bad_request("Message content must be non-empty.", name) end
+  if #value > MAX_TEXT then return too_long(name, MAX_TEXT, #value) end
+  return true
+end
+
+local PARTS = { text = check_text, image_file = checks.type("object"), image_url = checks.type("object") }
+local check_part_type = checks.one_of({ "text", "image_url", "image_file" })
+
+local function check_part(part, name)
+  if type(part) ~= "table" then return wrong_type(name, "an object", part) end
+  if part.type == nil then return checks.missing(name .. ".type") end
+  local fits, err = check_part_type(part.type, name .. ".type")
+  if not fits then return nil, err end
+  local value = part[part.type]
+  if value == nil then return checks.missing(name .. "." .. part.type) end
+  return PARTS[part.type](value, name .. "." .. part.type)
+end
+
+--- A message's content: a text, or an array of parts.
+function checks.content(value, name)
+  if absent(value) then return true end
+  if type(value) == "string" then return check_text(value, name) end
+  if type(value) ~= "table" or not json.is_array(value) then
+    return wrong_type(name, "a string or an array of objects", value)
+  end
+  if #value == 0 then return failure.bad_request("Message content must be non-empty.", name) end
+  for index, part in ipairs(value) do
+    local fits, err = check_part(part, ("%s[%d]"):format(name, index - 1))
+    if not fits then return nil, err end
+  end
+  return true
+end
+
+-- --------------------------------------------------------------------------------------------------- of bodies
+
+--- nil and the error for what is required and isn't there.
+function checks.missing(name)
+  return failure.bad_request("Missing required parameter: '" .. name .. "'.", name, "missing_required_parameter")
+end
+
+--- Checks a body against a table of `{check, required = boolean}` by name. `place` is what comes before the names.
+-- Unknown names are refused. Returns true, or nil and the first error (in the order of the names).
+function checks.body(body, parameters, place)
+  place = place or ""
+  local names = {}
+  for name in pairs(body) do
+    if not parameters[name] then
+      local full = place .. tostring(name)
+      return failure.bad_request("Unknown parameter: '" .. full .. "'.", full, "unknown_parameter")
+    end
+  end
+  for name in pairs(parameters) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local value = body[name]
+    if absent(value) and parameters[name].required then return checks.missing(place .. name) end
+    local fits, err = parameters[name][1](value, place .. name)
+    if not fits then return nil, err end
+  end
+  return true
+end
+
+--- A check of an array whose items are bodies of their own.
+function checks.array_of(parameters)
+  local is_array, is_object = checks.type("array"), checks.type("object")
+  return function(value, name)
+    local fits, err = is_array(value, name)
+    if not fits then return nil, err end
+    for index, item in ipairs(absent(value) and {} or value) do
+      local place = ("%s[%d]"):format(name, index - 1)
+      fits, err = is_object(item, place)
+      if fits and type(item) ~= "table" then fits, err = wrong_type(place, "an object", item) end
+      if fits then fits, err = checks.body(item, parameters, place .. ".") end
+      if not fits then return nil, err end
+    end
+    return true
+  end
+end
+
+--- The value, or nil where it is null: the protocol makes no difference between null and nothing.
+function checks.given(value)
+  if absent(value) then return nil end
+  return value
+end
+
+return checks

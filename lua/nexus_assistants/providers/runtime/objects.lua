@@ -1,0 +1,113 @@
+--- The objects of the wire: a thread, a message, a run and a step as the API shows them, field by field.
+local checks = require("nexus_assistants.providers.runtime.checks")
+local json = require("nexus_assistants.json")
+
+local objects = {}
+
+local null, given = json.null, checks.given
+local LIFETIME = 600
+
+local function or_null(value)
+  if value == nil then return null end
+  return value
+end
+
+local function or_default(value, default)
+  value = given(value)
+  if value == nil then return default end
+  return value
+end
+
+--- A thread, of the body of `threads.create`.
+function objects.thread(id, now, body)
+  return {
+    id = id, object = "thread", created_at = now, metadata = or_default(body.metadata, {}),
+    tool_resources = or_default(body.tool_resources, {}),
+  }
+end
+
+local function text_part(text)
+  return { type = "text", text = { value = text, annotations = json.array() } }
+end
+
+local function content_parts(content)
+  if type(content) == "string" then return json.array({ text_part(content) }) end
+  local parts = json.array()
+  for index, part in ipairs(content) do
+    parts[index] = part.type == "text" and text_part(part.text) or part
+  end
+  return parts
+end
+
+--- A message, of the body of `threads.messages.create`; `run` is the run that writes it, or nil.
+function objects.message(id, now, thread_id, body, run)
+  return {
+    id = id, object = "thread.message", created_at = now, assistant_id = run and run.assistant_id or null,
+    thread_id = thread_id, run_id = run and run.id or null, role = body.role, content = content_parts(body.content),
+    attachments = json.array(or_default(body.attachments, {})), metadata = or_default(body.metadata, {}),
+  }
+end
+
+-- The API fills in what a function's definition leaves out.
+local function tools_with_defaults(tools)
+  local result = json.array()
+  for index, tool in ipairs(tools) do
+    if type(tool["function"]) == "table" and tool["function"].strict == nil then tool["function"].strict = false end
+    result[index] = tool
+  end
+  return result
+end
+
+local function instructions_of(assistant, body)
+  local base = or_default(body.instructions, assistant.instructions)
+  local more = given(body.additional_instructions)
+  if not more then return or_null(base) end
+  return (given(base) and base .. "\n" or "") .. more
+end
+
+--- A run, of the body of `threads.runs.create`.
+function objects.run(id, now, thread_id, assistant, body)
+  return {
+    id = id, object = "thread.run", created_at = now, assistant_id = assistant.id, thread_id = thread_id,
+    status = "queued", started_at = null, expires_at = now + LIFETIME, cancelled_at = null, failed_at = null,
+    completed_at = null, required_action = null, last_error = null, model = or_default(body.model, assistant.model),
+    instructions = instructions_of(assistant, body),
+    tools = tools_with_defaults(or_default(body.tools, assistant.tools)),
+    tool_resources = or_default(body.tool_resources, {}), metadata = or_default(body.metadata, {}),
+    temperature = or_default(body.temperature, 1), top_p = or_default(body.top_p, 1),
+    reasoning_effort = or_null(body.reasoning_effort), max_completion_tokens = or_null(body.max_completion_tokens),
+    max_prompt_tokens = or_null(body.max_prompt_tokens),
+    truncation_strategy = or_default(body.truncation_strategy, { type = "auto", last_messages = null }),
+    incomplete_details = null, usage = null, response_format = or_default(body.response_format, "auto"),
+    tool_choice = or_default(body.tool_choice, "auto"), parallel_tool_calls = or_default(body.parallel_tool_calls, true),
+  }
+end
+
+--- A step of a run, in progress; `details` is its `step_details`.
+function objects.step(id, now, run, details)
+  return {
+    id = id, object = "thread.run.step", created_at = now, run_id = run.id, assistant_id = run.assistant_id,
+    thread_id = run.thread_id, type = details.type, status = "in_progress", cancelled_at = null, completed_at = null,
+    expires_at = run.expires_at, failed_at = null, last_error = null, step_details = details, usage = null,
+  }
+end
+
+--- Tokens as the API reports them.
+function objects.usage(prompt_tokens, completion_tokens)
+  return {
+    prompt_tokens = prompt_tokens, completion_tokens = completion_tokens,
+    total_tokens = prompt_tokens + completion_tokens, prompt_token_details = { cached_tokens = 0 },
+    completion_tokens_details = { reasoning_tokens = 0 },
+  }
+end
+
+--- A page of a list.
+function objects.page(items, more)
+  local data = json.array(items)
+  return {
+    object = "list", data = data, first_id = data[1] and data[1].id or null,
+    last_id = data[#data] and data[#data].id or null, has_more = more,
+  }
+end
+
+return objects

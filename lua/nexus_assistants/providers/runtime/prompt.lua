@@ -1,0 +1,108 @@
+--- What a model is given: the thread's messages and the run's tool rounds, as a chat; and how many tokens that is.
+--
+-- Tokens are an estimate where the model doesn't report them: one for each four bytes of text, rounded up, and three
+-- more a message.
+local checks = require("nexus_assistants.providers.runtime.checks")
+
+local prompt = {}
+
+local BYTES_PER_TOKEN, TOKENS_PER_MESSAGE = 4, 3
+
+local function plain_content(parts)
+  local texts = {}
+  for _, part in ipairs(parts) do
+    if part.type ~= "text" then return parts end
+    texts[#texts + 1] = part.text.value
+  end
+  return table.concat(texts, "\n")
+end
+
+local function add_messages(chat, messages)
+  for _, message in ipairs(messages) do
+    chat[#chat + 1] = { role = message.role, content = plain_content(message.content), run_id = message.run_id }
+  end
+end
+
+local function add_round(chat, calls)
+  local asked = { role = "assistant", content = "", tool_calls = {} }
+  chat[#chat + 1] = asked
+  for index, call in ipairs(calls) do
+    local wanted = call["function"]
+    asked.tool_calls[index] = { id = call.id, name = wanted.name, arguments = wanted.arguments }
+    chat[#chat + 1] = { role = "tool", tool_call_id = call.id, name = wanted.name, content = wanted.output }
+  end
+end
+
+--- The chat of a run. `messages` are those of its thread, oldest first, `steps` its own, oldest first.
+-- An array of `{role, content, tool_calls?, tool_call_id?, name?}`; `content` is a text, or the parts where there is
+-- something beside text among them.
+function prompt.build(run, messages, steps)
+  local chat = {}
+  if checks.given(run.instructions) then chat[1] = { role = "system", content = run.instructions } end
+  add_messages(chat, messages)
+  for _, step in ipairs(steps) do
+    if step.type == "tool_calls" then add_round(chat, step.step_details.tool_calls) end
+  end
+  return chat
+end
+
+--- The estimate for a text.
+function prompt.tokens(text)
+  return math.ceil(#text / BYTES_PER_TOKEN)
+end
+
+--- The estimate for one message of a chat, or for what a model answered.
+function prompt.message_tokens(message)
+  local content = message.content or message.text or ""
+  local total = TOKENS_PER_MESSAGE + (type(content) == "string" and prompt.tokens(content) or 0)
+  for _, call in ipairs(message.tool_calls or {}) do
+    total = total + prompt.tokens(call.name .. call.arguments)
+  end
+  return total
+end
+
+--- The estimate for a chat.
+function prompt.chat_tokens(chat)
+  local total = 0
+  for _, message in ipairs(chat) do
+    total = total + prompt.message_tokens(message)
+  end
+  return total
+end
+
+-- What a run may forget: its thread's messages, but never the last of them.
+local function oldest_message(chat)
+  for index, message in ipairs(chat) do
+    if message.role == "user" or (message.role == "assistant" and not message.tool_calls) then return index end
+  end
+end
+
+local function count_messages(chat)
+  local count = 0
+  for _, message in ipairs(chat) do
+    if message.role == "user" or (message.role == "assistant" and not message.tool_calls) then count = count + 1 end
+  end
+  return count
+end
+
+--- Drops the oldest messages: down to `last_messages`, where that is given, and until `budget` tokens suffice, where that
+-- is. Returns whether they do.
+function prompt.truncate(chat, last_messages, budget)
+  local count, tokens = count_messages(chat), prompt.chat_tokens(chat)
+  while count > 1 and (last_messages and count > last_messages or budget and tokens > budget) do
+    local dropped = table.remove(chat, oldest_message(chat))
+    count, tokens = count - 1, tokens - prompt.message_tokens(dropped)
+  end
+  return not budget or tokens <= budget
+end
+
+--- The beginning of a text that `tokens` tokens hold, not cut within a character.
+function prompt.cut(text, tokens)
+  local length = tokens * BYTES_PER_TOKEN
+  while length > 0 and length < #text and text:byte(length + 1) >= 128 and text:byte(length + 1) < 192 do
+    length = length - 1
+  end
+  return text:sub(1, length)
+end
+
+return prompt

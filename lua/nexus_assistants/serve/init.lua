@@ -1,0 +1,68 @@
+--- The local server: the Assistants protocol below /v1, Nexus's below /api/v1, all in this process's memory.
+local assistants = require("nexus_assistants.serve.assistants")
+local ids = require("nexus_assistants.providers.runtime.id")
+local message = require("nexus_assistants.serve.message")
+local nexus = require("nexus_assistants.serve.nexus")
+local runtimes = require("nexus_assistants.providers.runtime")
+local servers = require("nexus_assistants.serve.server")
+
+local serve = {}
+
+--- What answers the requests. `options`: `model`, `delay`, `assistant_id`, `clock` go to the runtime.
+-- Returns the handler `(request) → response` and the runtime.
+function serve.application(options)
+  local runtime = runtimes.new({
+    model = options.model, delay = options.delay, clock = options.clock, assistant_id = options.assistant_id,
+    max_threads = options.max_threads,
+  })
+  local assistants_api = assistants.new(runtime, "/v1", ids.new)
+  local nexus_api = nexus.new({ new_id = ids.uuid })
+  local function handle(request)
+    request.fields = message.parse_query(request.query)
+    if request.path:sub(1, 4) == "/v1/" then return assistants_api:handle(request) end
+    if request.path:sub(1, 5) == "/api/" then return nexus_api:handle(request) end
+    return nexus.not_found()
+  end
+  return handle, runtime
+end
+
+local function logged(handler, loop)
+  return function(request, connection)
+    local started = loop.now()
+    local response = handler(request, connection)
+    local status = response == "taken" and "-" or response.status
+    local target = request.target:gsub("[^\33-\126]", "?")
+    io.stderr:write(string.format("%s %s %s %.1f ms\n", request.method, target, status, (loop.now() - started) * 1000))
+    return response
+  end
+end
+
+--- Listens, and says where on standard output. `options`: those of `application`, `host`, `port`, `quiet`,
+-- `exit_after` (seconds), and `wrap(handler, server options) → handler`. Returns the server, or nil, message.
+function serve.start(options)
+  local handler, runtime = serve.application(options)
+  local settings = { host = options.host, port = options.port }
+  if options.wrap then handler = options.wrap(handler, settings) end
+  settings.handler = handler
+  local server, err = servers.new(settings)
+  if not server then return nil, err end
+  if not options.quiet then server.handler = logged(handler, server.loop) end
+  server.loop.each_round = function() return runtime:advance() end
+  if options.exit_after then
+    server.loop:after(options.exit_after, function() server.loop:stop() end)
+  end
+  local host = server.host:find(":", 1, true) and "[" .. server.host .. "]" or server.host
+  io.stdout:write("listening on http://", host, ":", string.format("%d", server.port), "\n")
+  io.stdout:flush()
+  return server
+end
+
+--- Listens and serves until interrupted; true, or nil, message.
+function serve.run(options)
+  local server, err = serve.start(options)
+  if not server then return nil, err end
+  server:run()
+  return true
+end
+
+return serve

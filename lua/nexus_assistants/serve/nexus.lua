@@ -1,0 +1,312 @@
+--- Nexus's REST API, kept in memory: POST and PATCH of traces, POST of spans, GET of both.
+-- What it answers is what the hosted service was seen to answer, its oddities included.
+local json = require("nexus_assistants.json")
+local core = require("nexus_assistants.core")
+local timestamp = require("nexus_assistants.serve.timestamp")
+
+local nexus = {}
+local nexus_methods = {}
+local nexus_mt = { __index = nexus_methods }
+
+local MAX_TRACES = 1000
+local MAX_BYTES = 64 * 1024 * 1024
+local MAX_ROW = 2100000
+
+local TRACE_STATUSES = { running = true, success = true, error = true, timeout = true }
+local SPAN_STATUSES = { ok = true, error = true }
+
+--- An empty store. `options`: `new_id()` makes the ids, `max_traces`, `max_bytes` say when the oldest traces go.
+function nexus.new(options)
+  return setmetatable({
+    new_id = options.new_id, max_traces = options.max_traces or MAX_TRACES, max_bytes = options.max_bytes or MAX_BYTES,
+    traces = {}, order = {}, first = 1, last = 0, bytes = 0, agents = {},
+  }, nexus_mt)
+end
+
+-- ----------------------------------------------------------------------------------------------------- answers
+
+local NOT_FOUND_PAGE = [[
+<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="UTF-8"><title>404: Not Found | Nexus</title></head>
+<body><h1>404</h1><p>This page could not be found.</p></body>
+</html>
+]]
+
+local function answer(status, value)
+  return { status = status, body = assert(json.encode(value)) }
+end
+
+local function html_not_found()
+  return { status = 404, content_type = "text/html; charset=UTF-8", body = NOT_FOUND_PAGE }
+end
+
+local function internal_error()
+  return { status = 500, content_type = "text/plain;charset=UTF-8", body = "Internal Server Error" }
+end
+
+local function refusal(status, text)
+  return answer(status, { error = text })
+end
+
+-- -------------------------------------------------------------------------------------------------- validation
+
+local function non_empty(value)
+  return type(value) == "string" and value ~= ""
+end
+
+local function one_of(statuses)
+  return function(value) return statuses[value] == true end
+end
+
+local function optional(check)
+  return function(value) return value == nil or value == json.null or check(value) end
+end
+
+local TIMESTAMP = "must be an ISO 8601 timestamp"
+local TRACE_FIELDS = {
+  { "agent_id", non_empty, "agent_id is required and must be a non-empty string" },
+  { "name", non_empty, "name is required and must be a non-empty string" },
+  { "status", one_of(TRACE_STATUSES), "status must be one of: running, success, error, timeout" },
+  { "started_at", timestamp.valid, "started_at is required and " .. TIMESTAMP },
+  { "ended_at", optional(timestamp.valid), "ended_at " .. TIMESTAMP .. " or null" },
+}
+local PATCH_FIELDS = {
+  { "status", function(value) return value == nil or TRACE_STATUSES[value] end,
+    "status must be one of: running, success, error, timeout" },
+  { "ended_at", optional(timestamp.valid), "ended_at " .. TIMESTAMP .. " or null" },
+}
+local SPAN_FIELDS = {
+  { "name", non_empty, "name is required and must be a non-empty string" },
+  { "status", one_of(SPAN_STATUSES), "status must be one of: ok, error" },
+  { "started_at", timestamp.valid, "started_at is required and " .. TIMESTAMP },
+  { "ended_at", optional(timestamp.valid), "ended_at " .. TIMESTAMP .. " or null" },
+  { "parent_span_id", optional(function(value) return type(value) == "string" end), "parent_span_id must be a string" },
+}
+
+local function validate(body, fields)
+  local failed
+  for _, field in ipairs(fields) do
+    local name, check, text = field[1], field[2], field[3]
+    if not check(body[name]) then
+      failed = failed or {}
+      failed[name] = text
+    end
+  end
+  return failed and answer(400, { error = "Validation failed", fields = failed })
+end
+
+-- Each maximal run of bytes that is no UTF-8 becomes U+FFFD, a byte at a time, as the service's decoder does.
+local function repaired(text)
+  local pieces = {}
+  while true do
+    local valid, position = core.utf8_valid(text)
+    if valid then return table.concat(pieces) .. text end
+    pieces[#pieces + 1] = text:sub(1, position - 1) .. "\239\191\189"
+    text = text:sub(position + 1)
+  end
+end
+
+local function parse_body(request)
+  local encoding = request.headers["content-encoding"]
+  if encoding and encoding ~= "identity" then return nil, refusal(400, "Invalid JSON body") end
+  local body = json.decode(repaired(request.body))
+  if body == nil then return nil, refusal(400, "Invalid JSON body") end
+  if type(body) ~= "table" or json.is_array(body) then return nil, refusal(400, "Body must be a JSON object") end
+  return body
+end
+
+-- --------------------------------------------------------------------------------------------------- the store
+
+local function or_null(value)
+  if value == nil then return json.null end
+  return value
+end
+
+-- What JavaScript's String() makes of a value: the service stores errors so.
+local function as_text(value)
+  if value == nil then return json.null end
+  if type(value) ~= "table" then return value == json.null and "null" or tostring(value) end
+  if not json.is_array(value) then return "[object Object]" end
+  local parts = {}
+  for index, item in ipairs(value) do
+    parts[index] = item == json.null and "" or as_text(item)
+  end
+  return table.concat(parts, ",")
+end
+
+-- A trace's messages are kept with what their JSON took, so that the whole stays bounded.
+local function drop_oldest(self)
+  while self.last - self.first + 1 > self.max_traces or (self.bytes > self.max_bytes and self.first < self.last) do
+    local oldest = self.order[self.first]
+    self.order[self.first], self.first = nil, self.first + 1
+    self.traces[oldest.id] = nil
+    self.bytes = self.bytes - oldest.bytes
+  end
+end
+
+local function account(self, trace, bytes)
+  trace.bytes = trace.bytes + bytes
+  self.bytes = self.bytes + bytes
+  drop_oldest(self)
+end
+
+local function agent_id(self, name)
+  self.agents[name] = self.agents[name] or self.new_id()
+  return self.agents[name]
+end
+
+local function create_trace(self, request)
+  local body, refused = parse_body(request)
+  if not body then return refused end
+  refused = validate(body, TRACE_FIELDS)
+  if refused then return refused end
+  if #request.body > MAX_ROW then return internal_error() end
+  local trace = {
+    id = self.new_id(), agent_id = agent_id(self, body.agent_id), agent_name = body.agent_id, name = body.name,
+    status = body.status, started_at = body.started_at, ended_at = or_null(body.ended_at),
+    metadata = or_null(body.metadata), spans = {}, bytes = 0,
+  }
+  self.last = self.last + 1
+  self.order[self.last], self.traces[trace.id] = trace, trace
+  account(self, trace, #request.body)
+  return answer(201, { trace_id = trace.id })
+end
+
+local function update_trace(self, request, id)
+  local body, refused = parse_body(request)
+  if not body then return refused end
+  if body.status == nil and body.ended_at == nil then return refusal(400, "No fields to update") end
+  refused = validate(body, PATCH_FIELDS)
+  if refused then return refused end
+  local trace = self.traces[id]
+  if not trace then return refusal(404, "Trace not found") end
+  trace.status = body.status or trace.status
+  if body.ended_at ~= nil then trace.ended_at = body.ended_at end
+  return answer(200, { trace_id = id })
+end
+
+local function create_span(self, request, id)
+  local body, refused = parse_body(request)
+  if not body then return refused end
+  local trace = self.traces[id]
+  if not trace then return refusal(404, "Trace not found") end
+  refused = validate(body, SPAN_FIELDS)
+  if refused then return refused end
+  if #request.body > MAX_ROW then return internal_error() end
+  local span = {
+    id = self.new_id(), name = body.name, parent_span_id = or_null(body.parent_span_id), status = body.status,
+    started_at = body.started_at, ended_at = or_null(body.ended_at), input = or_null(body.input),
+    output = or_null(body.output), error = as_text(body.error),
+  }
+  trace.spans[#trace.spans + 1] = span
+  account(self, trace, #request.body)
+  return answer(201, { span_id = span.id })
+end
+
+-- ----------------------------------------------------------------------------------------------------- reading
+
+local function duration(trace)
+  local from, to = timestamp.milliseconds(trace.started_at), timestamp.milliseconds(trace.ended_at)
+  return from and to and to - from or json.null
+end
+
+local function item(trace)
+  return {
+    id = trace.id, agent_name = trace.agent_name, status = trace.status, started_at = trace.started_at,
+    ended_at = trace.ended_at, duration_ms = duration(trace), span_count = #trace.spans, metadata = trace.metadata,
+  }
+end
+
+-- table.sort isn't stable, and spans of one millisecond should stay as they came.
+local function sorted(list, before)
+  local keyed = {}
+  for index, value in ipairs(list) do
+    keyed[index] = { value = value, index = index }
+  end
+  table.sort(keyed, function(a, b)
+    if a.value.started_at ~= b.value.started_at then return before(a.value.started_at, b.value.started_at) end
+    return before(a.index, b.index)
+  end)
+  for index, entry in ipairs(keyed) do
+    keyed[index] = entry.value
+  end
+  return json.array(keyed)
+end
+
+local function ascending(a, b) return a < b end
+local function descending(a, b) return a > b end
+
+local function get_trace(self, _, id)
+  local trace = self.traces[id]
+  if not trace then return refusal(404, "Trace not found") end
+  local result = item(trace)
+  result.spans = sorted(trace.spans, ascending)
+  return answer(200, result)
+end
+
+local STATUS_FILTERS = { ok = { success = true }, error = { error = true, timeout = true } }
+
+local function wanted(trace, query)
+  local statuses = STATUS_FILTERS[query.status]
+  if statuses and not statuses[trace.status] then return false end
+  if query.agent_id and query.agent_id ~= trace.agent_id and query.agent_id ~= trace.agent_name then return false end
+  if query.since and trace.started_at < query.since then return false end
+  return not (query["until"] and trace.started_at > query["until"])
+end
+
+local function matching(self, query)
+  local found = {}
+  for index = self.first, self.last do
+    if wanted(self.order[index], query) then found[#found + 1] = self.order[index] end
+  end
+  return sorted(found, descending)
+end
+
+local function index_after(traces, id)
+  for index, trace in ipairs(traces) do
+    if trace.id == id then return index + 1 end
+  end
+  return 1
+end
+
+local function list_traces(self, request)
+  local query = request.fields
+  local traces = matching(self, query)
+  local limit = math.floor(math.max(1, math.min(200, tonumber(query.limit) or 50)))
+  local from, page = query.after and index_after(traces, query.after) or 1, json.array()
+  for index = from, math.min(#traces, from + limit - 1) do
+    page[#page + 1] = item(traces[index])
+  end
+  local response = answer(200, page)
+  response.headers = { ["X-Total-Count"] = string.format("%d", #traces) }
+  return response
+end
+
+-- ------------------------------------------------------------------------------------------------------ routes
+
+local ROUTES = {
+  { "POST", "^/api/v1/traces$", create_trace },
+  { "GET", "^/api/v1/traces$", list_traces },
+  { "GET", "^/api/v1/traces/([^/]+)$", get_trace },
+  { "PATCH", "^/api/v1/traces/([^/]+)$", update_trace },
+  { "POST", "^/api/v1/traces/([^/]+)/spans$", create_span },
+}
+
+--- Answers a request whose path begins with /api/. The request has `method`, `path`, `headers`, `body` and `fields` (of
+-- the query).
+function nexus_methods:handle(request)
+  local key = (request.headers.authorization or ""):match("^Bearer (nxs_%S*)$")
+  if not key then return refusal(401, "Invalid API key") end
+  local method = request.method == "HEAD" and "GET" or request.method
+  for _, route in ipairs(ROUTES) do
+    local capture = method == route[1] and request.path:match(route[2])
+    if capture then return route[3](self, request, capture) end
+  end
+  return html_not_found()
+end
+
+--- The page for routes Nexus doesn't have.
+nexus.not_found = html_not_found
+
+return nexus

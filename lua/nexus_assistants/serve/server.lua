@@ -1,0 +1,179 @@
+--- An HTTP/1.1 server: accepts connections, hands requests to a handler, writes its answers.
+local connections = require("nexus_assistants.serve.connection")
+local loops = require("nexus_assistants.serve.loop")
+local message = require("nexus_assistants.serve.message")
+
+local server = {}
+local server_methods = {}
+local server_mt = { __index = server_methods }
+
+-- select takes descriptors below 1024 only, and some are not connections.
+local HIGHEST_DESCRIPTOR = 1000
+local LIMITS = { head = 64 * 1024, body = 16 * 1024 * 1024, connections = 900, idle = 65, request = 120 }
+
+local function answer_headers(self, response, length)
+  local headers = { "Content-Length: " .. length, "Date: " .. self:date() }
+  if response.content_type or length > 0 then
+    headers[#headers + 1] = "Content-Type: " .. (response.content_type or "application/json")
+  end
+  for name, value in pairs(response.headers or {}) do
+    headers[#headers + 1] = name .. ": " .. value
+  end
+  return headers
+end
+
+--- The text of an answer. `response` is `{status, body, content_type, headers = {Name = value}}`.
+function server_methods:format(request, response, keep_alive)
+  local body = response.body or ""
+  local headers = answer_headers(self, response, #body)
+  if not keep_alive then
+    headers[#headers + 1] = "Connection: close"
+  elseif request.version == "1.0" then
+    headers[#headers + 1] = "Connection: keep-alive"
+  end
+  return message.head(response.status, headers) .. (request.method == "HEAD" and "" or body)
+end
+
+--- The date header's value; made once a second.
+function server_methods:date()
+  local now = math.floor(self.loop.now())
+  if now ~= self.dated then
+    self.dated, self.date_text = now, os.date("!%a, %d %b %Y %H:%M:%S GMT", now)
+  end
+  return self.date_text
+end
+
+local function refuse(self, connection, status, reason)
+  local response = { status = status, content_type = "text/plain; charset=UTF-8", body = reason .. "\n" }
+  if connection:send(self:format({}, response, false)) then connection:linger() end
+end
+
+-- One request; true where the connection may carry another.
+local function exchange(self, connection)
+  connection.deadline = self.loop.now() + self.limits.idle
+  local request, status, reason = connection:read_head()
+  connection.deadline = self.loop.now() + self.limits.request
+  if request and self.on_head and self.on_head(request, connection) == "taken" then return false end
+  local whole = request
+  if request then whole, status, reason = connection:read_body(request) end
+  if not whole then return status and refuse(self, connection, status, reason) end
+  connection.deadline = nil
+  local response = self.handler(request, connection)
+  if response == "taken" then return false end
+  connection.deadline = self.loop.now() + self.limits.request
+  return connection:send(self:format(request, response, request.keep_alive)) and request.keep_alive
+end
+
+local function serve(self, connection)
+  while not connection.closed and exchange(self, connection) do end -- luacheck: ignore 542
+  if connection.leave_open then connection:wait_for_end() end
+end
+
+local function close(self, connection)
+  if not self.connections[connection] then return end
+  self.connections[connection] = nil
+  self.count = self.count - 1
+  connection:close()
+  local accept = self.accept_again
+  if accept then
+    self.accept_again = nil
+    accept()
+  end
+end
+
+local function finished(self, connection)
+  return function(ok, err, thread)
+    if not ok then
+      io.stderr:write(debug.traceback(thread, tostring(err)), "\n")
+      -- not waited for: the coroutine that could wait is dead
+      connection.socket:send(self:format({}, { status = 500, body = "", content_type = "text/plain" }, false))
+    end
+    close(self, connection)
+  end
+end
+
+local function welcome(self, socket)
+  if socket:getfd() > HIGHEST_DESCRIPTOR then return socket:close() end
+  socket:settimeout(0)
+  socket:setoption("tcp-nodelay", true)
+  self.accepted = self.accepted + 1
+  local connection = connections.new(self.loop, socket, self.limits, self.accepted)
+  self.connections[connection] = true
+  self.count = self.count + 1
+  self.loop:spawn(finished(self, connection), serve, self, connection)
+end
+
+local function accept(self)
+  while true do
+    if self.count >= self.limits.connections then
+      self.loop:wait_until(function(again) self.accept_again = again end)
+    end
+    local socket, err = self.socket:accept()
+    if socket then
+      welcome(self, socket)
+    elseif err == "timeout" then
+      self.loop:wait_readable(self.socket)
+    else
+      -- most likely out of descriptors: some will be free again
+      self.loop:pause(0.1)
+    end
+  end
+end
+
+local function sweep(self)
+  local now, late = self.loop.now(), {}
+  for connection in pairs(self.connections) do
+    if connection.deadline and connection.deadline < now then late[#late + 1] = connection end
+  end
+  -- closing lets others in, and the table mustn't change under the loop above
+  for _, connection in ipairs(late) do
+    close(self, connection)
+  end
+  self.loop:after(1, function() sweep(self) end)
+end
+
+local function with_defaults(limits)
+  local result = {}
+  for name, value in pairs(LIMITS) do
+    result[name] = limits and limits[name] or value
+  end
+  return result
+end
+
+--- Listens. `options`: `host`, `port` (0 picks a free one), `handler(request, connection) → response or "taken"`,
+-- `on_head(request, connection)` (called before the body is read; may return "taken"), `limits`.
+-- A handler that returns "taken" has answered itself; the connection is closed then, or kept where it has set
+-- `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
+function server.new(options)
+  local loop = options.loop or loops.new()
+  local socket, err = loops.socket().bind(options.host or "127.0.0.1", options.port or 0, 1024)
+  if not socket then return nil, err end
+  socket:settimeout(0)
+  local host, port = socket:getsockname()
+  local self = setmetatable({
+    loop = loop, socket = socket, host = host, port = tonumber(port), handler = options.handler,
+    on_head = options.on_head, limits = with_defaults(options.limits), connections = {}, count = 0, accepted = 0,
+  }, server_mt)
+  loop:spawn(function(_, problem) error(problem, 0) end, accept, self)
+  sweep(self)
+  return self
+end
+
+--- Serves until the loop is stopped, or Ctrl-C; closes all connections then.
+function server_methods:run()
+  local ok, err = pcall(self.loop.run, self.loop)
+  self:close()
+  if not ok and not tostring(err):find("interrupted!", 1, true) then error(err, 0) end
+  return ok
+end
+
+--- Closes what is open.
+function server_methods:close()
+  for connection in pairs(self.connections) do
+    connection:close()
+  end
+  self.connections, self.count = {}, 0
+  self.socket:close()
+end
+
+return server
