@@ -1,0 +1,16 @@
+/*
+ * Delivery to Nexus's REST API, in the background of nxa_engine_step. nxa_tracer_add_nexus is in the public header.
+ *
+ * The API can neither change a span nor take several at once, and a child needs its parent's server id. So a span is
+ * posted once it has ended and its parent was posted, many side by side. A trace is created at its end, or a while
+ * after its start where it still runs; one created while it ran is ended by a PATCH.
+ */
+#ifndef NXA_SINK_NEXUS_H
+#define NXA_SINK_NEXUS_H
+
+#include "export.h"
+
+/* A sink as nxa_tracer_add_nexus makes it, for the tracer to take; NULL with NXA_INVALID or NXA_MEMORY. */
+nxa__sink *nxa__nexus_new(nxa_engine *engine, const nxa_nexus_options *options, nxa_error *error);
+
+#endif
