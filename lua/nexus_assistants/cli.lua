@@ -78,7 +78,8 @@ local COMMANDS = {
     name = "serve", run = run_serve, arguments = 0,
     summary = "a local server: the Assistants protocol at /v1, Nexus's at /api/v1, kept in memory",
     options = {
-      { name = "port", value = "N", check = whole_number(0, 65535), help = "where to listen; 0 picks a free port (4010)" },
+      { name = "port", value = "N", check = whole_number(0, 65535),
+        help = "where to listen; 0 picks a free port (4010)" },
       { name = "host", value = "HOST", check = text, help = "on which address (127.0.0.1)" },
       { name = "assistant-id", value = "ID", check = text, help = "the assistant that is there (asst_local)" },
       { name = "model-script", value = "FILE", check = text,
@@ -92,7 +93,8 @@ local COMMANDS = {
     name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE]",
     summary = "a trace as a waterfall: the latest one at NEXUS_BASE_URL (with NEXUS_API_KEY), one by its id, or a file",
     options = {
-      { name = "color", value = "WHEN", check = one_of("auto", "always", "never"), help = "auto, always or never (auto)" },
+      { name = "color", value = "WHEN", check = one_of("auto", "always", "never"),
+        help = "auto, always or never (auto)" },
       { name = "width", value = "N", check = whole_number(40, 1000), help = "columns (the terminal's, or 100)" },
       { name = "ascii", help = "no characters beyond ASCII in the drawing" },
     },
@@ -156,11 +158,12 @@ end
 local function parse_arguments(command, arguments, first)
   local options, positional, index = {}, {}, first
   while arguments[index] do
-    local argument, problem = arguments[index], nil
+    local argument = arguments[index]
     if argument == "--help" or argument == "-h" then return { help = true }, {} end
     if argument:sub(1, 1) == "-" then
-      index, problem = parse_option(command, arguments, index, options)
-      if problem then return nil, problem end
+      local last, problem = parse_option(command, arguments, index, options)
+      if not last then return nil, problem end
+      index = last
     else
       positional[#positional + 1] = argument
     end

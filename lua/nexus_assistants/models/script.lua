@@ -1,10 +1,10 @@
 --- A model that is a Lua function: for offline use, tests and scripted characters.
 --
 -- The function gets `(messages, tools, run)`:
---   messages  the conversation, oldest first: `{role, content}`, role "system", "user", "assistant" or "tool"; a message
---             that asked for calls has `tool_calls = {{id, name, arguments}}`, one of role "tool" the `tool_call_id`,
---             `name` and output (`content`)
---   tools     the run's tools as the API has them: `{type = "function", ["function"] = {name, description, parameters}}`
+--   messages  the conversation, oldest first: `{role, content}`, role "system", "user", "assistant" or "tool"; a
+--             message that asked for calls has `tool_calls = {{id, name, arguments}}`, one of role "tool" the
+--             `tool_call_id`, `name` and output (`content`)
+--   tools     the run's tools as the API has them, `{type = "function", ["function"] = {name, parameters …}}`
 --   run       the run: instructions, model, metadata …
 -- and returns one of
 --   a string                                          the reply

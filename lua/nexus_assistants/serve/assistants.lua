@@ -1,4 +1,5 @@
 --- The Assistants protocol over HTTP: requests to operations of a runtime, results and errors back to envelopes.
+local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
@@ -28,8 +29,8 @@ end
 
 local function parse_body(request)
   if request.body == "" then return {} end
-  local body = json.decode(request.body)
-  if body == nil then
+  local body = core.utf8_valid(request.body) and json.decode(request.body)
+  if not body then
     return invalid(400, "We could not parse the JSON body of your request. (HINT: This likely means you aren't using "
       .. "your HTTP library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)")
   end
@@ -39,22 +40,40 @@ local function parse_body(request)
   return body
 end
 
+local METHODS = { "GET", "POST", "DELETE" }
+
+local function find_operation(self, request)
+  local method = request.method == "HEAD" and "GET" or request.method
+  local path = request.path:sub(#self.prefix + 1)
+  local operation, parameters = operations.match(method, path)
+  if operation then return operation, parameters end
+  local place = "(" .. request.method .. " " .. request.path .. ")"
+  for _, other in ipairs(METHODS) do
+    if operations.match(other, path) then return invalid(405, "Invalid method for URL " .. place) end
+  end
+  return invalid(404, "Invalid URL " .. place)
+end
+
 local function perform(self, request)
   if not authorized(request) then
     return invalid(401, "You didn't provide an API key. You need to provide your API key in an Authorization header "
       .. "using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).", { code = json.null })
   end
-  local method = request.method == "HEAD" and "GET" or request.method
-  local operation, path = operations.match(method, request.path:sub(#self.prefix + 1))
-  if not operation then
-    return invalid(404, "Invalid URL (" .. request.method .. " " .. request.path .. ")")
-  end
+  local operation, path = find_operation(self, request)
+  if not operation then return nil, path end
   local body, err = parse_body(request)
   if not body then return nil, err end
-  if body.stream == true then
-    return invalid(400, "This server doesn't stream yet: leave `stream` out or set it to false.", { param = "stream" })
-  end
   return self.runtime:perform(operation, { path = path, query = request.fields, body = body })
+end
+
+-- Texts of errors quote what the request said, which may be any bytes.
+local function envelope(err)
+  local result = errors.envelope(err)
+  local inner = result.error
+  for name, value in pairs(inner) do
+    if type(value) == "string" and not core.utf8_valid(value) then inner[name] = value:gsub("[\128-\255]", "?") end
+  end
+  return result
 end
 
 --- Answers a request whose path begins with the prefix. The request has `method`, `path`, `headers`, `body` and
@@ -63,7 +82,7 @@ function assistants_methods:handle(request)
   local result, err = perform(self, request)
   local response = { headers = { ["x-request-id"] = self.new_id("req_"), ["openai-version"] = "2020-10-01" } }
   response.status = result and 200 or errors.status(err)
-  response.body = assert(json.encode(result or errors.envelope(err)))
+  response.body = assert(json.encode(result or envelope(err)))
   return response
 end
 

@@ -110,8 +110,8 @@ function checks.metadata(value, name)
     count = count + 1
   end
   if count <= MAX_PAIRS then return true end
-  local text = "Invalid '%s': too many properties. Expected an object with at most %d properties, but got an object with "
-    .. "%d properties instead."
+  local text = "Invalid '%s': too many properties. Expected an object with at most %d properties, but got an object "
+    .. "with %d properties instead."
   return failure.bad_request(text:format(name, MAX_PAIRS, count), name, "object_above_max_properties")
 end
 
@@ -159,41 +159,64 @@ function checks.missing(name)
   return failure.bad_request("Missing required parameter: '" .. name .. "'.", name, "missing_required_parameter")
 end
 
---- Checks a body against a table of `{check, required = boolean}` by name. `place` is what comes before the names.
--- Unknown names are refused. Returns true, or nil and the first error (in the order of the names).
-function checks.body(body, parameters, place)
-  place = place or ""
-  local names = {}
+local function refuse_unknown(body, parameters, place)
   for name in pairs(body) do
     if not parameters[name] then
       local full = place .. tostring(name)
       return failure.bad_request("Unknown parameter: '" .. full .. "'.", full, "unknown_parameter")
     end
   end
+  return true
+end
+
+-- The names of a table of parameters, sorted, so that the same mistake always gets the same answer.
+local sorted_names = setmetatable({}, { __mode = "k" })
+local function names_of(parameters)
+  if sorted_names[parameters] then return sorted_names[parameters] end
+  local names = {}
   for name in pairs(parameters) do
     names[#names + 1] = name
   end
   table.sort(names)
-  for _, name in ipairs(names) do
-    local value = body[name]
-    if absent(value) and parameters[name].required then return checks.missing(place .. name) end
-    local fits, err = parameters[name][1](value, place .. name)
+  sorted_names[parameters] = names
+  return names
+end
+
+--- Checks a body against a table of `{check, required = boolean}` by name. `place` is what comes before the names.
+-- Unknown names are refused. Returns true, or nil and the first error (in the order of the names).
+function checks.body(body, parameters, place)
+  place = place or ""
+  local fits, err = refuse_unknown(body, parameters, place)
+  if not fits then return nil, err end
+  for _, name in ipairs(names_of(parameters)) do
+    local value, parameter = body[name], parameters[name]
+    if absent(value) and parameter.required then return checks.missing(place .. name) end
+    fits, err = parameter[1](value, place .. name)
     if not fits then return nil, err end
   end
   return true
 end
 
---- A check of an array whose items are bodies of their own.
+--- A check of an object with a table of parameters of its own.
+function checks.object_of(parameters)
+  local is_object = checks.type("object")
+  return function(value, name)
+    local fits, err = is_object(value, name)
+    if not fits then return nil, err end
+    return absent(value) or checks.body(value, parameters, name .. ".")
+  end
+end
+
+--- A check of an array of such objects.
 function checks.array_of(parameters)
-  local is_array, is_object = checks.type("array"), checks.type("object")
+  local is_array, check_item = checks.type("array"), checks.object_of(parameters)
   return function(value, name)
     local fits, err = is_array(value, name)
     if not fits then return nil, err end
     for index, item in ipairs(absent(value) and {} or value) do
       local place = ("%s[%d]"):format(name, index - 1)
-      fits, err = is_object(item, place)
-      if fits and type(item) ~= "table" then fits, err = wrong_type(place, "an object", item) end
-      if fits then fits, err = checks.body(item, parameters, place .. ".") end
+      if item == json.null then return wrong_type(place, "an object", item) end
+      fits, err = check_item(item, place)
       if not fits then return nil, err end
     end
     return true

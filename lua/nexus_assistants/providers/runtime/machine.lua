@@ -100,9 +100,15 @@ local function transition(self, run, status)
   self.store:save("runs", run.thread_id, run)
 end
 
+-- What is stored must be fit for JSON.
+local function clean(text)
+  text = tostring(text)
+  return core.utf8_valid(text) and text or (text:gsub("[\128-\255]", "?"))
+end
+
 local function fail(self, run, err)
   local code = type(err) == "table" and err.code
-  local text = type(err) == "table" and err.message or tostring(err)
+  local text = clean(type(err) == "table" and err.message or err)
   run.last_error = { code = ERROR_CODES[code] and code or "server_error", message = text }
   transition(self, run, "failed")
 end
@@ -167,19 +173,22 @@ local function wire_call(self, call)
   end
   local arguments, problem = encode_arguments(call.arguments)
   if not arguments then return nil, "the arguments of a tool call: " .. tostring(problem) end
-  if not core.utf8_valid(call.name .. arguments) then return nil, "a tool call isn't valid UTF-8" end
+  local id = call.id or self.new_id("call_")
+  if type(id) ~= "string" then return nil, "the id of a tool call is a " .. type(id) end
+  if not core.utf8_valid(id .. call.name .. arguments) then return nil, "a tool call isn't valid UTF-8" end
   return {
-    id = call.id or self.new_id("call_"), type = "function",
+    id = id, type = "function",
     ["function"] = { name = call.name, arguments = arguments },
   }
 end
 
 local function wire_calls(self, calls)
-  local result = json.array()
+  local result, known = json.array(), {}
   for index, call in ipairs(calls) do
-    local problem
-    result[index], problem = wire_call(self, call)
-    if problem then return nil, problem end
+    local wired, problem = wire_call(self, call)
+    if not wired then return nil, problem end
+    if known[wired.id] then return nil, "two tool calls have the id " .. wired.id end
+    known[wired.id], result[index] = true, wired
   end
   return result
 end
@@ -196,10 +205,13 @@ local function check_answer(answer)
   end
 end
 
+local function is_count(value)
+  return type(value) == "number" and value >= 0 and value % 1 == 0
+end
+
 local function usage_of(answer, chat)
   local reported = answer.usage
-  if type(reported) == "table" and type(reported.prompt_tokens) == "number"
-    and type(reported.completion_tokens) == "number" then
+  if type(reported) == "table" and is_count(reported.prompt_tokens) and is_count(reported.completion_tokens) then
     return objects.usage(reported.prompt_tokens, reported.completion_tokens)
   end
   return objects.usage(prompt.chat_tokens(chat), prompt.message_tokens(answer))
@@ -309,6 +321,11 @@ end
 
 local function finish_cancel(self, run)
   transition(self, run, "cancelled")
+end
+
+--- Forgets an active run whose thread goes.
+function machine_methods:abandon(run)
+  forget_job(self, run)
 end
 
 --- Begins to cancel an active run; it is cancelled at the next advance. What the model may still say is lost.

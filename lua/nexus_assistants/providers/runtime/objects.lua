@@ -79,7 +79,8 @@ function objects.run(id, now, thread_id, assistant, body)
     max_prompt_tokens = or_null(body.max_prompt_tokens),
     truncation_strategy = or_default(body.truncation_strategy, { type = "auto", last_messages = null }),
     incomplete_details = null, usage = null, response_format = or_default(body.response_format, "auto"),
-    tool_choice = or_default(body.tool_choice, "auto"), parallel_tool_calls = or_default(body.parallel_tool_calls, true),
+    tool_choice = or_default(body.tool_choice, "auto"),
+    parallel_tool_calls = or_default(body.parallel_tool_calls, true),
   }
 end
 

@@ -70,27 +70,25 @@ function prompt.chat_tokens(chat)
   return total
 end
 
--- What a run may forget: its thread's messages, but never the last of them.
-local function oldest_message(chat)
+-- What a run may forget: its thread's messages, not its instructions and tool rounds. Returns how many there are, and
+-- where the oldest is.
+local function forgettable(chat)
+  local count, oldest = 0, nil
   for index, message in ipairs(chat) do
-    if message.role == "user" or (message.role == "assistant" and not message.tool_calls) then return index end
+    if message.role == "user" or (message.role == "assistant" and not message.tool_calls) then
+      count, oldest = count + 1, oldest or index
+    end
   end
+  return count, oldest
 end
 
-local function count_messages(chat)
-  local count = 0
-  for _, message in ipairs(chat) do
-    if message.role == "user" or (message.role == "assistant" and not message.tool_calls) then count = count + 1 end
-  end
-  return count
-end
-
---- Drops the oldest messages: down to `last_messages`, where that is given, and until `budget` tokens suffice, where that
--- is. Returns whether they do.
+--- Drops the oldest messages: down to `last_messages`, where that is given, and until `budget` tokens suffice, where
+-- that is. Returns whether they do.
 function prompt.truncate(chat, last_messages, budget)
-  local count, tokens = count_messages(chat), prompt.chat_tokens(chat)
+  local tokens, count, oldest = prompt.chat_tokens(chat), forgettable(chat)
+  -- the messages stand together, so the next oldest moves to where the oldest was; the last always stays
   while count > 1 and (last_messages and count > last_messages or budget and tokens > budget) do
-    local dropped = table.remove(chat, oldest_message(chat))
+    local dropped = table.remove(chat, oldest)
     count, tokens = count - 1, tokens - prompt.message_tokens(dropped)
   end
   return not budget or tokens <= budget

@@ -1,0 +1,209 @@
+--- What each operation does: `actions[name](runtime, path, body, query)` → result, or nil and an error.
+-- Bodies were checked before; what is returned is the store's own.
+local checks = require("nexus_assistants.providers.runtime.checks")
+local failure = require("nexus_assistants.providers.runtime.failure")
+local machines = require("nexus_assistants.providers.runtime.machine")
+local objects = require("nexus_assistants.providers.runtime.objects")
+local parameters = require("nexus_assistants.providers.runtime.parameters")
+
+local actions = {}
+
+local MAX_OUTPUT_BYTES = 512 * 1024
+
+-- ----------------------------------------------------------------------------------------------------- look-ups
+
+local function now_of(self)
+  return math.floor(self.clock())
+end
+
+local function find_thread(self, path)
+  local thread = self.store:get("threads", "", path.thread_id)
+  if thread then return thread end
+  return failure.not_found("thread", path.thread_id)
+end
+
+local function find_in_thread(self, path, kind, what, id)
+  local thread, err = find_thread(self, path)
+  if not thread then return nil, err end
+  local object = self.store:get(kind, thread.id, id)
+  if object then return object end
+  return failure.not_found(what, id)
+end
+
+local function find_run(self, path)
+  return find_in_thread(self, path, "runs", "run", path.run_id)
+end
+
+local function list(self, kind, what, parent, query, where)
+  local options, err = parameters.page(query)
+  if not options then return nil, err end
+  options.where = where
+  local items, more = self.store:list(kind, parent, options)
+  if not items then return failure.not_found(what, more) end
+  return objects.page(items, more)
+end
+
+-- A run is begun only where the one before has ended, so only the last can be active.
+local function active_run(self, thread_id)
+  local last = self.store:list("runs", thread_id, { order = "desc", limit = 1 })[1]
+  return last and machines.active(last.status) and last or nil
+end
+
+local function refuse_while_active(self, thread_id, text)
+  local run = active_run(self, thread_id)
+  if not run then return true end
+  return failure.bad_request(text:format(thread_id, run.id))
+end
+
+local function add_message(self, thread_id, body)
+  local message = objects.message(self.new_id("msg_"), now_of(self), thread_id, body)
+  self.store:insert("messages", thread_id, message)
+  return message
+end
+
+-- --------------------------------------------------------------------------------------------------- operations
+
+actions["threads.create"] = function(self, _, body)
+  local thread = objects.thread(self.new_id("thread_"), now_of(self), body)
+  self.store:insert("threads", "", thread)
+  for _, message in ipairs(checks.given(body.messages) or {}) do
+    add_message(self, thread.id, message)
+  end
+  return thread
+end
+
+actions["threads.retrieve"] = find_thread
+
+actions["threads.update"] = function(self, path, body)
+  local thread, err = find_thread(self, path)
+  if not thread then return nil, err end
+  thread.metadata = checks.given(body.metadata) or thread.metadata
+  thread.tool_resources = checks.given(body.tool_resources) or thread.tool_resources
+  self.store:save("threads", "", thread)
+  return thread
+end
+
+actions["threads.delete"] = function(self, path)
+  local thread, err = find_thread(self, path)
+  if not thread then return nil, err end
+  local run = active_run(self, thread.id)
+  if run then self.machine:abandon(run) end
+  self.store:delete_thread(thread.id)
+  return { id = thread.id, object = "thread.deleted", deleted = true }
+end
+
+actions["threads.messages.create"] = function(self, path, body)
+  local thread, err = find_thread(self, path)
+  if not thread then return nil, err end
+  local free
+  free, err = refuse_while_active(self, thread.id, "Can't add messages to %s while a run %s is active.")
+  if not free then return nil, err end
+  return add_message(self, thread.id, body)
+end
+
+actions["threads.messages.list"] = function(self, path, _, query)
+  local thread, err = find_thread(self, path)
+  if not thread then return nil, err end
+  local run_id = checks.given(query.run_id)
+  local where = run_id and function(message) return message.run_id == run_id end
+  return list(self, "messages", "message", thread.id, query, where)
+end
+
+actions["threads.messages.retrieve"] = function(self, path)
+  return find_in_thread(self, path, "messages", "message", path.message_id)
+end
+
+actions["threads.runs.create"] = function(self, path, body)
+  local thread, err = find_thread(self, path)
+  if not thread then return nil, err end
+  local assistant = self.assistants[body.assistant_id]
+  if not assistant then return failure.not_found("assistant", body.assistant_id) end
+  local free
+  free, err = refuse_while_active(self, thread.id, "Thread %s already has an active run %s.")
+  if not free then return nil, err end
+  for _, message in ipairs(checks.given(body.additional_messages) or {}) do
+    add_message(self, thread.id, message)
+  end
+  local run = objects.run(self.new_id("run_"), now_of(self), thread.id, assistant, body)
+  self.store:insert("runs", thread.id, run)
+  self.machine:admit(run)
+  return run
+end
+
+actions["threads.runs.retrieve"] = find_run
+
+actions["threads.runs.list"] = function(self, path, _, query)
+  local thread, err = find_thread(self, path)
+  if not thread then return nil, err end
+  return list(self, "runs", "run", thread.id, query)
+end
+
+actions["threads.runs.cancel"] = function(self, path)
+  local run, err = find_run(self, path)
+  if not run then return nil, err end
+  if not machines.active(run.status) then
+    return failure.bad_request("Cannot cancel run with status '" .. run.status .. "'.")
+  end
+  self.machine:cancel(run)
+  return run
+end
+
+-- As the API writes them, which is as Python does.
+local function listed(call_ids)
+  return #call_ids == 0 and "[]" or "['" .. table.concat(call_ids, "', '") .. "']"
+end
+
+local function expected_calls(run)
+  local call_ids, set = {}, {}
+  for index, call in ipairs(run.required_action.submit_tool_outputs.tool_calls) do
+    call_ids[index], set[call.id] = call.id, true
+  end
+  return call_ids, set
+end
+
+-- The outputs by call id, where they are exactly those the run waits for.
+local function match_outputs(run, tool_outputs)
+  local expected, wanted = expected_calls(run)
+  local got, outputs, bytes, fits = {}, {}, 0, true
+  for index, item in ipairs(tool_outputs) do
+    local output = checks.given(item.output) or ""
+    fits = fits and wanted[item.tool_call_id] and outputs[item.tool_call_id] == nil
+    got[index], outputs[item.tool_call_id], bytes = item.tool_call_id, output, bytes + #output
+  end
+  if not fits or #got ~= #expected then
+    return failure.bad_request("Expected tool outputs for call_ids " .. listed(expected) .. ", got " .. listed(got),
+      "tool_outputs")
+  end
+  if bytes < MAX_OUTPUT_BYTES then return outputs end
+  local text = "Tool outputs are too large: together they must be under %d bytes, but were %d bytes."
+  return failure.bad_request(text:format(MAX_OUTPUT_BYTES, bytes), "tool_outputs", "string_above_max_length")
+end
+
+actions["threads.runs.submit_tool_outputs"] = function(self, path, body)
+  local run, err = find_run(self, path)
+  if not run then return nil, err end
+  if run.status ~= "requires_action" then
+    return failure.bad_request("Runs in status \"" .. run.status .. "\" do not accept tool outputs.")
+  end
+  local outputs
+  outputs, err = match_outputs(run, body.tool_outputs)
+  if not outputs then return nil, err end
+  self.machine:submit(run, outputs)
+  return run
+end
+
+actions["threads.runs.steps.list"] = function(self, path, _, query)
+  local run, err = find_run(self, path)
+  if not run then return nil, err end
+  return list(self, "steps", "run step", run.id, query)
+end
+
+actions["threads.runs.steps.retrieve"] = function(self, path)
+  local run, err = find_run(self, path)
+  if not run then return nil, err end
+  local step = self.store:get("steps", run.id, path.step_id)
+  if step then return step end
+  return failure.not_found("run step", path.step_id)
+end
+
+return actions

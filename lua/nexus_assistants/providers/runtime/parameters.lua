@@ -1,0 +1,80 @@
+--- What bodies and queries may hold.
+local checks = require("nexus_assistants.providers.runtime.checks")
+
+local parameters = {}
+
+local STRING, OBJECT, BOOLEAN = checks.type("string"), checks.type("object"), checks.type("boolean")
+
+local function anything() return true end
+
+local METADATA = { checks.metadata }
+
+local MESSAGE = {
+  role = { checks.one_of({ "user", "assistant" }), required = true },
+  content = { checks.content, required = true },
+  attachments = { checks.array_of({ file_id = { STRING }, tools = { checks.type("array") } }) },
+  metadata = METADATA,
+}
+
+local THREAD = {
+  messages = { checks.array_of(MESSAGE) }, metadata = METADATA, tool_resources = { OBJECT },
+}
+
+local THREAD_UPDATE = { metadata = METADATA, tool_resources = { OBJECT } }
+
+local FUNCTION = {
+  name = { STRING, required = true }, description = { STRING }, parameters = { OBJECT }, strict = { BOOLEAN },
+}
+
+local TOOL = {
+  type = { checks.one_of({ "code_interpreter", "file_search", "function" }), required = true },
+  ["function"] = { checks.object_of(FUNCTION) }, file_search = { OBJECT },
+}
+
+local TRUNCATION = {
+  type = { checks.one_of({ "auto", "last_messages" }), required = true },
+  last_messages = { checks.number("integer", 1) },
+}
+
+local RUN = {
+  assistant_id = { STRING, required = true }, model = { STRING }, instructions = { STRING },
+  additional_instructions = { STRING }, additional_messages = { checks.array_of(MESSAGE) },
+  tools = { checks.array_of(TOOL) }, metadata = METADATA, temperature = { checks.number("decimal", 0, 2) },
+  top_p = { checks.number("decimal", 0, 1) }, stream = { BOOLEAN },
+  max_prompt_tokens = { checks.number("integer", 1) }, max_completion_tokens = { checks.number("integer", 1) },
+  truncation_strategy = { checks.object_of(TRUNCATION) }, tool_choice = { anything }, parallel_tool_calls = { BOOLEAN },
+  response_format = { anything }, reasoning_effort = { STRING },
+}
+
+local SUBMISSION = {
+  tool_outputs = {
+    checks.array_of({ tool_call_id = { STRING, required = true }, output = { STRING } }), required = true,
+  },
+  stream = { BOOLEAN },
+}
+
+--- The names a body may have, by operation; operations that aren't here take none.
+parameters.bodies = {
+  ["threads.create"] = THREAD,
+  ["threads.update"] = THREAD_UPDATE,
+  ["threads.messages.create"] = MESSAGE,
+  ["threads.runs.create"] = RUN,
+  ["threads.runs.submit_tool_outputs"] = SUBMISSION,
+}
+
+local check_limit, check_order = checks.number("integer", 1, 100), checks.one_of({ "asc", "desc" })
+
+--- What a list was asked for: `limit`, `order`, `after`, `before`; or nil and an error. Over HTTP all of it is text.
+function parameters.page(query)
+  local limit = checks.given(query.limit)
+  limit = tonumber(limit) or limit or 20
+  local fits, err = check_limit(limit, "limit")
+  if fits then fits, err = check_order(query.order, "order") end
+  if not fits then return nil, err end
+  return {
+    limit = limit, order = checks.given(query.order) or "desc", after = checks.given(query.after),
+    before = checks.given(query.before),
+  }
+end
+
+return parameters
