@@ -50,6 +50,9 @@ struct nxa_engine {
   size_t warnings_unread;
   uint64_t warned[WARNINGS_REMEMBERED];
   size_t warned_count;
+
+  bool (*over)(const void *data); /* what the core itself waits for, NULL while the host steps */
+  const void *over_data;
 };
 
 /* ---- libcurl's own state */
@@ -541,9 +544,14 @@ static int64_t earlier(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
+/* True where whoever steps has something to do now. */
+static bool is_wanted(const nxa_engine *engine) {
+  return engine->over ? engine->over(engine->over_data) : !nxa__list_empty(&engine->events);
+}
+
 /* How long nothing is to be done, if no descriptor moves; at most `most`. */
 static int64_t idle_ns(const nxa_engine *engine, int64_t most) {
-  if (!nxa__list_empty(&engine->events) || may_begin(engine) || engine->unread_messages)
+  if (is_wanted(engine) || may_begin(engine) || engine->unread_messages)
     return 0;
   if (engine->libcurl_armed)
     most = earlier(most, engine->libcurl_due_ns - nxa__monotonic_true_ns());
@@ -578,7 +586,7 @@ static void step_until(nxa_engine *engine, int64_t end_ns, stint *work) {
     int64_t left = waiting ? end_ns - nxa__monotonic_true_ns() : 0;
     bool undisturbed = look(engine, left > 0 ? idle_ns(engine, left) : 0, work);
     do_phases(engine, work);
-    if (left <= 0 || !undisturbed || !nxa__list_empty(&engine->events))
+    if (left <= 0 || !undisturbed || is_wanted(engine))
       return;
     /* a clock that stands still would never let the wait end */
     if (used_up(work) || nxa__clock_is_fake())
@@ -594,6 +602,13 @@ void nxa_engine_step(nxa_engine *engine, double timeout, double budget) {
   engine->stepping = true;
   step_until(engine, timeout > 0 ? now + nxa__ns_of(timeout) : now, &work);
   engine->stepping = false;
+}
+
+void nxa__engine_step_until(nxa_engine *engine, double timeout, bool (*over)(const void *data), const void *data) {
+  engine->over = over;
+  engine->over_data = data;
+  nxa_engine_step(engine, timeout, 0);
+  engine->over = NULL;
 }
 
 /* ---- hosts with a loop of their own */

@@ -35,6 +35,12 @@ bool nxa__engine_closed(const nxa_engine *engine);
 /* Queues NXA_EVENT_WARNING: at most 16 unread, the same text once in an engine's life. */
 void nxa__engine_warn(nxa_engine *engine, const char *format, ...) NXA__FORMAT(2, 3);
 
+/*
+ * nxa_engine_step for one that waits within the core: ends as soon as `over` says so, asked after each round of work.
+ * Events neither end it nor keep it busy; they wait for the host.
+ */
+void nxa__engine_step_until(nxa_engine *engine, double timeout, bool (*over)(const void *data), const void *data);
+
 /* ---- between engines and calls */
 
 /* An event to be pulled, inside what it is about. */

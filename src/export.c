@@ -155,13 +155,17 @@ static void end_traces(nxa_tracer *tracer) {
     nxa_trace_end(trace, NXA_TRACE_ERROR, "interrupted");
 }
 
+static bool nothing_pending(const void *tracer) {
+  return !nxa_tracer_pending(tracer);
+}
+
 static void step_until_delivered(nxa_tracer *tracer, double timeout) {
   int64_t end = nxa__monotonic_ns() + nxa__ns_of(timeout);
   while (nxa_tracer_pending(tracer)) {
     int64_t left = end - nxa__monotonic_ns();
     if (left <= 0)
       return;
-    nxa_engine_step(tracer->engine, nxa__seconds_of(left), 0);
+    nxa__engine_step_until(tracer->engine, nxa__seconds_of(left), nothing_pending, tracer);
   }
 }
 

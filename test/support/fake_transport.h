@@ -253,6 +253,12 @@ void nxa_engine_step(nxa_engine *engine, double timeout, double budget) {
     assert_true(done < 100000); /* a timer that is always due again would spin */
 }
 
+/* This step ends after each thing that happens. */
+void nxa__engine_step_until(nxa_engine *engine, double timeout, bool (*over)(const void *data), const void *data) {
+  if (!over(data))
+    nxa_engine_step(engine, timeout, 0);
+}
+
 /* Steps until this much time has passed, and over all that happens at its end. */
 static inline void run_for(nxa_engine *engine, int64_t ns) {
   int64_t end = nxa__monotonic_ns() + ns;
