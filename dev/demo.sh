@@ -18,7 +18,7 @@ trap 'exit 130' INT TERM
 # Its first line says where it listens; reading that waits for it.
 start_server() {
   mkfifo "$scratch/first_line"
-  "$root/dev/lua" "$root/bin/nexus-assistants" serve --port 0 --model-script "$root/examples/weather_model.lua" \
+  "$root/dev/lua" "$root/bin/nexus-assistants" serve --port 0 --quiet --model-script "$root/examples/weather_model.lua" \
     >"$scratch/first_line" &
   server=$!
   read -r line <"$scratch/first_line" || { echo "dev/demo.sh: the local server did not start" >&2; exit 1; }
