@@ -8,6 +8,7 @@
 
 void nxa__answer_clear(nxa__answer *answer) {
   answer->status = 0;
+  answer->complete = false;
   answer->content_type[0] = answer->request_id[0] = '\0';
   answer->retry_after = answer->retry_after_ms = answer->poll_after = -1;
   answer->should_retry = -1;
@@ -73,11 +74,14 @@ bool nxa__answer_take_line(nxa__answer *answer, const char *line, size_t length)
   answer->header_bytes += length;
   if (answer->header_bytes > NXA__HEADER_BYTES_MAX)
     return false;
+  if (length == 0)
+    return true;
   if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) {
     begin(answer, line, length);
     return true;
   }
-  const char *colon = length > 0 && interesting(line) ? memchr(line, ':', length) : NULL;
+  answer->complete = answer->complete || line[0] == '\r' || line[0] == '\n';
+  const char *colon = interesting(line) ? memchr(line, ':', length) : NULL;
   if (colon)
     take_value(answer, line, (size_t)(colon - line), colon + 1, length - (size_t)(colon + 1 - line));
   return true;
@@ -89,6 +93,10 @@ double nxa__answer_wait(const nxa__answer *answer) {
 
 bool nxa__answer_is_success(const nxa__answer *answer) {
   return answer->status >= 200 && answer->status < 300;
+}
+
+bool nxa__answer_is_final(const nxa__answer *answer) {
+  return answer->status >= 200 || answer->status == 101;
 }
 
 bool nxa__answer_has_type(const nxa__answer *answer, const char *type) {

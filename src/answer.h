@@ -8,7 +8,8 @@
 #include "nexus_assistants.h"
 
 typedef struct nxa__answer {
-  int status; /* 0 where none came */
+  int status;    /* 0 where none came */
+  bool complete; /* all of its headers have come */
   char content_type[128];
   char request_id[128];
   double retry_after, retry_after_ms; /* seconds, negative where absent */
@@ -25,6 +26,8 @@ bool nxa__answer_take_line(nxa__answer *answer, const char *line, size_t length)
 /* Seconds the server asked to wait, negative where it did not. */
 double nxa__answer_wait(const nxa__answer *answer);
 bool nxa__answer_is_success(const nxa__answer *answer);
+/* Not an interim answer, which is followed by another. */
+bool nxa__answer_is_final(const nxa__answer *answer);
 /* The content type is `type` (lower case), whatever its parameters. */
 bool nxa__answer_has_type(const nxa__answer *answer, const char *type);
 

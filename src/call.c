@@ -153,7 +153,7 @@ static void fail_attempt(nxa_call *call, bool hopeless) {
 }
 
 static bool has_failed_status(const nxa_call *call) {
-  return call->answer.status >= 200 && !nxa__answer_is_success(&call->answer);
+  return nxa__answer_is_final(&call->answer) && !nxa__answer_is_success(&call->answer);
 }
 
 static void describe_trouble(nxa_call *call) {
@@ -189,22 +189,27 @@ static bool is_whole(const nxa_call *call, const nxa__outcome *outcome) {
   return outcome->code == CURLE_OK && call->trouble == NXA_OK && nxa__answer_is_success(&call->answer);
 }
 
-void nxa__call_transfer_ended(nxa_call *call, const nxa__outcome *outcome) {
+/* libcurl takes an end within the headers, or after an interim answer, for the end of the answer. */
+static void check_end(const nxa_call *call, nxa__outcome *outcome) {
+  if (outcome->code == CURLE_OK && !(call->answer.complete && nxa__answer_is_final(&call->answer)))
+    outcome->code = CURLE_PARTIAL_FILE;
+}
+
+static void forget_interim_answer(nxa_call *call) {
+  if (!nxa__answer_is_final(&call->answer))
+    call->answer.status = 0;
+}
+
+void nxa__call_transfer_ended(nxa_call *call, nxa__outcome *outcome) {
   call->transfer = NULL;
   call->sent = call->sent || outcome->sent;
+  check_end(call, outcome);
   if (is_whole(call, outcome)) {
     finish(call);
     return;
   }
-  /* an interim answer is none, unless libcurl took it for the last one */
-  bool interim = call->answer.status < 200 && outcome->code != CURLE_OK;
-  if (interim)
-    call->answer.status = 0;
-  if (outcome->code == CURLE_OK && call->trouble == NXA_OK && call->answer.status < 200)
-    nxa__error_set(&call->error, NXA_PROTOCOL, "%s answered with the unexpected status %d", host_of(call),
-                   call->answer.status);
-  else
-    describe_failure(call, outcome);
+  forget_interim_answer(call);
+  describe_failure(call, outcome);
   fail_attempt(call, nxa__failure_is_hopeless(outcome));
 }
 
@@ -221,8 +226,7 @@ static void describe_timeout(nxa_call *call) {
 
 static void end_attempt_by_time(nxa_call *call, bool connecting) {
   drop_transfer(call);
-  if (call->answer.status < 200)
-    call->answer.status = 0;
+  forget_interim_answer(call);
   if (has_failed_status(call)) {
     nxa__endpoint_redact(call->request->endpoint, call->body.data, call->body.length);
     nxa__failure_of_status(&call->error, &call->answer, &call->body, host_of(call));

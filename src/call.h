@@ -31,7 +31,7 @@ void nxa__call_begin(nxa_call *call);
 bool nxa__call_take_header(nxa_call *call, const char *line, size_t length);
 bool nxa__call_take_body(nxa_call *call, const char *bytes, size_t length);
 /* Its transfer has ended, and is gone. */
-void nxa__call_transfer_ended(nxa_call *call, const nxa__outcome *outcome);
+void nxa__call_transfer_ended(nxa_call *call, nxa__outcome *outcome);
 /* The engine is being freed. */
 void nxa__call_close(nxa_call *call);
 

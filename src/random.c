@@ -1,6 +1,10 @@
 /* getrandom and arc4random are outside POSIX */
+#ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE
+#endif
+#ifndef _DARWIN_C_SOURCE
 #define _DARWIN_C_SOURCE
+#endif
 #include "random.h"
 
 #include <stdint.h>
