@@ -44,7 +44,7 @@ end
 local kinds = {
   any = { expected = "a value", check = function() return true end },
   text = { expected = "a string that is not empty", check = is_text },
-  key = { expected = "a string that is not empty, or false", secret = true,
+  key = { expected = "a string that is not empty, or false",
     check = function(value) return value == false or is_text(value) end },
   string = { expected = "a string", check = function(value) return type(value) == "string" end },
   table = { expected = "a table", check = function(value) return type(value) == "table" end },

@@ -260,6 +260,7 @@ local function input_of(body)
 end
 
 local function record_start(self)
+  self.span.started_at = self.wall()
   self.span:set("threadId", self.thread_id)
   self.span:set("assistantId", present(self.body.assistant_id))
   self.span:input(input_of(self.body))

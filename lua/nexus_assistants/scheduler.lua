@@ -18,7 +18,7 @@ local SHORTEST_BUDGET = 1e-5 -- seconds; none at all would mean no limit to the 
 local UNOBSERVED = 1 -- seconds after which the failure of a task that nobody waits for is worth a warning
 local PARKED = {} -- what a task yields when it waits; anything else is a yield of the script's own
 
-local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore
+local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
 local running, resume, yield = coroutine.running, coroutine.resume, coroutine.yield
 local setmetatable = setmetatable
 

@@ -113,13 +113,16 @@ function span_methods:error(value)
   if self.handle then self.handle:error(shown(value)) end
 end
 
--- Gives the span times of another clock, Unix seconds.
+-- Gives the span times of its own, Unix seconds.
 function span_methods:times(started_at, ended_at)
+  self.started_at, self.ended_at = started_at, ended_at
   if self.handle then self.handle:times(started_at, ended_at) end
 end
 
+-- Ends the span; a second time does nothing.
 function span_methods:finish()
-  if self.handle then self.handle:finish(self.failed and "error" or "ok") end
+  if self.handle and not self.finished then self.handle:finish(self.failed and "error" or "ok") end
+  self.finished = true
 end
 
 -- A function's results: nil and something are a failure.
@@ -283,7 +286,7 @@ end
 
 local function ended_at(step)
   return present(step.completed_at) or present(step.failed_at) or present(step.cancelled_at)
-    or present(step.expired_at) or present(step.created_at)
+    or present(step.expired_at)
 end
 
 local function record_step_error(span, step)
@@ -295,7 +298,16 @@ local function record_step_error(span, step)
   end
 end
 
-local function record_call(run_span, step, call)
+-- The server tells whole seconds, rounded down, so that a step can seem to begin before the run, or before the step
+-- ahead of it. Within that second it is put where it must have been: behind what came `before`.
+local function times_of(step, before)
+  local started_at = present(step.created_at)
+  if type(started_at) ~= "number" then return nil end
+  if started_at < before and started_at > before - 1 then started_at = before end
+  return started_at, math.max(tonumber(ended_at(step)) or started_at, started_at)
+end
+
+local function record_call(run_span, step, call, before)
   local kind = call.type or step.type
   local span = trace.open_below(run_span, "step." .. shown(kind), kind ~= step.type and "tool" or nil)
   span:set("stepId", step.id)
@@ -307,8 +319,10 @@ local function record_call(run_span, step, call)
   if output == nil then output = NO_OUTPUT end
   span:output(output)
   record_step_error(span, step)
-  span:times(present(step.created_at), ended_at(step))
+  local started_at, finished_at = times_of(step, before)
+  span:times(started_at, finished_at)
   span:finish()
+  return finished_at or before
 end
 
 -- A step without tool calls (it wrote a message) stands for itself.
@@ -318,17 +332,20 @@ local function calls_of(step)
   return type(calls) == "table" and calls or { { type = step.type } }
 end
 
---- Makes a run's steps spans below that of the run. Calls that ran here have a span with real times already, in
--- `own_spans` by the id of the call: those are told their step.
+local function tell_step(own, step)
+  own:set("stepId", step.id)
+  own:finish()
+  return own.ended_at
+end
+
+--- Makes a run's steps, oldest first, spans below that of the run, which has `started_at`. Calls that ran here have a
+-- span with real times already, in `own_spans` by the id of the call: those are told their step.
 function trace.record_steps(run_span, steps, own_spans)
+  local before = run_span.started_at
   for _, step in ipairs(steps) do
     for _, call in ipairs(calls_of(step)) do
       local own = call.id and own_spans[call.id]
-      if own then
-        own:set("stepId", step.id)
-      else
-        record_call(run_span, step, call)
-      end
+      before = own and tell_step(own, step) or record_call(run_span, step, call, before)
     end
   end
 end

@@ -15,6 +15,11 @@ local REMOVED = "OpenAI removed the Assistants API on 2026-08-26: api.openai.com
   .. " openai.base_url or OPENAI_BASE_URL to a server that still speaks the protocol: Microsoft Foundry Agents"
   .. " (classic) until 2027-03-31, a self-hosted one, or `nexus-assistants serve`"
 
+local function is_official(base_url)
+  local host = base_url:lower():match("^https?://([^/:]+)")
+  return host == "api.openai.com"
+end
+
 --- Headers that every request of the protocol carries.
 assistants.headers = { ["OpenAI-Beta"] = "assistants=v2" }
 
@@ -27,7 +32,7 @@ function assistants.new(engine, scheduler, endpoint, defaults)
     defaults = defaults,
     calls = 0,
     calls_failed = 0,
-    official = endpoint:base_url():lower():find("^https?://api%.openai%.com") ~= nil,
+    official = is_official(endpoint:base_url()),
   }, provider_mt)
 end
 

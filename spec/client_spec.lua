@@ -1,0 +1,443 @@
+local errors = require("nexus_assistants.error")
+local json = require("nexus_assistants.json")
+local nexus = require("nexus_assistants")
+local process = require("spec.support.process")
+local servers = require("spec.support.server")
+local socket = require("socket")
+
+describe("client", function()
+  local server, client, warnings
+
+  local function new(changes)
+    local given = {
+      agent_id = "spec",
+      assistant_id = "asst_local",
+      openai = { api_key = "sk-spec-secret", base_url = server.openai_url },
+      nexus = { api_key = "nxs_spec_secret", base_url = server.nexus_url },
+      on_warning = function(text) warnings[#warnings + 1] = text end,
+    }
+    for key, value in pairs(changes or {}) do given[key] = value end
+    client = assert(nexus.new(given))
+    return client
+  end
+
+  setup(function() server = servers.start({ kind = "fault" }) end)
+  teardown(function() server:stop() end)
+
+  before_each(function() warnings = {} end)
+
+  after_each(function()
+    server:clear_faults()
+    if client then client:close(0) end
+    client = nil
+  end)
+
+  describe("nexus.new", function()
+    local function raised(given)
+      local ok, message = pcall(function() nexus.new(given) end)
+      assert.is_false(ok)
+      return message
+    end
+
+    it("raises for misuse, at the line of the caller", function()
+      local line = debug.getinfo(1, "l").currentline + 1
+      local ok, message = pcall(function() nexus.new({ agnet_id = "x" }) end)
+      assert.is_false(ok)
+      assert.equal(line .. ": nexus.new: unknown option 'agnet_id' (did you mean 'agent_id'?)",
+        message:match("client_spec%.lua:(.*)$"))
+    end)
+
+    it("lists the providers there are", function()
+      assert.matches("option 'provider' must be 'assistants', got 'chat'", raised({ provider = "chat" }), 1, true)
+    end)
+
+    it("wants a key, and says where it can come from", function()
+      local result = process.chunk([[
+        local client, err = require("nexus_assistants").new({})
+        print(client, err.kind, err)
+      ]])
+      assert.equal("nil\tconfiguration\tconfiguration: no API key: set OPENAI_API_KEY or openai.api_key\n", result.out)
+    end)
+
+    it("takes keys from the environment", function()
+      local result = process.chunk([[
+        local client = assert(require("nexus_assistants").new({}))
+        local thread = assert(client.threads:create())
+        print(thread.object)
+      ]], { OPENAI_API_KEY = "sk-x", NEXUS_API_KEY = "nxs_x", OPENAI_BASE_URL = server.openai_url })
+      assert.equal("thread\n", result.out)
+      assert.equal("", result.err)
+    end)
+
+    it("takes what is wrong in the environment for configuration, not misuse", function()
+      local result = process.chunk([[
+        local client, err = require("nexus_assistants").new({})
+        print(client, err)
+      ]], { OPENAI_API_KEY = "sk-x", NEXUS_ASSISTANTS_PROVIDER = "chat" })
+      assert.equal("nil\tconfiguration: nexus.new: environment variable NEXUS_ASSISTANTS_PROVIDER must be "
+        .. "'assistants', got 'chat'\n", result.out)
+    end)
+
+    it("works without a Nexus key, and warns once", function()
+      local result = process.chunk([[
+        local client = assert(require("nexus_assistants").new({}))
+        client:trace({ name = "x" }, function() assert(client.threads:create()) end)
+        print(client:close())
+      ]], { OPENAI_API_KEY = "sk-x", OPENAI_BASE_URL = server.openai_url })
+      assert.equal("true\n", result.out)
+      assert.equal("nexus-assistants: warning: traces are not delivered: set NEXUS_API_KEY or nexus.api_key, "
+        .. "or nexus = false for none\n", result.err)
+    end)
+
+    it("is silent where traces are not wanted", function()
+      new({ nexus = false })
+      assert.equal("result", client:trace({ name = "x" }, function() return "result" end))
+      assert.same({}, warnings)
+    end)
+
+    it("can do without a key where the server wants none", function()
+      server:faults({ { path = "/v1", action = "echo" } })
+      new({ openai = { api_key = false, base_url = server.openai_url } })
+      assert.is_nil(client.threads:create().headers.authorization)
+    end)
+
+    for what, given in pairs({
+      ["a base URL that is none"] = { openai = { api_key = "sk-secret", base_url = "ftp://x" } },
+      ["a base URL with credentials"] = { openai = { api_key = "sk-secret", base_url = "http://a:b@x" } },
+      ["a header with a line break"] = { openai = { api_key = "sk-secret", headers = { ["X-A"] = "a\r\nX-B: b" } } },
+      ["a key with a line break"] = { openai = { api_key = "sk-secret\n" } },
+      ["a Nexus URL that is none"] = { openai = { api_key = "sk-secret" },
+        nexus = { api_key = "nxs_secret", base_url = "nowhere" } },
+    }) do
+      it("refuses " .. what, function()
+        local made, err = nexus.new(given)
+        assert.is_nil(made)
+        assert.is_true(errors.is(err))
+        assert.equal("configuration", err.kind)
+        assert.is_nil(tostring(err):find("secret"))
+      end)
+    end
+
+    it("keeps no key in Lua", function()
+      local result = process.chunk([[
+        local nexus, key = require("nexus_assistants"), ("sk-%s"):format("secret")
+        local client = assert(nexus.new({ openai = { api_key = key }, nexus = { api_key = key } }))
+        key = nil
+        local seen, visited = {}, 0
+        local search
+        local function search_upvalues(fn, path)
+          for index = 1, 255 do
+            local name, value = debug.getupvalue(fn, index)
+            if not name then return end
+            search(value, path .. "^" .. name)
+          end
+        end
+        function search(value, path)
+          if type(value) == "string" and value:find("secret") then print(path) end
+          if seen[value] or (type(value) ~= "table" and type(value) ~= "function") then return end
+          seen[value], visited = true, visited + 1
+          if type(value) == "function" then return search_upvalues(value, path) end
+          search(debug.getmetatable(value), path .. "@")
+          for name, item in next, value do
+            search(name, path .. ".key")
+            search(item, path .. "." .. tostring(name))
+          end
+        end
+        search(client, "client")
+        search(package.loaded, "loaded")
+        print(visited > 200)
+      ]])
+      assert.equal("", result.err)
+      assert.equal("true\n", result.out)
+    end)
+
+    it("sends what is asked for in headers and query", function()
+      server:faults({ { path = "/v1", action = "echo" } })
+      new({ openai = {
+        api_key = "sk-x", base_url = server.openai_url, organization = "org_1", project = "proj_1",
+        headers = { ["X-Extra"] = "yes" }, query = { ["api-version"] = "2025-05-01 preview" },
+        auth_header = "api-key", auth_prefix = "",
+      } })
+      local echo = assert(client.threads:create())
+      assert.equal("org_1", echo.headers["openai-organization"])
+      assert.equal("proj_1", echo.headers["openai-project"])
+      assert.equal("assistants=v2", echo.headers["openai-beta"])
+      assert.equal("yes", echo.headers["x-extra"])
+      assert.equal("sk-x", echo.headers["api-key"])
+      assert.is_nil(echo.headers.authorization)
+      assert.equal("api-version=2025-05-01%20preview", (echo.query:gsub("^%?", "")))
+    end)
+  end)
+
+  describe("tasks", function()
+    it("call side by side", function()
+      server:faults({ { path = "/v1/threads", delay = 0.2 } })
+      new()
+      local started, tasks = socket.gettime(), {}
+      for index = 1, 10 do
+        tasks[index] = client:task(function() return assert(client.threads:create()).object end)
+      end
+      for _, task in ipairs(tasks) do assert.equal("thread", client:wait(task)) end
+      assert.is_true(socket.gettime() - started < 1)
+    end)
+
+    it("are driven by update, which does not wait", function()
+      server:faults({ { path = "/v1/threads", delay = 0.1 } })
+      new()
+      local task = client:task(function() return client.threads:create() end)
+      local longest, frames = 0, 0
+      while not task:done() do
+        local before = socket.gettime()
+        client:update(2)
+        longest, frames = math.max(longest, socket.gettime() - before), frames + 1
+        socket.select(nil, nil, 0.001)
+      end
+      assert.is_true(frames > 10)
+      assert.is_true(longest < 0.09, "an update took " .. longest .. " s")
+      assert.equal("thread", task:wait().object)
+    end)
+
+    it("are driven by a host's own loop", function()
+      new()
+      local task = client:task(function() return client.threads:create() end)
+      client:update()
+      local rounds = 0
+      while not task:done() and rounds < 1000 do
+        local reads, writes = {}, {}
+        for _, entry in ipairs(client:fds()) do
+          local watched = { getfd = function() return entry.fd end, dirty = function() return false end }
+          if entry.read then reads[#reads + 1] = watched end
+          if entry.write then writes[#writes + 1] = watched end
+        end
+        local readable, writable = socket.select(reads, writes, math.min(client:timeout() or 1, 1))
+        for _, watched in ipairs(readable) do client:feed(watched.getfd(), true, false) end
+        for _, watched in ipairs(writable) do client:feed(watched.getfd(), false, true) end
+        client:update()
+        rounds = rounds + 1
+      end
+      assert.equal("thread", task:wait().object)
+    end)
+
+    it("end at once when they are cancelled", function()
+      server:faults({ { path = "/v1/threads", action = "hang" } })
+      new()
+      local task = client:task(function() return client.threads:create() end)
+      client:update()
+      local before = socket.gettime()
+      task:cancel()
+      local result, err = client:wait(task)
+      assert.is_true(socket.gettime() - before < 0.5)
+      assert.is_nil(result)
+      assert.equal("cancelled", err.kind)
+    end)
+
+    it("can be waited for with a timeout", function()
+      server:faults({ { path = "/v1/threads", action = "hang" } })
+      new()
+      local task = client:task(function() return client.threads:create() end)
+      local result, err = client:wait(task, 0.05)
+      assert.is_nil(result)
+      assert.equal("timeout", err.kind)
+      assert.equal("running", task:status())
+    end)
+
+    it("pass what they raise to who waits", function()
+      new()
+      local value = {}
+      local task = client:task(function() error(value) end)
+      assert.equal(value, select(2, client:wait(task)))
+    end)
+
+    it("sleep", function()
+      new()
+      local order = {}
+      local slow = client:task(function()
+        client:sleep(0.05)
+        order[#order + 1] = "slow"
+      end)
+      client:task(function() order[#order + 1] = "quick" end)
+      client:wait(slow)
+      assert.same({ "quick", "slow" }, order)
+    end)
+
+    for message, misuse in pairs({
+      ["client:task: a function is needed, got nil"] = function(c) c:task() end,
+      ["client:wait: a task of this client is needed, got nil"] = function(c) c:wait() end,
+      ["client:update: budget_ms must be a number, 0 or more, got a string"] = function(c) c:update("2") end,
+      ["client:update: budget_ms must be a number, 0 or more, got -1"] = function(c) c:update(-1) end,
+      ["client:close: timeout must be a number, 0 or more, got a table"] = function(c) c:close({}) end,
+    }) do
+      it("refuse misuse: " .. message, function()
+        new()
+        local ok, problem = pcall(misuse, client)
+        assert.is_false(ok)
+        assert.matches("client_spec%.lua:%d+: " .. message:gsub("%p", "%%%0") .. "$", problem)
+      end)
+    end
+  end)
+
+  describe("failures", function()
+    it("are errors with all that is known", function()
+      local envelope = { error = { message = "Rate limit reached", type = "tokens", code = "rate_limit_exceeded" } }
+      server:faults({ { path = "/v1/threads", action = "status", status = 429, body = json.encode(envelope),
+        headers = { ["x-request-id"] = "req_1", ["retry-after"] = "0" } } })
+      new({ openai = { api_key = "sk-x", base_url = server.openai_url, retries = 1 } })
+      local thread, err = client.threads:create()
+      assert.is_nil(thread)
+      assert.equal("rate_limit: Rate limit reached (429, code rate_limit_exceeded, request req_1, after 2 attempts, "
+        .. "threads.create)", tostring(err))
+      assert.equal(2, server:faults()[1].hits)
+    end)
+
+    it("are told where the answer is no JSON", function()
+      server:faults({ { path = "/v1/threads", action = "text", body = "hello" } })
+      new()
+      local thread, err = client.threads:create()
+      assert.is_nil(thread)
+      assert.equal("protocol", err.kind)
+      assert.matches("the answer is not what the API promises", err.message)
+    end)
+
+    it("are told where the answer is JSON but no object", function()
+      server:faults({ { path = "/v1/threads", action = "status", status = 200, body = "[" } })
+      new()
+      assert.equal("protocol", select(2, client.threads:create()).kind)
+    end)
+
+    it("are told where nobody listens", function()
+      local port = assert(socket.bind("127.0.0.1", 0))
+      local _, number = port:getsockname()
+      port:close()
+      new({ openai = { api_key = "sk-x", base_url = "http://127.0.0.1:" .. number, retries = 0 } })
+      local thread, err = client.threads:create()
+      assert.is_nil(thread)
+      assert.equal("connection", err.kind)
+    end)
+
+    it("never show the key, though the server repeats it", function()
+      server:faults({ { path = "/v1/threads", action = "status", status = 401,
+        body = '{"error":{"message":"Incorrect API key provided: sk-spec-secret"}}' } })
+      new()
+      local _, err = client.threads:create()
+      assert.equal("authentication", err.kind)
+      for _, value in pairs(err) do assert.is_nil(tostring(value):find("secret"), tostring(value)) end
+    end)
+
+    it("end with the call's own deadline", function()
+      server:faults({ { path = "/v1/threads", action = "hang" } })
+      new()
+      local thread, err = client.threads:create({}, { deadline = 0.1 })
+      assert.is_nil(thread)
+      assert.equal("timeout", err.kind)
+    end)
+  end)
+
+  it("counts", function()
+    new()
+    client.threads:create()
+    client.threads:retrieve("thread_none")
+    local stats = client:stats()
+    assert.equal(2, stats.calls)
+    assert.equal(1, stats.calls_failed)
+    assert.equal(0, stats.tasks)
+    assert.equal(0, stats.traces_started)
+  end)
+
+  describe("close", function()
+    it("delivers what there is", function()
+      new({ agent_id = "closing" })
+      client:trace({ name = "x" }, function() assert(client.threads:create()) end)
+      assert.is_true(client:close())
+      local stats = client:stats()
+      assert.equal(1, stats.traces_delivered)
+      assert.equal(1, stats.spans_delivered)
+      assert.equal("closing", server:traces()[1].agent_name)
+    end)
+
+    it("returns in time where Nexus hangs", function()
+      server:faults({ { path = "/api/v1", action = "hang" } })
+      new()
+      client:trace({ name = "x" }, function() return 1 end)
+      local before = socket.gettime()
+      assert.is_false(client:close(0.2))
+      assert.is_true(socket.gettime() - before < 0.6)
+    end)
+
+    it("does nothing a second time", function()
+      new()
+      assert.is_true(client:close())
+      assert.is_true(client:close())
+    end)
+
+    it("cancels tasks", function()
+      server:faults({ { path = "/v1/threads", action = "hang" } })
+      new()
+      local task = client:task(function() return client.threads:create() end)
+      client:update()
+      client:close()
+      local _, err = task:wait()
+      assert.equal("cancelled", err.kind)
+    end)
+
+    it("leaves a client that says so", function()
+      new()
+      client:close()
+      local thread, err = client.threads:create()
+      assert.is_nil(thread)
+      assert.equal("closed", err.kind)
+      local task = client:task(function() return 1 end)
+      assert.equal("cancelled", task:status())
+    end)
+
+    it("is not needed: a client may be left to the collector", function()
+      server:faults({ { path = "/v1/threads", action = "hang" } })
+      new()
+      client:task(function() client.threads:create() end)
+      client:update()
+      client = nil
+      collectgarbage()
+      collectgarbage()
+    end)
+  end)
+end)
+
+describe("the provider of the Assistants protocol", function()
+  local assistants = require("nexus_assistants.providers.assistants")
+  local operations = require("nexus_assistants.operations")
+
+  local function answered(base_url, status, body)
+    local engine = { call = function() return {} end }
+    local tasks = { await = function()
+      return { status = status, body = body }, { kind = "not_found", message = "HTTP status 404", status = status }
+    end }
+    local provider = assistants.new(engine, tasks, { base_url = function() return base_url end }, {})
+    return select(2, provider:perform(operations["threads.create"], {}))
+  end
+
+  it("explains the 404 of api.openai.com", function()
+    local err = answered("https://api.openai.com/v1", 404, '{"error":{"message":"Unknown request URL"}}')
+    assert.equal("assistants_api_removed", err.code)
+    assert.equal("not_found", err.kind)
+    assert.equal(404, err.status)
+    for _, part in ipairs({ "OpenAI removed the Assistants API on 2026-08-26", "OPENAI_BASE_URL", "openai.base_url",
+      "Microsoft Foundry", "2027-03-31", "nexus-assistants serve", "Unknown request URL" }) do
+      assert.matches(part, err.message, 1, true)
+    end
+  end)
+
+  it("leaves the 404 of other hosts alone", function()
+    for _, base_url in ipairs({ "https://example.com/v1", "https://api.openai.com.example.com/v1" }) do
+      local err = answered(base_url, 404, '{"error":{"message":"No thread found"}}')
+      assert.equal("No thread found", err.message)
+      assert.is_nil(err.code)
+    end
+  end)
+
+  it("writes queries in order, lists as lists", function()
+    assert.equal("after=x%26y&include%5B%5D=a%2A&include%5B%5D=b&limit=20&order=asc", assistants.query_text({
+      order = "asc", limit = 20, include = { "a*", "b" }, after = "x&y", before = nexus.null,
+    }))
+    assert.is_nil(assistants.query_text({}))
+    assert.is_nil(assistants.query_text(nil))
+  end)
+end)

@@ -1,0 +1,424 @@
+local errors = require("nexus_assistants.error")
+local json = require("nexus_assistants.json")
+local nexus = require("nexus_assistants")
+local servers = require("spec.support.server")
+local socket = require("socket")
+
+describe("create_and_poll", function()
+  local server, client, thread
+
+  local function new(changes)
+    local given = {
+      assistant_id = "asst_local",
+      openai = { api_key = "sk-x", base_url = server.openai_url },
+      nexus = false,
+      poll = { interval = 0.002 },
+    }
+    for key, value in pairs(changes or {}) do given[key] = value end
+    return assert(nexus.new(given))
+  end
+
+  setup(function() server = servers.start({ kind = "fault", model_script = "spec/support/told_model.lua" }) end)
+  teardown(function() server:stop() end)
+
+  before_each(function()
+    client = new()
+    thread = assert(client.threads:create())
+  end)
+
+  after_each(function()
+    server:clear_faults()
+    client:close(0)
+  end)
+
+  -- Asks the scripted model; see spec/support/told_model.lua.
+  local function tell(...)
+    assert(client.threads.messages:create(thread.id, { role = "user", content = json.encode({ ... }) }))
+  end
+
+  local function run(params, options)
+    return client.threads.runs:create_and_poll(thread.id, params or {}, options)
+  end
+
+  local function calls(...)
+    return { tool_calls = { ... } }
+  end
+
+  local function call(name, arguments)
+    return { name = name, arguments = arguments or {} }
+  end
+
+  local function count(method, path_end)
+    local found = 0
+    for _, request in ipairs(server:requests()) do
+      if request.method == method and request.path:find(path_end) then found = found + 1 end
+    end
+    return found
+  end
+
+  local function submitted()
+    for _, request in ipairs(server:requests()) do
+      if request.path:find("submit_tool_outputs$") then return json.decode(request.body).tool_outputs end
+    end
+  end
+
+  -- Makes every answer about the run say what the server never would.
+  local function pretend(fields)
+    local body = { id = "run_pretended", object = "thread.run", thread_id = thread.id, assistant_id = "asst_local" }
+    for key, value in pairs(fields) do body[key] = value end
+    server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs", action = "status", status = 200,
+      body = json.encode(body) } })
+  end
+
+  it("returns a run that completed, which knows its text", function()
+    tell("Bonjour")
+    local done = assert(run())
+    assert.equal("completed", done.status)
+    assert.equal("Bonjour", done:text())
+    assert.equal("thread.run", done.object)
+  end)
+
+  it("returns plain data beside the methods", function()
+    tell("x")
+    local done = assert(run())
+    assert.is_nil(rawget(done, "text"))
+    assert.equal("completed", assert(json.decode(assert(json.encode(done)))).status)
+  end)
+
+  it("gives the text of this run alone, oldest first", function()
+    tell("first")
+    assert(run())
+    tell("second")
+    local second = assert(run())
+    tell("third")
+    assert(run())
+    assert.equal("second", second:text())
+  end)
+
+  it("gives the text of all pages, whatever is between it", function()
+    tell("x")
+    local done = assert(run())
+    local function message(id, role, run_id, ...)
+      return { id = id, role = role, run_id = run_id, content = { ... } }
+    end
+    local function text(value) return { type = "text", text = { value = value, annotations = json.array() } } end
+    local image = { type = "image_file", image_file = { file_id = "file_1" } }
+    local function page(has_more, ...)
+      return { path = "/v1/threads/" .. thread.id .. "/messages", action = "status", status = 200, times = 1,
+        body = json.encode({ object = "list", has_more = has_more, data = { ... } }) }
+    end
+    server:clear_requests()
+    server:faults({
+      page(true, message("m1", "assistant", done.id, image, text("one"), text("two")),
+        message("m2", "user", done.id, text("no"))),
+      page(true, message("m3", "assistant", "run_other", text("no")),
+        message("m4", "assistant", nexus.null, text("no"))),
+      page(false, message("m5", "assistant", done.id, text("three"))),
+    })
+    assert.equal("one\n\ntwo\n\nthree", done:text())
+    local queries = {}
+    for index, request in ipairs(server:requests()) do queries[index] = request.query end
+    local common = "limit=100&order=asc&run_id=" .. done.id
+    assert.same({ common, "after=m2&" .. common, "after=m4&" .. common }, queries)
+  end)
+
+  it("returns nil and an error for the text where it can't be had", function()
+    tell("x")
+    local done = assert(run())
+    server:faults({ { path = "/v1/threads", action = "status", status = 403, body = "no" } })
+    local text, err = done:text()
+    assert.is_nil(text)
+    assert.equal("permission", err.kind)
+  end)
+
+  it("gives the run's steps", function()
+    tell(calls(call("w")), "done")
+    local done = assert(run({ tools = { nexus.tool({ name = "w", call = function() return 1 end }) } }))
+    local steps = assert(done:steps())
+    assert.equal("tool_calls", steps[1].type)
+    assert.equal("message_creation", steps[2].type)
+  end)
+
+  it("uses the assistant it is given before the client's own", function()
+    tell("x")
+    assert.matches("No assistant found with id 'asst_other'", select(2, run({ assistant_id = "asst_other" })).message)
+  end)
+
+  describe("tools", function()
+    local weather = nexus.tool({
+      name = "get_weather",
+      call = function(arguments) return { city = arguments.city, celsius = 18 } end,
+    })
+
+    it("are called, and the run goes on", function()
+      tell(calls(call("get_weather", { city = "Paris" })), "It is $1")
+      local done = assert(run({ tools = { weather } }))
+      local output = assert(json.decode((done:text():gsub("^It is ", ""))))
+      assert.same({ city = "Paris", celsius = 18 }, output)
+    end)
+
+    it("are called several at once and several times over", function()
+      local seen = {}
+      local note = nexus.tool({ name = "note", call = function(arguments)
+        seen[#seen + 1] = arguments.n
+        return "noted " .. arguments.n
+      end })
+      tell(calls(call("note", { n = 1 }), call("note", { n = 2 })), calls(call("note", { n = 3 })), "$1, $2, $3")
+      assert.equal("noted 1, noted 2, noted 3", assert(run({ tools = { note } })):text())
+      assert.same({ 1, 2, 3 }, seen)
+    end)
+
+    it("get an output for every call, whatever happens", function()
+      local bad = nexus.tool({ name = "bad", call = function() error("broken", 0) end })
+      tell(calls(call("bad"), call("get_weather", { city = "Rome" }), call("made_up")), "done")
+      server:clear_requests()
+      assert(run({ tools = { weather, bad } }))
+      local outputs = submitted()
+      assert.equal(3, #outputs)
+      assert.same({ error = "broken" }, json.decode(outputs[1].output))
+      assert.equal(18, json.decode(outputs[2].output).celsius)
+      assert.same({ error = "there is no tool named 'made_up'" }, json.decode(outputs[3].output))
+      for _, output in ipairs(outputs) do assert.is_truthy(output.tool_call_id) end
+    end)
+
+    it("may call the client themselves", function()
+      local function look_up() return assert(client.threads:create()).object end
+      local lookup = nexus.tool({ name = "lookup", call = look_up })
+      tell(calls(call("lookup")), "made a $1")
+      assert.equal("made a thread", assert(run({ tools = { lookup } })):text())
+    end)
+
+    it("are the script's to call where it only described them", function()
+      local plain = { type = "function", ["function"] = { name = "mine", parameters = { type = "object" } } }
+      tell(calls(call("mine")), "done")
+      local waiting = assert(run({ tools = { plain, weather } }))
+      assert.equal("requires_action", waiting.status)
+      local wanted = waiting.required_action.submit_tool_outputs.tool_calls[1]
+      assert.equal("mine", wanted["function"].name)
+      assert(client.threads.runs:submit_tool_outputs(thread.id, waiting.id, {
+        tool_outputs = { { tool_call_id = wanted.id, output = "x" } },
+      }))
+    end)
+
+    it("of the assistant's own are the script's too", function()
+      pretend({ status = "requires_action", required_action = { type = "submit_tool_outputs",
+        submit_tool_outputs = { tool_calls = { { id = "c", type = "function", ["function"] = { name = "f" } } } } } })
+      assert.equal("requires_action", assert(run()).status)
+    end)
+
+    it("that nobody asked for don't make the wait endless", function()
+      pretend({ status = "requires_action", required_action = nexus.null })
+      assert.equal("requires_action", assert(run({ tools = { weather } })).status)
+    end)
+  end)
+
+  describe("a run that doesn't complete", function()
+    it("is an error with the reason in it, and the run", function()
+      tell({ fail = { code = "rate_limit_exceeded", message = "slow down" } })
+      local done, err = run()
+      assert.is_nil(done)
+      assert.is_true(errors.is(err))
+      assert.equal("run", err.kind)
+      assert.equal("Run ended with status: failed: rate_limit_exceeded slow down", err.message)
+      assert.equal("rate_limit_exceeded", err.code)
+      assert.equal("failed", err.run.status)
+    end)
+
+    it("tells why it is incomplete", function()
+      pretend({ status = "incomplete", incomplete_details = { reason = "max_prompt_tokens" } })
+      local _, err = run()
+      assert.equal("Run ended with status: incomplete: max_prompt_tokens", err.message)
+    end)
+
+    for _, status in ipairs({ "failed", "incomplete", "expired", "cancelled", "something_new", "" }) do
+      it("ends the wait, called '" .. status .. "'", function()
+        pretend({ status = status, last_error = nexus.null, incomplete_details = nexus.null })
+        local done, err = run()
+        assert.is_nil(done)
+        assert.equal("Run ended with status: " .. status, err.message)
+        assert.equal(status, err.run.status)
+      end)
+    end
+
+    it("ends the wait without a status", function()
+      pretend({})
+      assert.equal("Run ended with status: nil", select(2, run()).message)
+    end)
+
+    it("is waited for while it is being cancelled", function()
+      local path = "/v1/threads/" .. thread.id .. "/runs"
+      local function state(status, times)
+        return { path = path, action = "status", status = 200, times = times,
+          body = json.encode({ id = "run_x", status = status }) }
+      end
+      server:faults({ state("cancelling", 3), state("cancelled") })
+      assert.equal("Run ended with status: cancelled", select(2, run()).message)
+    end)
+
+    it("that never was is the call's error", function()
+      local done, err = client.threads.runs:create_and_poll("thread_none", {})
+      assert.is_nil(done)
+      assert.equal("not_found", err.kind)
+      assert.equal("threads.runs.create", err.operation)
+      assert.is_nil(err.run)
+    end)
+
+    it("that can't be asked about any more leaves what is known of it", function()
+      tell({ wait = 30, text = "late" })
+      local path = "/v1/threads/" .. thread.id .. "/runs/"
+      server:faults({ { path = path, action = "status", status = 403, body = "no" } })
+      local done, err = run()
+      assert.is_nil(done)
+      assert.equal("permission", err.kind)
+      assert.equal("queued", err.run.status)
+    end)
+  end)
+
+  describe("the deadline", function()
+    it("ends the wait and cancels the run", function()
+      tell({ wait = 30, text = "late" })
+      local before = socket.gettime()
+      local done, err = run({}, { deadline = 0.15 })
+      assert.is_true(socket.gettime() - before < 2)
+      assert.is_nil(done)
+      assert.equal("timeout", err.kind)
+      assert.equal("Run " .. err.run.id .. " was still in_progress after 0.15 s; it was asked to cancel", err.message)
+      local status = assert(client.threads.runs:retrieve(thread.id, err.run.id)).status
+      assert.is_true(status == "cancelling" or status == "cancelled", status)
+    end)
+
+    it("holds where the server hangs", function()
+      tell({ wait = 30, text = "late" })
+      server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs/", method = "GET", action = "hang" } })
+      local before = socket.gettime()
+      local _, err = run({}, { deadline = 0.15 })
+      assert.is_true(socket.gettime() - before < 2)
+      assert.matches("was still queued after 0.15 s; it was asked to cancel", err.message, 1, true)
+      assert.equal("timeout", err.kind)
+    end)
+
+    it("holds before there is a run", function()
+      server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs", action = "hang" } })
+      local _, err = run({}, { deadline = 0.1 })
+      assert.equal("timeout", err.kind)
+      assert.equal("The run was not created within 0.1 s", err.message)
+    end)
+
+    it("comes from the client's options too", function()
+      client:close(0)
+      client = new({ poll = { interval = 0.002, deadline = 0.1 } })
+      thread = assert(client.threads:create())
+      tell({ wait = 30, text = "late" })
+      assert.equal("timeout", select(2, run()).kind)
+    end)
+  end)
+
+  describe("polling", function()
+    it("is as often as the caller says", function()
+      tell({ wait = 0.1, text = "x" })
+      server:clear_requests()
+      assert(run({}, { interval = 0.2 }))
+      assert.equal(1, count("GET", "/runs/run_[%w]+$"))
+    end)
+
+    it("may be without a pause", function()
+      tell("x")
+      assert.equal("completed", assert(run({}, { interval = 0 })).status)
+    end)
+
+    it("follows the server where it names a time", function()
+      client:close(0)
+      client = new({ poll = {} })
+      thread = assert(client.threads:create())
+      server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs", action = "status", status = 200, times = 3,
+        headers = { ["openai-poll-after-ms"] = "1" }, body = json.encode({ id = "run_x", status = "queued" }) },
+        { path = "/v1/threads/" .. thread.id .. "/runs", action = "status", status = 200,
+          body = json.encode({ id = "run_x", status = "completed" }) } })
+      local before = socket.gettime()
+      assert(run())
+      assert.is_true(socket.gettime() - before < 0.2)
+    end)
+
+    it("says that it is polling", function()
+      tell("x")
+      server:clear_requests()
+      assert(run())
+      local polls = 0
+      for _, request in ipairs(server:requests()) do
+        if request.method == "GET" then
+          polls = polls + 1
+          assert.equal("true", request.headers["x-stainless-poll-helper"])
+        end
+      end
+      assert.is_true(polls > 0)
+    end)
+
+    it("tells of every change of the status", function()
+      tell(calls(call("w")), "done")
+      local seen = {}
+      assert(run({ tools = { nexus.tool({ name = "w", call = function() return 1 end }) } },
+        { on_status = function(state) seen[#seen + 1] = state.status end }))
+      assert.equal("queued", seen[1])
+      assert.equal("completed", seen[#seen])
+      assert.matches("requires_action", table.concat(seen, " "))
+    end)
+
+    it("slows down by itself", function()
+      local fake = require("spec.support.fake_core")
+      local run_loop = require("nexus_assistants.run_loop")
+      local scheduler = require("nexus_assistants.scheduler")
+      local trace = require("nexus_assistants.trace")
+      local engine = fake.engine()
+      local tasks = scheduler.new(engine, engine:clock(), error)
+      local polled_at = {}
+      local provider = { perform = function(_, operation)
+        if operation.method == "GET" then polled_at[#polled_at + 1] = engine.now end
+        return { id = "run_x", status = "in_progress" }, {}
+      end }
+      local _, err = run_loop.create_and_poll({
+        provider = provider, scheduler = tasks, recorder = trace.new({ scheduler = tasks }), wall = engine:clock(),
+      }, { thread_id = "t", body = {}, by_name = {}, described = {}, options = { deadline = 30 } })
+      assert.equal("timeout", err.kind)
+      assert.equal(30, engine.now)
+      local pauses, before = {}, 0
+      for index, at in ipairs(polled_at) do pauses[index], before = at - before, at end
+      assert.equal(0.25, pauses[1])
+      assert.equal(0.375, pauses[2])
+      assert.equal(5, pauses[9])
+      assert.is_true(#pauses < 14)
+    end)
+  end)
+
+  describe("in a task", function()
+    it("runs beside others", function()
+      local tasks = {}
+      for index = 1, 8 do
+        tasks[index] = client:task(function()
+          local own = assert(client.threads:create())
+          local plan = json.encode({ "answer " .. index })
+          assert(client.threads.messages:create(own.id, { role = "user", content = plan }))
+          return assert(client.threads.runs:create_and_poll(own.id, {})):text()
+        end)
+      end
+      for index, task in ipairs(tasks) do assert.equal("answer " .. index, (client:wait(task, 10))) end
+    end)
+
+    it("that is cancelled cancels the run on the server", function()
+      tell({ wait = 30, text = "late" })
+      local seen
+      local task = client:task(function()
+        return run({}, { interval = 30, on_status = function(state) seen = state end })
+      end)
+      while not seen do client:update(5) end
+      task:cancel()
+      local done, err = client:wait(task, 5)
+      assert.is_nil(done)
+      assert.equal("cancelled", err.kind)
+      assert.equal(seen.id, err.run.id)
+      client:close(2)
+      client = new()
+      local status = assert(client.threads.runs:retrieve(thread.id, seen.id)).status
+      assert.is_true(status == "cancelling" or status == "cancelled", status)
+    end)
+  end)
+end)

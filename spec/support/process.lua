@@ -1,0 +1,52 @@
+--- Runs Lua programs as processes of their own, with an environment that is theirs alone.
+local server = require("spec.support.server")
+
+local process = {}
+
+-- What a developer's or a CI's environment may hold and a program under test must not see by chance.
+local OURS = { "OPENAI_API_KEY", "OPENAI_BASE_URL", "ASSISTANT_ID", "NEXUS_API_KEY", "NEXUS_BASE_URL", "NEXUS_AGENT_ID",
+  "NEXUS_ASSISTANTS_PROVIDER", "NEXUS_ASSISTANTS_POLL_INTERVAL" }
+
+local function prefix(environment)
+  local parts = { "unset " .. table.concat(OURS, " ") .. ";" }
+  for name, value in pairs(environment or {}) do
+    parts[#parts + 1] = "export " .. name .. "=" .. server.quote(value) .. ";"
+  end
+  return table.concat(parts, " ")
+end
+
+local function read_all(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  os.remove(path)
+  return text
+end
+
+--- A path below the project's root.
+function process.path(relative)
+  return server.root .. relative
+end
+
+--- Runs a program with arguments; returns `{ code, out, err }`.
+function process.run(words, environment)
+  local out_path, err_path = os.tmpname(), os.tmpname()
+  local command = "( %s %s ) >%s 2>%s; echo $?"
+  local pipe = assert(io.popen(command:format(prefix(environment), server.command(words), out_path, err_path), "r"))
+  local code = tonumber(pipe:read("*l"))
+  pipe:close()
+  return { code = code, out = read_all(out_path), err = read_all(err_path) }
+end
+
+--- Runs a chunk of Lua in a process.
+function process.chunk(text, environment)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  local result = process.run({ path }, environment)
+  os.remove(path)
+  return result
+end
+
+return process
