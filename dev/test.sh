@@ -4,6 +4,7 @@
 #   BUILD            the build folder; default build-test
 #   NXA_SANITIZE=1   with AddressSanitizer and UndefinedBehaviorSanitizer
 #   NXA_TESTS        "c" or "specs": only these
+#   NXA_WERROR=1     warnings are errors
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 sanitize=${NXA_SANITIZE:-0}
@@ -27,8 +28,12 @@ fail() {
 }
 
 build() {
-  set -- -DBUILD_TESTING=ON
-  if [ "$sanitize" = 0 ]; then set -- "$@" -DCMAKE_BUILD_TYPE=Release; else set -- "$@" -DCMAKE_BUILD_TYPE=Debug -DNXA_SANITIZE=ON; fi
+  set -- -DBUILD_TESTING=ON -DNXA_WERROR="${NXA_WERROR:-OFF}"
+  if [ "$sanitize" = 0 ]; then
+    set -- "$@" -DCMAKE_BUILD_TYPE=Release
+  else
+    set -- "$@" -DCMAKE_BUILD_TYPE=Debug -DNXA_SANITIZE=ON
+  fi
   sh "$root/dev/build.sh" "$@"
 }
 
@@ -77,9 +82,9 @@ run_specs() {
 sh "$root/dev/deps.sh" test || { fail "what the tests need could not be installed"; finish; }
 build || { fail "the build failed"; finish; }
 if [ "$sanitize" != 0 ]; then
-  # An interpreter without ASan in it needs the runtime first; what Lua itself keeps to the end isn't ours.
+  # The interpreter has no ASan in it, so the runtime must come first.
   NXA_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so)
-  export NXA_PRELOAD ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}" UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+  export NXA_PRELOAD UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 fi
 case ${NXA_TESTS:-all} in all | c) run_c_tests ;; esac
 case ${NXA_TESTS:-all} in all | specs) run_specs ;; esac
