@@ -2,7 +2,7 @@
 -- What it answers is what the hosted service was seen to answer, its oddities included.
 local json = require("nexus_assistants.json")
 local core = require("nexus_assistants.core")
-local timestamp = require("nexus_assistants.serve.timestamp")
+local timestamp = require("nexus_assistants.timestamp")
 
 local nexus = {}
 local nexus_methods = {}

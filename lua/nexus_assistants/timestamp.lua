@@ -1,4 +1,4 @@
---- Timestamps as Nexus takes them, and the milliseconds they stand for.
+--- Timestamps as Nexus takes and gives them, and the milliseconds they stand for.
 local timestamp = {}
 
 local FIELDS = "^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)(.*)$"

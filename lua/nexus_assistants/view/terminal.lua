@@ -1,0 +1,188 @@
+--- A trace as a waterfall for the terminal. Pure: a table in, a text out.
+--
+-- A trace is data of others': nothing in it reaches the terminal as anything but printable characters.
+local text = require("nexus_assistants.view.text")
+local timestamp = require("nexus_assistants.timestamp")
+local tree = require("nexus_assistants.view.tree")
+
+local terminal = {}
+
+local STATUS_COLORS = { ok = "32", success = "32", error = "31", timeout = "33", running = "36" }
+local RED, BOLD, DIM = "31", "1", "2"
+local DURATION_WIDTH, STATUS_WIDTH, TOKENS_WIDTH = 8, 5, 14
+local DRAWINGS = {
+  unicode = { axis = "▏", ellipsis = "…", parts = { "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" } },
+  ascii = { axis = "|", ellipsis = "...", parts = { "#", "#", "#", "#", "#", "#", "#", "#" } },
+}
+-- How the Nexus sink calls the span that carries a trace's end.
+local LAST_SPAN = "trace.end"
+-- The narrowest bar, in eighths of a column.
+local NARROWEST = 4
+
+-- ------------------------------------------------------------------------------------------------ what is known
+
+local function member(value, ...)
+  for _, name in ipairs({ ... }) do
+    if type(value) ~= "table" then return nil end
+    value = value[name]
+  end
+  return value
+end
+
+-- Where usage is found depends on who wrote the trace.
+local function tokens_in(value)
+  local tokens = member(value, "usage", "total_tokens") or member(value, "run.usage", "total_tokens")
+    or member(value, "run.usage.total_tokens")
+  if type(tokens) == "number" and tokens == tokens and tokens >= 0 and tokens < 1e15 then return tokens end
+end
+
+local function tokens_of(span)
+  return tokens_in(span.output) or tokens_in(member(span.input, "metadata")) or tokens_in(span.metadata)
+end
+
+-- The last span of a trace that was created before it ended holds what the trace itself would; else a span's own count
+-- stands for those below it.
+local function sum_tokens(rows)
+  local total, counted
+  for _, row in ipairs(rows) do
+    if row.span.name == LAST_SPAN and tokens_of(row.span) then return tokens_of(row.span) end
+    if counted and row.depth <= counted then counted = nil end
+    local tokens = not counted and tokens_of(row.span)
+    if tokens then total, counted = (total or 0) + tokens, row.depth end
+  end
+  return total
+end
+
+local function format_tokens(tokens)
+  if not tokens then return "" end
+  return string.format("%.0f token%s", tokens, tokens == 1 and "" or "s")
+end
+
+local function format_duration(milliseconds)
+  if not milliseconds then return "open" end
+  if milliseconds < 1000 then return string.format("%.0f ms", milliseconds) end
+  if milliseconds < 9995 then return string.format("%.2f s", milliseconds / 1000) end
+  if milliseconds < 60000 then return string.format("%.1f s", milliseconds / 1000) end
+  return string.format("%.0f min", milliseconds / 60000)
+end
+
+local function present_text(value)
+  return type(value) == "string" and value ~= "" and value or nil
+end
+
+-- ----------------------------------------------------------------------------------------------------- drawing
+
+local function painter(color)
+  return function(code, line)
+    if not color or not code or line == "" then return line end
+    return "\27[" .. code .. "m" .. line .. "\27[0m"
+  end
+end
+
+local function harmless(page, value)
+  return text.harmless(value, page.drawing == DRAWINGS.ascii)
+end
+
+-- A bar from one eighth of a column to another: its first column is drawn whole where it goes beyond it.
+local function bar(page, row)
+  local scale = page.bar_width * 8 / math.max(page.to - page.from, 1)
+  local first = math.floor((row.from - page.from) * scale)
+  local last = math.ceil(((row.to or page.to) - page.from) * scale)
+  first = math.max(0, math.min(first, page.bar_width * 8 - NARROWEST))
+  last = math.max(first + NARROWEST, math.min(last, page.bar_width * 8))
+  local column = math.floor(first / 8)
+  local eighths = last - column * 8
+  if eighths > 8 and first % 8 >= NARROWEST then column, eighths = column + 1, eighths - 8 end
+  eighths = math.min(eighths, (page.bar_width - column) * 8)
+  local whole, rest = math.floor(eighths / 8), eighths % 8
+  local drawn = page.drawing.parts[8]:rep(whole) .. (rest > 0 and page.drawing.parts[rest] or "")
+  local width = whole + (rest > 0 and 1 or 0)
+  return (" "):rep(column), drawn, (" "):rep(page.bar_width - column - width)
+end
+
+local function row_line(page, row)
+  local span = row.span
+  local status = harmless(page, present_text(span.status) or "-")
+  local color = STATUS_COLORS[status]
+  local name = text.fit(("  "):rep(row.depth + 1) .. row.name, page.name_width, page.drawing.ellipsis)
+  local before, drawn, after = bar(page, row)
+  local duration = format_duration(row.to and math.max(0, row.to - row.from))
+  local line = name .. " " .. page.paint(DIM, page.drawing.axis) .. before .. page.paint(color, drawn) .. after .. " "
+    .. (" "):rep(DURATION_WIDTH - #duration) .. duration .. "  "
+    .. page.paint(color, text.cut(status, STATUS_WIDTH, page.drawing.ellipsis))
+    .. (" "):rep(STATUS_WIDTH - text.width(status) + 2) .. format_tokens(tokens_of(span))
+  return (line:gsub(" +$", ""))
+end
+
+local function error_line(page, message, depth)
+  local indent = ("  "):rep(depth + 2)
+  local line = text.cut(harmless(page, message), page.width - #indent, page.drawing.ellipsis)
+  return indent .. page.paint(RED, line)
+end
+
+local function header(page, trace, rows)
+  local status = harmless(page, present_text(trace.status) or "unknown")
+  local parts = {}
+  local function add(value, code)
+    value = present_text(value)
+    if value then parts[#parts + 1] = page.paint(code, harmless(page, value)) end
+  end
+  add(trace.agent_name, BOLD)
+  add(trace.name, BOLD)
+  add(status, STATUS_COLORS[status])
+  add(format_duration(page.ended and page.to - page.from))
+  add(format_tokens(tokens_in(trace.metadata) or sum_tokens(rows)))
+  add(trace.id, DIM)
+  return table.concat(parts, "  ")
+end
+
+-- ------------------------------------------------------------------------------------------------------ layout
+
+local function time_range(trace, rows)
+  local from, to = timestamp.milliseconds(trace.started_at), timestamp.milliseconds(trace.ended_at)
+  for _, row in ipairs(rows) do
+    from = math.min(from or row.from, row.from)
+    to = math.max(to or row.from, row.to or row.from)
+  end
+  return from or 0, math.max(to or 0, from or 0)
+end
+
+local function name_width(page, rows)
+  local widest = 12
+  for _, row in ipairs(rows) do
+    row.name = harmless(page, present_text(row.span.name) or "(no name)")
+    widest = math.max(widest, text.width(row.name) + 2 * (row.depth + 1))
+  end
+  return math.min(widest, math.floor(page.width * 0.4))
+end
+
+local function new_page(trace, rows, options)
+  local page = {
+    width = options.width or 100, drawing = options.unicode and DRAWINGS.unicode or DRAWINGS.ascii,
+    paint = painter(options.color), ended = timestamp.milliseconds(trace.ended_at) ~= nil,
+  }
+  page.from, page.to = time_range(trace, rows)
+  page.name_width = name_width(page, rows)
+  local rest = 3 + DURATION_WIDTH + 2 + STATUS_WIDTH + 2 + TOKENS_WIDTH
+  page.bar_width = math.max(4, page.width - page.name_width - rest)
+  return page
+end
+
+--- Renders a trace as Nexus's `GET /api/v1/traces/:id` gives it. `options`: `width` (columns, 100), `color`, `unicode`.
+-- Returns the text, or nil and a message where it isn't a trace.
+function terminal.render(trace, options)
+  if type(trace) ~= "table" or type(trace.spans) ~= "table" then return nil, "this is not a trace: it has no spans" end
+  local rows = tree.rows(trace.spans, timestamp.milliseconds(trace.started_at) or 0)
+  local page = new_page(trace, rows, options or {})
+  local lines = { header(page, trace, rows) }
+  local failure = present_text(member(trace.metadata, "error"))
+  if failure then lines[2] = error_line(page, failure, -1) end
+  for _, row in ipairs(rows) do
+    lines[#lines + 1] = row_line(page, row)
+    local message = present_text(row.span.error)
+    if message then lines[#lines + 1] = error_line(page, message, row.depth) end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return terminal
