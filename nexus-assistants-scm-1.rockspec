@@ -16,9 +16,10 @@ build = {
       sources = {
         "src/alloc.c", "src/answer.c", "src/buffer.c", "src/call.c", "src/clock.c", "src/descriptors.c",
         "src/endpoint.c", "src/engine.c", "src/error.c", "src/export.c", "src/failure.c", "src/json_out.c",
-        "src/nexus_answer.c", "src/nexus_body.c", "src/random.c", "src/request.c", "src/retry.c",
-        "src/sink_nexus.c", "src/sse.c", "src/stream.c", "src/text.c", "src/trace.c", "src/transfer.c",
-        "src/lua/call.c", "src/lua/core.c", "src/lua/endpoint.c", "src/lua/engine.c", "src/lua/json_mark.c",
+        "src/nexus_answer.c", "src/nexus_body.c", "src/nexus_outcome.c", "src/nexus_send.c",
+        "src/nexus_state.c", "src/random.c", "src/request.c", "src/retry.c", "src/sink_nexus.c", "src/sse.c",
+        "src/stream.c", "src/text.c", "src/trace.c", "src/transfer.c", "src/lua/call.c", "src/lua/core.c",
+        "src/lua/endpoint.c", "src/lua/engine.c", "src/lua/json_mark.c", "src/lua/json_walk.c",
         "src/lua/options.c", "src/lua/pin.c", "src/lua/span.c", "src/lua/terminal.c", "src/lua/trace.c",
         "src/lua/tracer.c",
       },
