@@ -142,11 +142,11 @@ static bool send_reply(connection *client, const fixture_reply *reply) {
   size_t first = reply->gate && reply->gate_after < length ? reply->gate_after : length;
   if (reply->gate && reply->gate_after == 0)
     first = 0;
-  if (!send_all(client->fd, reply->bytes, first, reply->piece))
+  if (first > 0 && !send_all(client->fd, reply->bytes, first, reply->piece))
     return false;
   if (reply->gate)
     wait_for_gate(client->server, reply->gate);
-  return send_all(client->fd, reply->bytes + first, length - first, reply->piece);
+  return length == first || send_all(client->fd, reply->bytes + first, length - first, reply->piece);
 }
 
 static void reset(int fd) {
