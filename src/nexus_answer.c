@@ -125,6 +125,7 @@ void nxa__nexus_read(nxa__nexus_answer *answer, const nxa_call *call, nxa__nexus
     read_text(answer, response, endpoint);
   answer->timeout = error->kind == NXA_TIMEOUT;
   answer->lost = (answer->status == 0 || is_success(answer->status)) && nxa__call_may_have_arrived(call);
+  answer->broke = answer->lost && error->kind == NXA_CONNECTION;
   answer->verdict = judge(answer, error->kind, request);
   explain(answer, error, endpoint);
 }

@@ -31,6 +31,7 @@ typedef struct nxa__nexus_answer {
   nxa__nexus_verdict verdict;
   int status;   /* 0 where none came */
   bool timeout; /* none came in time */
+  bool broke;   /* the connection, after the request had gone out */
   bool lost;    /* the request may have been carried out all the same */
   double wait;  /* seconds the server asked for, negative where it did not */
   char id[NXA__NEXUS_ID_SIZE];

@@ -1,5 +1,5 @@
 /* clang-format off
- * nxa-links: alloc buffer clock error random text endpoint request json_out trace export nexus_body nexus_answer sink_nexus
+ * nxa-links: alloc buffer clock error random text endpoint request json_out trace export nexus_body nexus_answer nexus_state nexus_send nexus_outcome sink_nexus
  * clang-format on */
 #include "support/fake_transport.h"
 #include "support/json_check.h"
@@ -839,6 +839,35 @@ static void a_success_that_broke_off_is_not_doubled(void **state) {
   stop(&fix);
 }
 
+static size_t breaks_left;
+
+static void breaking(const fake_request *request, fake_answer *answer) {
+  healthy(request, answer);
+  if (breaks_left == 0)
+    return;
+  breaks_left--;
+  fail_with(answer, NXA_CONNECTION, "nexus.test:8080 closed the connection without an answer", true);
+}
+
+static void one_broken_connection_is_no_outage(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = breaking;
+  breaks_left = 1;
+  whole_trace(&fix, "a", "t", 2);
+  run_for(fix.engine, 2 * SECOND);
+  assert_delivered(&fix, 1, 2);
+  assert_warned(&fix, NULL);
+  breaks_left = 2;
+  whole_trace(&fix, "a", "t", 2);
+  run_for(fix.engine, 5 * SECOND);
+  assert_delivered(&fix, 2, 4);
+  assert_warned(&fix, "Nexus cannot be reached at http://nexus.test:8080: nexus.test:8080 closed the connection "
+                      "without an answer; traces are kept and sent later");
+  stop(&fix);
+}
+
 static void wait_told(const fake_request *request, fake_answer *answer) {
   healthy(request, answer);
   if (nxa__monotonic_ns() >= well_at_ns)
@@ -993,6 +1022,32 @@ static void closing_does_not_wait_as_told(void **state) {
   well_at_ns = INT64_MAX;
   whole_trace(&fix, "a", "t", 1);
   assert_int_equal(close_within(&fix, 5, false), 10 * MILLISECOND);
+  stop(&fix);
+}
+
+static void spans_told_to_wait(const fake_request *request, fake_answer *answer) {
+  healthy(request, answer);
+  if (!strstr(request->body, "\"slow\""))
+    return;
+  answer->latency_ns = MILLISECOND;
+  refuse_with(answer, 429, "{}");
+  answer->retry_after = 3;
+}
+
+static void closing_hears_out_what_is_under_way(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = spans_told_to_wait;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  end_and_free(span_under(trace, NULL, "slow"));
+  for (int i = 0; i < 9; i++)
+    end_and_free(span_under(trace, NULL, "span"));
+  finish(trace);
+  assert_int_equal(close_within(&fix, 5, false), 20 * MILLISECOND);
+  assert_delivered(&fix, 1, 5); /* six went out at once, one of them was put off, the rest was not sent */
+  assert_failed(&fix, 0, 5);
+  assert_warned(&fix, "not delivered to Nexus: 0 traces and 5 spans; it answers 429 at http://nexus.test:8080");
   stop(&fix);
 }
 
@@ -1331,6 +1386,7 @@ int main(void) {
       cmocka_unit_test(alone_it_is_kept),
       cmocka_unit_test(lost_answers_are_repeated_and_counted),
       cmocka_unit_test(a_success_that_broke_off_is_not_doubled),
+      cmocka_unit_test(one_broken_connection_is_no_outage),
       cmocka_unit_test(it_waits_as_long_as_it_is_told),
       cmocka_unit_test(it_never_waits_longer_than_a_minute),
       cmocka_unit_test(closing_delivers_what_there_is),
@@ -1340,6 +1396,7 @@ int main(void) {
       cmocka_unit_test(closing_keeps_to_its_time_where_it_hangs),
       cmocka_unit_test(closing_returns_at_once_where_it_is_known_to_hang),
       cmocka_unit_test(closing_does_not_wait_as_told),
+      cmocka_unit_test(closing_hears_out_what_is_under_way),
       cmocka_unit_test(closing_gives_up_what_it_cannot_deliver),
       cmocka_unit_test(rows_stay_below_what_nexus_can_take),
       cmocka_unit_test(the_tracer_may_go_first),

@@ -1,0 +1,150 @@
+/* The Nexus sink's state, shared by its parts: what is to be sent for whom, and what is known of the server. */
+#ifndef NXA_NEXUS_STATE_H
+#define NXA_NEXUS_STATE_H
+
+#include "engine.h"
+#include "export.h"
+#include "nexus_answer.h"
+
+#define MILLISECOND INT64_C(1000000)
+#define AGENTS_MOST 64
+
+/* A request to be made for a trace or span, over all its repetitions. */
+typedef struct nxa__errand {
+  bool wanted;      /* to be sent */
+  bool tried;       /* was sent before */
+  bool unconfirmed; /* its answer was lost */
+  int failures;     /* while others succeeded */
+  int closing_failures;
+  uint64_t successes_seen; /* the sink's when it failed last */
+} nxa__errand;
+
+typedef enum nxa__trace_state {
+  TRACE_NEW, /* not created: waits for its end, for flush_interval, or to be created again */
+  TRACE_CREATING,
+  TRACE_CREATED
+} nxa__trace_state;
+
+/* In a trace's slot. */
+typedef struct nxa__trace_notes {
+  nxa_trace *trace;
+  nxa__link link; /* in one of the sink's lists of traces */
+  nxa__trace_state state;
+  int64_t due_ns;
+  nxa__errand create, end, last;
+  bool ends_known;       /* whether Nexus was told the end */
+  bool end_failed;       /* it refused to hear it */
+  unsigned changes_sent; /* the record's changes that Nexus knows */
+  nxa__list ready;       /* spans to be posted */
+  size_t unsettled;      /* spans that have ended */
+  size_t flying;
+  char id[NXA__NEXUS_ID_SIZE];
+} nxa__trace_notes;
+
+typedef enum nxa__span_state { SPAN_OPEN, SPAN_WAITING, SPAN_POSTED, SPAN_GIVEN_UP } nxa__span_state;
+
+/* In a span's slot. */
+typedef struct nxa__span_notes {
+  nxa_span *span;
+  nxa__link link;     /* in its trace's `ready` or its parent's `children` */
+  nxa__list children; /* have ended, and wait for this one */
+  nxa__span_state state;
+  nxa__errand job;
+  char id[NXA__NEXUS_ID_SIZE];
+} nxa__span_notes;
+
+typedef struct nxa__nexus {
+  nxa__sink sink; /* first */
+  nxa_engine *engine;
+  nxa_endpoint *endpoint;
+  nxa_nexus_options options;
+  nxa__timer timer;
+  nxa__list running, ready, resting; /* traces: not due yet, with something to send, without */
+  nxa__list flying;                  /* requests */
+  bool stopped;                      /* for good */
+  char *refused[AGENTS_MOST];        /* agent ids, as JSON */
+  unsigned refused_count;
+  bool no_more_traces;
+  unsigned warned; /* a bit for each kind of warning */
+
+  uint64_t successes;
+  unsigned outage; /* failures one after another, those of one moment counted once */
+  unsigned round;  /* changes with each of them */
+  int64_t backoff_until_ns, told_until_ns;
+  bool told_of_outage; /* by a warning */
+  bool hangs;          /* the last that was heard is a timeout, or nothing was for too long */
+  bool closing;
+  bool sends_no_more; /* closing, and in vain */
+  char cause[400];    /* of the last failure */
+} nxa__nexus;
+
+/* Under way. */
+typedef struct nxa__flight {
+  nxa__nexus *sink;
+  nxa__link link;
+  nxa__nexus_request kind;
+  nxa__trace_notes *trace; /* NULL: given up meanwhile, the answer matters no more */
+  nxa__span_notes *span;
+  nxa_call *call;
+  int64_t started_ns;
+  unsigned round;
+  bool knew_end;
+  unsigned changes;
+} nxa__flight;
+
+/* Bits of `warned`. */
+enum { WARNED_TRACE_GONE = 1, WARNED_NO_ID = 2, WARNED_REFUSED_TRACE = 4, WARNED_REFUSED_SPAN = 8, WARNED_POISON = 16 };
+
+static inline nxa__trace_notes *notes_of(const nxa__nexus *sink, const nxa_trace *trace) {
+  return trace->record.slots[sink->sink.index];
+}
+
+static inline nxa__span_notes *notes_of_span(const nxa__nexus *sink, const nxa_span *span) {
+  return span->record.slots[sink->sink.index];
+}
+
+static inline int64_t nxa__later(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+static inline nxa_stats *stats_of(nxa__nexus *sink) {
+  return &sink->sink.tracer->stats;
+}
+
+/* ------------------------------------------------------------------------------------------------ nexus_state.c */
+
+/* NULL for want of memory. */
+nxa__span_notes *nxa__nexus_note_span(const nxa__nexus *sink, nxa_span *span);
+/* Puts a trace into the list it belongs to; one that stays among the ready keeps its place. */
+void nxa__nexus_file(nxa__nexus *sink, nxa__trace_notes *notes);
+/* Lets a trace go; what is under way for it is left to end by itself. */
+void nxa__nexus_give_up_trace(nxa__nexus *sink, nxa__trace_notes *notes);
+/* Gives up all there is and takes nothing more. */
+void nxa__nexus_stop(nxa__nexus *sink);
+bool nxa__nexus_may_create(const nxa__nexus *sink, const nxa_trace *trace);
+void nxa__nexus_refuse_agent(nxa__nexus *sink, const nxa_trace *trace);
+/* Gives up the traces that would be refused. */
+void nxa__nexus_shed_all(nxa__nexus *sink);
+/* To be called last: the notes may be gone afterwards. */
+void nxa__nexus_settle_or_file(nxa__nexus *sink, nxa__trace_notes *notes);
+/* Once a trace is created and has ended, in whichever order. */
+void nxa__nexus_want_end(nxa__trace_notes *notes);
+void nxa__nexus_make_ready(nxa__trace_notes *notes, nxa__span_notes *span);
+/* Settles a span that has ended, and lets those go that waited for it. */
+void nxa__nexus_settle_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span, bool delivered);
+
+/* ------------------------------------------------------------------------------------------------ nexus_send.c */
+
+nxa__errand *nxa__nexus_job(const nxa__flight *sent);
+/* Sends what may be sent now. */
+void nxa__nexus_pump(nxa__nexus *sink);
+/* Sees to it that the timer fires when there is something to do. Cheap where it is armed for that already. */
+void nxa__nexus_schedule(nxa__nexus *sink);
+
+/* ------------------------------------------------------------------------------------------------ nexus_outcome.c */
+
+/* A request could not even be made, for want of memory. */
+void nxa__nexus_failed_here(nxa__nexus *sink);
+void nxa__nexus_done(nxa_call *call, void *data);
+
+#endif
