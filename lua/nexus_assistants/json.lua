@@ -15,8 +15,8 @@ local EXACT = 1e14 -- whole numbers below it survive cjson's 14 digits
 
 local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
 local next, type, tonumber, getmetatable, setmetatable = next, type, tonumber, getmetatable, setmetatable
-local utf8_valid, json_mark = core.utf8_valid, core.json_mark
-local to_integer = rawget(math, "tointeger") or function() end -- not in 5.1
+local utf8_valid, json_mark, json_restore, json_is_plain =
+  core.utf8_valid, core.json_mark, core.json_restore, core.json_is_plain
 local number_type = rawget(math, "type") or function() return "float" end
 
 cjson.encode_invalid_numbers(false)
@@ -44,41 +44,6 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- decoding
 
-local restore_members
-
-local function restore(value, mark)
-  local kind = type(value)
-  if kind == "table" then return restore_members(value, mark) end
-  if kind == "number" then return to_integer(value) or value end
-  if mark and kind == "string" and sub(value, 1, #mark) == mark then return tonumber(sub(value, #mark + 1)) end
-  return value
-end
-
-local function restore_array(items, mark)
-  if mark and items[1] == mark then items[1] = nil end
-  for index = 1, #items do
-    local item = items[index]
-    local restored = restore(item, mark)
-    if restored ~= item or number_type(item) == "float" then items[index] = restored end
-  end
-  return setmetatable(items, array_mt)
-end
-
-function restore_members(members, mark)
-  if members[1] ~= nil then return restore_array(members, mark) end
-  for key, value in next, members do
-    local kind = type(value)
-    if kind == "number" then
-      members[key] = to_integer(value) or value
-    elseif kind == "table" then
-      restore_members(value, mark)
-    elseif mark and kind == "string" then
-      members[key] = restore(value, mark)
-    end
-  end
-  return members
-end
-
 local function unused_mark(text)
   local mark = MARK
   while find(text, mark, 1, true) do mark = mark .. "m" end
@@ -92,7 +57,7 @@ function json.decode(text)
   local marked_text, marked = json_mark(text, mark)
   local decoded, value = pcall(cjson_decode, marked_text)
   if not decoded then return nil, "invalid JSON: " .. tostring(value) end
-  return restore(value, marked and mark or nil)
+  return json_restore(value, marked and mark or nil, array_mt)
 end
 
 -- ---------------------------------------------------------------------------------------------------- encoding
@@ -212,6 +177,7 @@ end
 
 --- Returns the JSON text of a value, or nil and a message that names the place of what JSON can't hold.
 function json.encode(value)
+  if json_is_plain(value, array_mt) then return cjson_encode(value) end
   local marks, problem, place = examine(value, 1)
   if marks == nil then return refuse(problem, place) end
   if not marks then return cjson_encode(value) end

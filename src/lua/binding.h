@@ -63,6 +63,8 @@ int nxa__lua_endpoint_new(lua_State *L);
 int nxa__lua_engine_new(lua_State *L);
 int nxa__lua_tracer_new(lua_State *L);
 int nxa__lua_json_mark(lua_State *L);
+int nxa__lua_json_restore(lua_State *L);
+int nxa__lua_json_is_plain(lua_State *L);
 int nxa__lua_is_terminal(lua_State *L);
 int nxa__lua_terminal_width(lua_State *L);
 
