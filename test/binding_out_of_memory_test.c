@@ -30,6 +30,8 @@ static const char *const script =
     "  return value\n"
     "end\n"
     "core.json_mark('[[], 123456789012345, \"x\"]', ('m'):rep(100))\n"
+    "core.json_restore({ { 'M12345' }, { a = 'M', b = { 1.5, 2.0 } } }, 'M', {})\n"
+    "core.json_is_plain({ { 'x' }, { a = 1.5 } }, {})\n"
     "core.utf8_valid('x') core.monotonic() core.environment('HOME')\n"
     "local engine = must(core.engine({ max_transfers = 3 }))\n"
     "local endpoint = must(core.endpoint({ base_url = 'http://127.0.0.1:1', key = 'secret', headers = { A = 'b' } }))\n"
