@@ -154,7 +154,7 @@ static bool on_later(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answe
   nxa__errand *job = nxa__nexus_job(sent);
   job->unconfirmed = answer->lost;
   note_outage(sink, sent, answer);
-  if (!is_poison(sink, job, answer)) {
+  if (!is_poison(sink, job, answer) || sink->sends_no_more) {
     repeat(sent);
     return false;
   }

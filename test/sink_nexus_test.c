@@ -948,6 +948,20 @@ static void closing_does_not_wait_for_what_is_down(void **state) {
   stop(&fix);
 }
 
+static void closing_blames_the_server_for_a_single_trace_too(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = refused_until;
+  well_at_ns = INT64_MAX;
+  whole_trace(&fix, "a", "t", 3);
+  assert_true(close_within(&fix, 5, false) < 90 * MILLISECOND);
+  assert_int_equal(request_count, 3);
+  assert_warned(&fix, "not delivered to Nexus: 1 trace and 3 spans; "
+                      "it cannot be reached at http://nexus.test:8080: connection refused");
+  stop(&fix);
+}
+
 static void closing_in_an_outage_probes_twice(void **state) {
   (void)state;
   fixture fix;
@@ -1391,6 +1405,7 @@ int main(void) {
       cmocka_unit_test(it_never_waits_longer_than_a_minute),
       cmocka_unit_test(closing_delivers_what_there_is),
       cmocka_unit_test(closing_does_not_wait_for_what_is_down),
+      cmocka_unit_test(closing_blames_the_server_for_a_single_trace_too),
       cmocka_unit_test(closing_in_an_outage_probes_twice),
       cmocka_unit_test(closing_survives_a_stumble),
       cmocka_unit_test(closing_keeps_to_its_time_where_it_hangs),
