@@ -135,7 +135,7 @@ local function as_text(value)
   return table.concat(parts, ",")
 end
 
--- A trace's messages are kept with what their JSON took, so that the whole stays bounded.
+-- What a trace takes is counted by the JSON it came as, so that the whole stays bounded.
 local function drop_oldest(self)
   while self.last - self.first + 1 > self.max_traces or (self.bytes > self.max_bytes and self.first < self.last) do
     local oldest = self.order[self.first]
@@ -193,7 +193,7 @@ local function create_span(self, request, id)
   if not trace then return refusal(404, "Trace not found") end
   refused = validate(body, SPAN_FIELDS)
   if refused then return refused end
-  if #request.body > MAX_ROW then return internal_error() end
+  if #request.body > MAX_ROW or trace.bytes + #request.body > self.max_bytes then return internal_error() end
   local span = {
     id = self.new_id(), name = body.name, parent_span_id = or_null(body.parent_span_id), status = body.status,
     started_at = body.started_at, ended_at = or_null(body.ended_at), input = or_null(body.input),

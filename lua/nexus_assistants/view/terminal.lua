@@ -93,7 +93,7 @@ local function bar(page, row)
   local column = math.floor(first / 8)
   local eighths = last - column * 8
   if eighths > 8 and first % 8 >= NARROWEST then column, eighths = column + 1, eighths - 8 end
-  eighths = math.min(eighths, (page.bar_width - column) * 8)
+  eighths = math.min(math.max(eighths, NARROWEST), (page.bar_width - column) * 8)
   local whole, rest = math.floor(eighths / 8), eighths % 8
   local drawn = page.drawing.parts[8]:rep(whole) .. (rest > 0 and page.drawing.parts[rest] or "")
   local width = whole + (rest > 0 and 1 or 0)

@@ -32,8 +32,7 @@ local function within(ranges, point)
   return false
 end
 
---- Any value as one line that a terminal only shows: no control characters, no marks of direction, valid UTF-8 (or ASCII
--- alone).
+--- Any value as one line that a terminal only shows: no controls, no marks of direction, valid UTF-8 (or ASCII alone).
 function text.harmless(value, ascii)
   local line = tostring(value):gsub("[\r\n\t]+", " ")
   if ascii or not core.utf8_valid(line) then return (line:gsub("[^\32-\126]", "?")) end

@@ -203,7 +203,8 @@ function checks.object_of(parameters)
   return function(value, name)
     local fits, err = is_object(value, name)
     if not fits then return nil, err end
-    return absent(value) or checks.body(value, parameters, name .. ".")
+    if absent(value) then return true end
+    return checks.body(value, parameters, name .. ".")
   end
 end
 
