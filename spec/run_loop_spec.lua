@@ -181,6 +181,25 @@ describe("create_and_poll", function()
       for _, output in ipairs(outputs) do assert.is_truthy(output.tool_call_id) end
     end)
 
+    it("are called once, though the server goes on asking for a while", function()
+      local called = 0
+      local count_up = nexus.tool({ name = "count_up", call = function()
+        called = called + 1
+        return called
+      end })
+      tell(calls(call("count_up")), "counted to $1")
+      local seen
+      local function on_status(state)
+        if state.status ~= "requires_action" or seen then return end
+        seen = state
+        server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs/" .. state.id, method = "GET", times = 3,
+          action = "status", status = 200, body = json.encode(state) } })
+      end
+      assert.equal("counted to 1", assert(run({ tools = { count_up } }, { on_status = on_status })):text())
+      assert.equal(1, called)
+      assert.equal(3, server:faults()[1].hits)
+    end)
+
     it("may call the client themselves", function()
       local function look_up() return assert(client.threads:create()).object end
       local lookup = nexus.tool({ name = "lookup", call = look_up })

@@ -167,11 +167,30 @@ local function run_tool(self, call)
   return { tool_call_id = call.id, output = output }
 end
 
+local function key_of(call)
+  return type(call.id) == "string" and call.id or call
+end
+
+-- A tool is run once, however often the server asks.
+local function output_for(self, call)
+  local key = key_of(call)
+  self.answered[key] = self.answered[key] or run_tool(self, call)
+  return self.answered[key]
+end
+
 local function answer(self, calls)
   local outputs = json.array({})
-  for index, call in ipairs(calls) do outputs[index] = run_tool(self, call) end
+  for index, call in ipairs(calls) do outputs[index] = output_for(self, call) end
   self.interval = FIRST_INTERVAL
   return take_run(self, perform(self, "threads.runs.submit_tool_outputs", { tool_outputs = tools.limit(outputs) }))
+end
+
+-- A server may show for a while what it asked for before it was answered.
+local function is_answered(self, calls)
+  for _, call in ipairs(calls) do
+    if not self.answered[key_of(call)] then return false end
+  end
+  return true
 end
 
 -- True where the run asks for what only the script can give.
@@ -183,7 +202,9 @@ end
 
 local function advance(self)
   if self.status ~= "requires_action" then return poll(self) end
-  return answer(self, requested_calls(self.run))
+  local calls = requested_calls(self.run)
+  if is_answered(self, calls) then return poll(self) end
+  return answer(self, calls)
 end
 
 local function settle(self)
@@ -311,6 +332,7 @@ function run_loop.create_and_poll(parts, request)
     polls = 0,
     tool_spans = {},
     own_spans = {},
+    answered = {}, -- the outputs that were submitted, by the id of the call
   }
   return parts.recorder:within(SPAN, "llm", traced, self)
 end
