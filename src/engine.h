@@ -32,7 +32,7 @@ void nxa__engine_retain(nxa_engine *engine);
 void nxa__engine_release(nxa_engine *engine);
 bool nxa__engine_closed(const nxa_engine *engine);
 
-/* Queues NXA_EVENT_WARNING: at most 16 unread, the same text once in an engine's life. */
+/* Queues NXA_EVENT_WARNING: at most 16 unread, and none of the last 64 texts again. */
 void nxa__engine_warn(nxa_engine *engine, const char *format, ...) NXA__FORMAT(2, 3);
 
 /*

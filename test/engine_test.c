@@ -395,6 +395,14 @@ static void a_budget_ends_a_step(void **state) {
   all_succeed(n, calls, MANY);
 }
 
+static size_t ready_descriptors(net *n) {
+  nxa_fd fds[MANY];
+  size_t count = nxa_engine_fds(n->engine, fds, MANY), ready = 0;
+  for (size_t i = 0; i < count; i++)
+    ready += poll(&(struct pollfd){fds[i].fd, POLLIN, 0}, 1, 1000) > 0;
+  return ready;
+}
+
 /* Descriptors that are ready all the time must not keep a timer from firing. */
 static void a_budget_starves_nothing(void **state) {
   net *n = *state;
@@ -402,13 +410,44 @@ static void a_budget_starves_nothing(void **state) {
   alarm_clock alarms[1];
   nxa_call *calls[MANY];
   set_alarms(n, alarms, 1, &order);
+  for (int i = 0; i < MANY; i++)
+    fixture_add(n->server, (fixture_reply){.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", .gate = 1});
   start_many(n, calls, MANY);
   NET_STEP_UNTIL(n, fixture_requests(n->server) == MANY);
+  fixture_open_gate(n->server, 1);
+  assert_int_equal(ready_descriptors(n), MANY);
   nxa__timer_arm(n->engine, &alarms[0].timer, 0);
   for (int i = 0; i < 8; i++)
     nxa_engine_step(n->engine, 0, 1e-9);
   assert_int_equal(order, 1);
+  assert_true(ready_descriptors(n) > MANY / 2);
   all_succeed(n, calls, MANY);
+}
+
+/* One that always has more to read must not keep the others from being read. */
+static void a_flood_starves_nothing(void **state) {
+  net *n = *state;
+  enum { FLOOD = 8 << 20 };
+  char *flood = malloc(FLOOD), *body = flood + sprintf(flood, "HTTP/1.1 200 OK\r\n\r\n");
+  memset(body, 'x', (size_t)(flood + FLOOD - body));
+  fixture_add(n->server,
+              (fixture_reply){.bytes = flood, .length = FLOOD, .path = "/flood", .gate = 1, .end = FIXTURE_CLOSE});
+  n->request.path = "/flood";
+  nxa_call *large = net_start(n);
+  NET_STEP_UNTIL(n, fixture_requests(n->server) == 1);
+  n->request.path = "/small";
+  nxa_call *small = net_start(n);
+  NET_STEP_UNTIL(n, fixture_requests(n->server) == 2);
+  fixture_open_gate(n->server, 1);
+  while (!nxa_call_done(small) && !nxa_call_done(large))
+    nxa_engine_step(n->engine, 0, 1e-9);
+  assert_true(nxa_call_done(small));
+  assert_false(nxa_call_done(large));
+  nxa_call_free(large);
+  nxa_call_free(small);
+  fixture_stop(n->server); /* it reads the flood */
+  n->server = fixture_start();
+  free(flood);
 }
 
 /* ---- waiting */
@@ -591,6 +630,7 @@ int main(void) {
       FAKE(too_many_to_begin_in_time),
       REAL(a_budget_ends_a_step),
       REAL(a_budget_starves_nothing),
+      REAL(a_flood_starves_nothing),
       REAL(a_step_returns_with_the_event),
       REAL(a_step_waits_no_longer_than_asked),
       REAL(a_signal_ends_a_wait),

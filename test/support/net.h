@@ -36,6 +36,7 @@ static inline nxa_endpoint *net_endpoint(const char *url) {
 
 static inline int net_setup(void **state) {
   net *n = calloc(1, sizeof *n);
+  setenv("no_proxy", "*", 1);
   n->server = fixture_start();
   n->engine = nxa_engine_new(NULL, NULL);
   n->endpoint = net_endpoint(fixture_url(n->server));
