@@ -1,0 +1,338 @@
+---@meta nexus_assistants
+-- What scripts see of nexus-assistants, for the Lua language server.
+
+---@class nexus_assistants
+---@field _VERSION string
+---@field null lightuserdata what JSON's `null` is in results
+local nexus = {}
+
+---Makes a client. Misuse raises; what is missing comes back as nil and an error of kind "configuration".
+---@param options? nexus_assistants.Options
+---@return nexus_assistants.Client? client
+---@return nexus_assistants.Error? err
+function nexus.new(options) end
+
+---Makes a tool that runs may call, to be given in `tools`.
+---@param fields nexus_assistants.ToolFields
+---@return nexus_assistants.Tool tool
+function nexus.tool(fields) end
+
+---Marks a table as an array, so that it stays `[]` when it is empty.
+---@generic T
+---@param items? T[]
+---@return T[] items
+function nexus.array(items) end
+
+---True for the error objects of this library.
+---@param value any
+---@return boolean
+function nexus.is_error(value) end
+
+-- ------------------------------------------------------------------------------------------------------ options
+
+---@class nexus_assistants.Options
+---@field agent_id? string the agent's name on traces (NEXUS_AGENT_ID, "nexus-assistants")
+---@field provider? "assistants" who performs operations (NEXUS_ASSISTANTS_PROVIDER)
+---@field assistant_id? string the assistant of runs that name none (ASSISTANT_ID)
+---@field openai? nexus_assistants.OpenAIOptions
+---@field nexus? nexus_assistants.NexusOptions|false where traces go; false: nowhere
+---@field poll? nexus_assistants.PollOptions
+---@field limits? nexus_assistants.Limits what traces may take in memory
+---@field max_transfers? integer requests on the wire at once (100)
+---@field on_warning? fun(text: string) by default a line on standard error
+
+---@class nexus_assistants.OpenAIOptions
+---@field api_key? string|false (OPENAI_API_KEY); false sends no credentials
+---@field base_url? string (OPENAI_BASE_URL, "https://api.openai.com/v1")
+---@field organization? string
+---@field project? string
+---@field headers? table<string, string>
+---@field query? string|table<string, string|number|boolean> added to every request, e.g. `api-version`
+---@field timeout? number seconds for one attempt (600)
+---@field deadline? number seconds for a call with all its attempts (1800)
+---@field retries? integer attempts after the first (2)
+---@field auth_header? string the header of the key ("Authorization")
+---@field auth_prefix? string what stands before the key in it ("Bearer ")
+
+---@class nexus_assistants.NexusOptions
+---@field api_key? string|false (NEXUS_API_KEY)
+---@field base_url? string (NEXUS_BASE_URL, "https://nexus.keylightdigital.dev")
+---@field timeout? number seconds for one request (10)
+---@field flush_interval? number seconds after which a running trace is shown (1)
+---@field max_in_flight? integer requests at once (6)
+
+---@class nexus_assistants.PollOptions
+---@field interval? number seconds between polls (NEXUS_ASSISTANTS_POLL_INTERVAL); by default 0.25 that grow to 5
+---@field deadline? number seconds a run may take (600)
+
+---@class nexus_assistants.Limits
+---@field max_traces? integer held at once (1024)
+---@field max_spans? integer held at once (8192)
+---@field max_bytes? integer of all their texts (32 MiB)
+---@field max_field_bytes? integer of one input, output or metadata value (256 KiB)
+
+---@class nexus_assistants.CallOptions
+---@field timeout? number seconds for one attempt
+---@field deadline? number seconds for the call with all its attempts
+---@field retries? integer
+---@field headers? table<string, string>
+
+---@class nexus_assistants.RunOptions
+---@field interval? number seconds between polls; 0 for none
+---@field deadline? number seconds the run may take; then it is cancelled
+---@field on_status? fun(run: nexus_assistants.Run) called when the run's status changes
+---@field timeout? number seconds for one attempt of one request
+---@field retries? integer
+---@field headers? table<string, string>
+
+-- ------------------------------------------------------------------------------------------------------- client
+
+---@class nexus_assistants.Client
+---@field threads nexus_assistants.Threads
+---@field nexus nexus_assistants.Nexus traces by hand
+local client = {}
+
+---Runs a function in a new trace; every call in it is a span. Returns what the function does. Where it raises, or
+---returns nil and an error, the trace ends with status error (or timeout), and the error goes on to the caller.
+---@generic R
+---@param options nexus_assistants.TraceOptions
+---@param fn fun(trace: nexus_assistants.Trace): R, ...
+---@return R result
+---@return any ...
+function client:trace(options, fn) end
+
+---Starts a task: the function in a coroutine, in which calls give way instead of blocking. Tasks move on whenever the
+---client is driven: by `update`, by a wait, or by a call outside tasks.
+---@param fn fun(...): ...
+---@param ... any the function's arguments
+---@return nexus_assistants.Task task
+function client:task(fn, ...) end
+
+---Waits for a task, see `Task:wait`.
+---@param task nexus_assistants.Task
+---@param timeout? number seconds
+---@return any ...
+function client:wait(task, timeout) end
+
+---Waits; other tasks move on. Returns nil and an error where the task was cancelled meanwhile.
+---@param seconds number
+---@return true? slept
+---@return nexus_assistants.Error? err
+function client:sleep(seconds) end
+
+---Does what there is to do without waiting, for about so many milliseconds. Games call it once a frame.
+---@param budget_ms? number by default 2
+function client:update(budget_ms) end
+
+---What to watch in a loop of the host's own. It changes with every call and update.
+---@return { fd: integer, read: boolean, write: boolean }[]
+function client:fds() end
+
+---Seconds after which `update` is wanted though no descriptor moved; nil for none.
+---@return number?
+function client:timeout() end
+
+---Tells what was seen on a descriptor; follow it by `update`.
+---@param fd integer
+---@param readable boolean
+---@param writable boolean
+function client:feed(fd, readable, writable) end
+
+---@return nexus_assistants.Stats
+function client:stats() end
+
+---Cancels tasks, delivers traces for at most so many seconds, ends everything. True where all was delivered.
+---@param timeout? number seconds, by default 2
+---@return boolean delivered
+function client:close(timeout) end
+
+---@class nexus_assistants.Stats
+---@field calls integer requests to the API, as the script sees them
+---@field calls_failed integer
+---@field tasks integer that have not ended
+---@field unknown_ids integer ids given to `client.nexus` that meant nothing
+---@field traces_started? integer this and the following: absent where traces go nowhere
+---@field traces_dropped? integer refused at their start, for a limit or for memory
+---@field traces_delivered? integer
+---@field traces_failed? integer given up
+---@field spans_started? integer
+---@field spans_dropped? integer
+---@field spans_delivered? integer
+---@field spans_failed? integer
+---@field fields_cut? integer
+---@field requests? integer sent to deliver traces
+---@field requests_repeated? integer
+---@field repeated_unconfirmed? integer of these, those that may have arrived twice
+---@field traces_pending? integer held now
+---@field spans_pending? integer
+---@field bytes_pending? integer
+
+---@class nexus_assistants.Task
+local task = {}
+
+---Waits until the task has ended; returns what its function did, or nil and what that raised. A timeout ends the wait
+---(nil, an error of kind "timeout"), not the task.
+---@param timeout? number seconds
+---@return any ...
+function task:wait(timeout) end
+
+---Ends what the task waits for at once, and all it waits for later: nil, an error of kind "cancelled". True where there
+---was something to cancel.
+---@return boolean
+function task:cancel() end
+
+---@return boolean
+function task:done() end
+
+---@return "running"|"completed"|"failed"|"cancelled"
+function task:status() end
+
+-- ------------------------------------------------------------------------------------------------------- errors
+
+---@class nexus_assistants.Error
+---@field kind nexus_assistants.ErrorKind
+---@field message string
+---@field status? integer the HTTP status
+---@field code? string
+---@field type? string
+---@field param? string
+---@field request_id? string
+---@field retry_after? number seconds
+---@field operation? string e.g. "threads.runs.create"
+---@field attempts? integer
+---@field run? nexus_assistants.Run what is known of the run
+
+---@alias nexus_assistants.ErrorKind
+---| "invalid" refused here, nothing was sent
+---| "configuration" something is missing
+---| "connection"
+---| "timeout"
+---| "cancelled"
+---| "closed"
+---| "too_large"
+---| "protocol" an answer that isn't what the API promises
+---| "bad_request"
+---| "authentication"
+---| "permission"
+---| "not_found"
+---| "conflict"
+---| "unprocessable"
+---| "rate_limit"
+---| "server"
+---| "status"
+---| "memory"
+---| "run" a run that ended, but did not complete
+
+-- ------------------------------------------------------------------------------------------------------- traces
+
+---@class nexus_assistants.TraceOptions
+---@field name string
+---@field agent_id? string by default the client's
+---@field input? any
+---@field metadata? table<string, any>
+
+---@class nexus_assistants.SpanOptions
+---@field type? string e.g. "llm", "tool"
+---@field input? any
+---@field metadata? table<string, any>
+
+---@class nexus_assistants.Trace
+local trace = {}
+
+---32 hexadecimal digits; nil where the trace is not recorded.
+---@return string?
+function trace:id() end
+
+---@param value any
+function trace:input(value) end
+
+---The trace's output; without it that is the function's first result.
+---@param value any
+function trace:output(value) end
+
+---@param key string
+---@param value any
+function trace:set(key, value) end
+
+---Runs a function within a span and returns its results. The span ends in error where the function raises, or returns
+---nil and an error.
+---@generic R
+---@param name string
+---@param options nexus_assistants.SpanOptions
+---@param fn fun(span: nexus_assistants.Span): R, ...
+---@return R result
+---@return any ...
+---@overload fun(self: nexus_assistants.Trace, name: string, fn: fun(span: nexus_assistants.Span): ...): ...
+function trace:span(name, options, fn) end
+
+---@class nexus_assistants.Span
+local span = {}
+
+---16 hexadecimal digits; nil where the span is not recorded.
+---@return string?
+function span:id() end
+
+---@param value any
+function span:input(value) end
+
+---@param value any
+function span:output(value) end
+
+---@param key string
+---@param value any
+function span:set(key, value) end
+
+---Says what went wrong; the span ends in error.
+---@param value any
+function span:error(value) end
+
+---Traces by hand. Ids that mean nothing (any more) are counted, never raised for; calls don't record themselves here.
+---@class nexus_assistants.Nexus
+local manual = {}
+
+---@param options nexus_assistants.TraceOptions
+---@return { id: string } trace
+function manual:start_trace(options) end
+
+---@param trace_id string
+---@param options nexus_assistants.StartSpanOptions
+---@return { id: string } span
+function manual:start_span(trace_id, options) end
+
+---@param span_id string
+---@param options? nexus_assistants.EndSpanOptions
+function manual:end_span(span_id, options) end
+
+---@param trace_id string
+---@param options? nexus_assistants.EndTraceOptions
+function manual:end_trace(trace_id, options) end
+
+---@class nexus_assistants.StartSpanOptions
+---@field name string
+---@field type? string
+---@field input? any
+---@field metadata? table<string, any>
+---@field parent_id? string the id of the span it is below
+
+---@class nexus_assistants.EndSpanOptions
+---@field status? "ok"|"error" by default "error" where there is an error
+---@field output? any
+---@field error? any
+---@field metadata? table<string, any>
+
+---@class nexus_assistants.EndTraceOptions
+---@field status? "success"|"error"|"timeout" by default "error" where there is an error
+---@field output? any
+---@field error? any
+---@field metadata? table<string, any>
+
+-- -------------------------------------------------------------------------------------------------------- tools
+
+---@class nexus_assistants.ToolFields
+---@field name string letters, digits, `_` and `-`
+---@field description? string
+---@field parameters? table a JSON schema
+---@field strict? boolean
+---@field call fun(arguments: table): any, any a text as it is, anything else as JSON; nil and an error for failure
+
+---@class nexus_assistants.Tool: nexus_assistants.ToolFields
