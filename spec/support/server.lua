@@ -3,7 +3,7 @@
 --   local servers = require("spec.support.server")
 --   local server = servers.start({ kind = "serve" })                        -- or "fault"
 --   local server = servers.start({ kind = "fault", model_script = "examples/weather_model.lua", delay = 0.2,
---                                  assistant_id = "asst_x" })
+--                                  assistant_id = "asst_x", log = "a file for the log" })
 --   server.url, server.openai_url, server.nexus_url     "http://127.0.0.1:PORT", the same with "/v1", the same
 --   server:request(method, path, body, headers)         → {status, headers, body, json}; a table as body is sent as
 --                                                         JSON; headers with the keys both protocols take come along
@@ -75,13 +75,15 @@ local function words_of(options)
   if options.model_script then add("model-script", options.model_script) end
   if options.delay then add("delay", options.delay) end
   if options.assistant_id then add("assistant-id", options.assistant_id) end
-  if not options.verbose then words[#words + 1] = "--quiet" end
+  if not options.log then words[#words + 1] = "--quiet" end
   return words
 end
 
 --- Starts a server and waits until it listens.
 function support.start(options)
-  local pipe = assert(io.popen("echo $$; " .. support.command(words_of(options or {})), "r"))
+  options = options or {}
+  local redirection = options.log and " 2>" .. support.quote(options.log) or ""
+  local pipe = assert(io.popen("echo $$; " .. support.command(words_of(options)) .. redirection, "r"))
   local pid, line = pipe:read("*l"), pipe:read("*l")
   local url = line and line:match("^listening on (http://%S+)$")
   if not url then

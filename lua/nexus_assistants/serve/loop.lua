@@ -121,18 +121,18 @@ local function wake_all(self, set, sockets)
   end
 end
 
-local function patience(self, wanted)
-  local wait, due = LONGEST_WAIT, self.timers:next_due()
+local function patience(self, longest, wanted)
+  local wait, due = longest or LONGEST_WAIT, self.timers:next_due()
   if due then wait = math.min(wait, due - self.now()) end
   if wanted then wait = math.min(wait, wanted) end
   return math.max(wait, 0)
 end
 
---- One round: what is due, then what can be read or written, waiting for it where nothing is.
-function loop_methods:step()
+--- One round: what is due, then what can be read or written, waiting for it where nothing is, for `longest` seconds.
+function loop_methods:step(longest)
   self.timers:fire(self.now())
   local wanted = self.each_round and self.each_round()
-  local readable, writable = self.select(self.readers, self.writers, patience(self, wanted))
+  local readable, writable = self.select(self.readers, self.writers, patience(self, longest, wanted))
   wake_all(self, self.readers, readable)
   wake_all(self, self.writers, writable)
 end

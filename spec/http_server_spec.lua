@@ -1,0 +1,378 @@
+local connections = require("nexus_assistants.serve.server")
+local loops = require("nexus_assistants.serve.loop")
+local message = require("nexus_assistants.serve.message")
+local socket = require("socket")
+local timers = require("nexus_assistants.providers.runtime.timers")
+
+describe("timers", function()
+  it("fire when they are due, the earliest first", function()
+    local set, fired = timers.new(), {}
+    for _, due in ipairs({ 5, 3, 9, 1, 7, 3.5, 2, 8, 6, 4 }) do
+      set:add(due, function() fired[#fired + 1] = due end)
+    end
+    assert.equal(1, set:next_due())
+    set:fire(0.5)
+    assert.same({}, fired)
+    set:fire(6)
+    assert.same({ 1, 2, 3, 3.5, 4, 5, 6 }, fired)
+    set:fire(100)
+    assert.same({ 1, 2, 3, 3.5, 4, 5, 6, 7, 8, 9 }, fired)
+    assert.is_nil(set:next_due())
+  end)
+
+  it("can be cancelled, in any order, and again", function()
+    local set, fired, all = timers.new(), {}, {}
+    for due = 1, 50 do all[due] = set:add((due * 37) % 50, function() fired[#fired + 1] = (due * 37) % 50 end) end
+    for due = 1, 50, 2 do
+      set:cancel(all[due])
+      set:cancel(all[due])
+    end
+    set:fire(100)
+    local expected = {}
+    for due = 2, 50, 2 do expected[#expected + 1] = (due * 37) % 50 end
+    table.sort(expected)
+    assert.same(expected, fired)
+    set:cancel(all[2])
+  end)
+
+  it("added while others fire wait for the next time", function()
+    local set, count = timers.new(), 0
+    local function again()
+      count = count + 1
+      set:add(0, again)
+    end
+    set:add(0, again)
+    set:fire(1)
+    assert.equal(1, count)
+  end)
+end)
+
+describe("HTTP messages", function()
+  local function head(text) return message.parse_head(text) end
+
+  it("are read", function()
+    local request = assert(head("POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nX-A:  1 \r\nx-a: 2\r\nContent-Length: 5\r\n"))
+    assert.same({ "POST", "/a/b", "c=d", 5, true },
+      { request.method, request.path, request.query, request.length, request.keep_alive })
+    assert.same({ host = "x", ["x-a"] = "1, 2", ["content-length"] = "5" }, request.headers)
+    assert.equal("chunked", assert(head("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n")).length)
+    assert.equal("/x", assert(head("GET http://host:1/x?y HTTP/1.1\r\n")).path)
+    assert.equal("/", assert(head("GET http://host HTTP/1.1\r\n")).path)
+    assert.is_false(assert(head("GET / HTTP/1.1\r\nConnection: Close\r\n")).keep_alive)
+    assert.is_false(assert(head("GET / HTTP/1.0\r\n")).keep_alive)
+    assert.is_true(assert(head("GET / HTTP/1.0\r\nConnection: keep-alive\r\n")).keep_alive)
+  end)
+
+  it("are refused where they are malformed", function()
+    local function status(text) return (select(2, head(text))) end
+    for expected, texts in pairs({
+      [400] = {
+        "GET / HTTP/1.1", "GET  / HTTP/1.1\r\n", "get / HTTP/1.1\r\n", "GET / HTTP/1.1\nHost: x\r\n", "\r\n",
+        "GET / HTTP/1.1\r\nHost : x\r\n", "GET / HTTP/1.1\r\n folded\r\n", "GET / HTTP/1.1\r\nno colon\r\n",
+        "GET / HTTP/1.1\r\nA: b\nC: d\r\n", "GET / HTTP/1.1\r\nA: \0\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n", "POST / HTTP/1.1\r\nContent-Length: -1\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 0x5\r\n", "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+      },
+      [501] = { "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n" },
+      [505] = { "GET / HTTP/2.0\r\n" },
+    }) do
+      for _, text in ipairs(texts) do assert.equal(expected, status(text), text) end
+    end
+    assert.truthy(head("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n"))
+  end)
+
+  it("have queries", function()
+    assert.same({ a = "1 2", b = "x&y", c = "", ["d[]"] = { "1", "2" } },
+      message.parse_query("a=1+2&b=x%26y&c=&d[]=1&d%5B%5D=2"))
+    assert.same({}, message.parse_query(""))
+  end)
+
+  it("have chunk sizes", function()
+    assert.same({ 26, 0, 16 }, { message.chunk_size("1a"), message.chunk_size("0"), message.chunk_size("10 ;x=y") })
+    for _, line in ipairs({ "", "x", "-1", "1g", "fffffffffffff", " 5" }) do assert.is_nil(message.chunk_size(line)) end
+  end)
+end)
+
+-- In this process, stepped by the specs: time and limits are theirs.
+describe("the HTTP server", function()
+  local server, clients, handler, late
+
+  local function start(limits, on_head)
+    local loop = loops.new()
+    local real = loop.now
+    late = 0
+    loop.now = function() return real() + late end
+    server = assert(connections.new({
+      loop = loop, limits = limits, on_head = on_head,
+      handler = function(request, connection) return handler(request, connection) end,
+    }))
+  end
+
+  local function echo(request)
+    local body = request.method .. " " .. request.path .. " " .. request.body
+    return { status = 200, content_type = "text/plain", body = body }
+  end
+
+  before_each(function() clients, handler = {}, echo end)
+
+  after_each(function()
+    for _, client in ipairs(clients) do client:close() end
+    server:close()
+  end)
+
+  local function step() server.loop:step(0.01) end
+
+  local function connect()
+    local client = assert(socket.connect("127.0.0.1", server.port))
+    client:settimeout(0)
+    clients[#clients + 1] = client
+    return client
+  end
+
+  local function send(client, text)
+    local from = 1
+    while from <= #text do
+      local sent, _, last = client:send(text, from)
+      from = (sent or last) + 1
+      step()
+    end
+  end
+
+  -- Steps the server until the client has got what matches, or the connection was closed; a bound on the rounds keeps a
+  -- failing spec from waiting for ever.
+  local function receive(client, pattern)
+    local text = ""
+    for _ = 1, 2000 do
+      local data, err, partial = client:receive(65536)
+      text = text .. (data or partial)
+      if err == "closed" then return text, true end
+      if pattern and text:find(pattern) then return text end
+      step()
+    end
+    error("nothing came; so far: " .. text:sub(1, 200))
+  end
+
+  local function bodies(text)
+    local found = {}
+    for length, rest in text:gmatch("Content%-Length: (%d+)\r\n.-\r\n\r\n()") do
+      found[#found + 1] = text:sub(rest, rest + tonumber(length) - 1)
+    end
+    return found
+  end
+
+  it("keeps connections", function()
+    start()
+    local client = connect()
+    for index = 1, 3 do
+      send(client, "GET /" .. index .. " HTTP/1.1\r\n\r\n")
+      assert.matches("^HTTP/1.1 200 OK\r\n.*GET /" .. index .. " $", (receive(client, "GET /" .. index)))
+    end
+    send(client, "GET /last HTTP/1.1\r\nConnection: close\r\n\r\n")
+    local text, closed = receive(client)
+    assert.matches("Connection: close\r\n", text)
+    assert.is_true(closed)
+    assert.equal(1, server.accepted)
+  end)
+
+  it("closes after HTTP/1.0", function()
+    start()
+    local client = connect()
+    send(client, "GET /old HTTP/1.0\r\n\r\n")
+    assert.is_true((select(2, receive(client))))
+    client = connect()
+    send(client, "GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert.matches("Connection: keep%-alive", (receive(client, "GET /old")))
+  end)
+
+  it("answers what was sent ahead, in order", function()
+    start()
+    local client = connect()
+    send(client, "POST /1 HTTP/1.1\r\nContent-Length: 2\r\n\r\nab\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n")
+    assert.same({ "POST /1 ab", "GET /2 ", "GET /3 " }, bodies((receive(client, "GET /3"))))
+  end)
+
+  it("takes requests a byte at a time", function()
+    start()
+    local client = connect()
+    local text = "POST /slow HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+      .. "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
+    for index = 1, #text do send(client, text:sub(index, index)) end
+    assert.same({ "POST /slow abcde" }, bodies((receive(client, "abcde"))))
+  end)
+
+  it("takes large bodies, in one piece and in chunks", function()
+    start()
+    local received
+    handler = function(request)
+      received = request.body
+      return { status = 204 }
+    end
+    local client, large = connect(), ("0123456789abcdef"):rep(200000)
+    send(client, "POST / HTTP/1.1\r\nContent-Length: " .. #large .. "\r\n\r\n" .. large)
+    receive(client, "HTTP/1.1 204")
+    assert.is_true(received == large)
+    local chunk = ("10000\r\n%s\r\n"):format(large:sub(1, 65536))
+    send(client, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" .. chunk:rep(10) .. "0\r\n\r\n")
+    receive(client, "HTTP/1.1 204")
+    assert.is_true(received == large:sub(1, 65536):rep(10))
+  end)
+
+  it("asks for the body where it is expected to", function()
+    start()
+    local client = connect()
+    send(client, "POST /e HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    assert.equal("HTTP/1.1 100 Continue\r\n\r\n", (receive(client, "\r\n\r\n")))
+    send(client, "ok")
+    assert.same({ "POST /e ok" }, bodies((receive(client, "ok$"))))
+    send(client, "POST /e HTTP/1.1\r\nContent-Length: 2\r\nExpect: miracles\r\n\r\n")
+    assert.matches("^HTTP/1.1 417 ", (receive(client)))
+  end)
+
+  it("answers HEAD without a body", function()
+    start()
+    local client = connect()
+    send(client, "HEAD /h HTTP/1.1\r\n\r\nGET /g HTTP/1.1\r\n\r\n")
+    local text = receive(client, "GET /g")
+    assert.matches("^HTTP/1.1 200 OK\r\nContent%-Length: 8\r\n.-\r\n\r\nHTTP/1.1 200 OK", text)
+  end)
+
+  it("refuses what is too large or malformed, and closes", function()
+    start({ head = 1000, body = 1000 })
+    local function refusal(text)
+      local client = connect()
+      send(client, text)
+      local answer, closed = receive(client)
+      assert.is_true(closed)
+      return tonumber(answer:match("^HTTP/1.1 (%d+) "))
+    end
+    assert.equal(431, refusal("GET / HTTP/1.1\r\nX: " .. ("x"):rep(2000)))
+    assert.equal(431, refusal("GET / HTTP/1.1\r\nX: " .. ("x"):rep(2000) .. "\r\n\r\n"))
+    assert.equal(413, refusal("POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n"))
+    assert.equal(413, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n"))
+    assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"))
+    assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabcd"))
+    assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" .. ("1"):rep(5000)))
+    assert.equal(400, refusal("hello\r\n\r\n"))
+    assert.equal(505, refusal("PRI * HTTP/2.0\r\n\r\n"))
+  end)
+
+  it("sends large answers to slow readers", function()
+    start()
+    local large = ("x"):rep(8 * 1024 * 1024)
+    handler = function() return { status = 200, body = large } end
+    local client = connect()
+    send(client, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    for _ = 1, 10 do step() end
+    local text, closed = receive(client)
+    assert.is_true(closed)
+    assert.is_true(text:sub(-#large) == large)
+  end)
+
+  it("answers a handler's error with 500, and goes on", function()
+    start()
+    local written, stderr = {}, io.stderr
+    io.stderr = { write = function(_, ...) written[#written + 1] = table.concat({ ... }) end } -- luacheck: ignore
+    finally(function() io.stderr = stderr end) -- luacheck: ignore
+    handler = function() error("a bug") end
+    local client = connect()
+    send(client, "GET / HTTP/1.1\r\n\r\n")
+    local text, closed = receive(client)
+    assert.matches("^HTTP/1.1 500 ", text)
+    assert.is_true(closed)
+    assert.matches("a bug", written[1])
+    handler = echo
+    client = connect()
+    send(client, "GET /next HTTP/1.1\r\n\r\n")
+    assert.matches("GET /next", (receive(client, "GET /next")))
+    assert.equal(1, server.count)
+  end)
+
+  it("serves many connections at once, and those above the limit in turn", function()
+    start({ connections = 3 })
+    local open = {}
+    for index = 1, 5 do
+      open[index] = connect()
+      open[index]:send("GET /" .. index .. " HTTP/1.1\r\n\r\n")
+    end
+    for index = 1, 3 do receive(open[index], "GET /" .. index) end
+    for _ = 1, 3 do step() end
+    assert.equal(3, server.count)
+    assert.is_nil((open[4]:receive(1)))
+    open[1]:close()
+    receive(open[4], "GET /4")
+    open[2]:close()
+    receive(open[5], "GET /5")
+    assert.equal(3, server.count)
+  end)
+
+  it("lets a handler wait without holding up others", function()
+    start()
+    handler = function(request)
+      if request.path == "/slow" then server.loop:pause(3600) end
+      return echo(request)
+    end
+    local slow, quick = connect(), connect()
+    send(slow, "GET /slow HTTP/1.1\r\n\r\n")
+    send(quick, "GET /quick HTTP/1.1\r\n\r\n")
+    receive(quick, "GET /quick")
+    assert.is_nil((slow:receive(1)))
+    late = 3601
+    receive(slow, "GET /slow")
+  end)
+
+  it("closes connections that say nothing, or nothing more", function()
+    start({ idle = 10, request = 5 })
+    local silent, halfway, served = connect(), connect(), connect()
+    send(halfway, "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
+    send(served, "GET /s HTTP/1.1\r\n\r\n")
+    receive(served, "GET /s")
+    late = 6
+    assert.same({ "", true }, { receive(halfway) })
+    assert.equal(2, server.count)
+    late = 11
+    assert.same({ "", true }, { receive(silent) })
+    assert.same({ "", true }, { receive(served) })
+    assert.equal(0, server.count)
+  end)
+
+  it("notices that a client has gone while it waits for the body", function()
+    start()
+    local client = connect()
+    send(client, "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
+    client:close()
+    for _ = 1, 5 do step() end
+    assert.equal(0, server.count)
+  end)
+
+  it("shows the head before the body is read to those who want to see it", function()
+    local seen
+    start(nil, function(request)
+      seen = request.body
+      return request.path == "/take" and "taken" or nil
+    end)
+    local client = connect()
+    send(client, "POST /take HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+    assert.same({ "", true }, { receive(client) })
+    assert.is_nil(seen)
+  end)
+
+  it("says where it can't listen", function()
+    start()
+    local other, err = connections.new({ port = server.port, handler = echo })
+    assert.is_nil(other)
+    assert.matches("address already in use", err)
+  end)
+
+  it("says which package is missing", function()
+    local loaded, preload = package.loaded.socket, package.preload.socket
+    package.loaded.socket = nil
+    package.preload.socket = function() error("not found") end
+    local ok, problem = pcall(loops.socket)
+    package.loaded.socket, package.preload.socket = loaded, preload
+    assert.is_false(ok)
+    assert.equal("the local server needs LuaSocket: install the rock 'luasocket' or Debian's package 'lua-socket'",
+      problem)
+    start()
+  end)
+end)

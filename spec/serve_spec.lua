@@ -1,0 +1,178 @@
+local json = require("nexus_assistants.json")
+local servers = require("spec.support.server")
+local socket = require("socket")
+
+describe("the local server", function()
+  local server, log
+
+  setup(function()
+    log = os.tmpname()
+    server = servers.start({ kind = "serve", model_script = servers.root .. "examples/weather_model.lua", log = log })
+  end)
+
+  teardown(function()
+    server:stop()
+    os.remove(log)
+  end)
+
+  local function post(path, body, headers) return server:request("POST", path, body, headers) end
+  local function get(path, headers) return server:request("GET", path, nil, headers) end
+
+  local function refusal(response)
+    local err = response.json.error
+    return response.status, err.message, err.type, err.param, err.code
+  end
+
+  local TOOLS = { { type = "function", ["function"] = {
+    name = "get_weather", parameters = { type = "object", properties = { city = { type = "string" } } },
+  } } }
+
+  -- Runs are moved on by the server's loop, so a few questions may be needed until it has come to it.
+  local function wait_for(path, status)
+    for _ = 1, 1000 do
+      local run = get(path).json
+      if run.status == status then return run end
+      assert(run.status == "queued" or run.status == "in_progress", run.status)
+    end
+    error("the run never was " .. status)
+  end
+
+  it("runs an assistant that needs a tool", function()
+    local thread = post("/v1/threads", {}).json
+    local base = "/v1/threads/" .. thread.id
+    assert.equal(200, post(base .. "/messages", { role = "user", content = "What is the weather in Rome?" }).status)
+    local run = post(base .. "/runs", { assistant_id = "asst_local", tools = TOOLS }).json
+    assert.equal("queued", run.status)
+    local run_path = base .. "/runs/" .. run.id
+    run = wait_for(run_path, "requires_action")
+    local call = run.required_action.submit_tool_outputs.tool_calls[1]
+    assert.equal('{"city":"Rome"}', call["function"].arguments)
+    local output = json.encode({ city = "Rome", celsius = 21, sky = "clear" })
+    local submitted = post(run_path .. "/submit_tool_outputs", {
+      tool_outputs = { { tool_call_id = call.id, output = output } },
+    })
+    assert.equal(200, submitted.status)
+    run = wait_for(run_path, "completed")
+    assert.is_true(run.usage.total_tokens > 0)
+    local messages = get(base .. "/messages?run_id=" .. run.id).json
+    assert.equal(1, #messages.data)
+    assert.equal("In Rome it is 21 °C and clear.", messages.data[1].content[1].text.value)
+    local steps = get(run_path .. "/steps?order=asc&limit=1").json
+    assert.same({ "tool_calls", true }, { steps.data[1].type, steps.has_more })
+    assert.equal(output, steps.data[1].step_details.tool_calls[1]["function"].output)
+    assert.same(steps.data[1], get(run_path .. "/steps/" .. steps.data[1].id).json)
+  end)
+
+  it("moves runs on without being asked", function()
+    local slow = servers.start({ kind = "serve", delay = 0.05, assistant_id = "asst_slow" })
+    finally(function() slow:stop() end)
+    local thread = slow:request("POST", "/v1/threads", { messages = { { role = "user", content = "x" } } }).json
+    local path = "/v1/threads/" .. thread.id .. "/runs"
+    local run = slow:request("POST", path, { assistant_id = "asst_slow" }).json
+    local before = socket.gettime()
+    repeat
+      local status = slow:request("GET", path .. "/" .. run.id).json.status
+    until status == "completed" or socket.gettime() > before + 20
+    local done = slow:request("GET", path .. "/" .. run.id).json
+    assert.equal("completed", done.status)
+    assert.is_true(socket.gettime() - before >= 0.03)
+  end)
+
+  it("names requests and speaks JSON", function()
+    local first, second = post("/v1/threads", {}), post("/v1/threads")
+    assert.equal(200, second.status)
+    assert.equal("application/json", first.headers["content-type"])
+    assert.matches("^req_%w+$", first.headers["x-request-id"])
+    assert.are_not.equal(first.headers["x-request-id"], second.headers["x-request-id"])
+    assert.equal("{}", second.body:match('"metadata":({})'))
+  end)
+
+  it("wants some key", function()
+    for _, authorization in ipairs({ false, "Bearer ", "Basic x" }) do
+      local status, text, kind = refusal(post("/v1/threads", {}, { Authorization = authorization }))
+      assert.equal(401, status)
+      assert.matches("^You didn't provide an API key", text)
+      assert.equal("invalid_request_error", kind)
+    end
+    assert.equal(200, post("/v1/threads", {}, { Authorization = "Bearer anything" }).status)
+    assert.equal(200, post("/v1/threads", {}, { Authorization = false, ["api-key"] = "anything" }).status)
+  end)
+
+  it("has the protocol's errors", function()
+    assert.same({ 404, "No thread found with id 'thread_x'.", "invalid_request_error", json.null, json.null },
+      { refusal(get("/v1/threads/thread_x")) })
+  end)
+
+  it("knows routes and methods", function()
+    local status, text = refusal(post("/v1/foo", {}))
+    assert.same({ 404, "Invalid URL (POST /v1/foo)" }, { status, text })
+    status, text = refusal(server:request("PUT", "/v1/threads", {}))
+    assert.same({ 405, "Invalid method for URL (PUT /v1/threads)" }, { status, text })
+    assert.equal(404, get("/v1/threads/").status)
+    assert.equal(404, get("/nothing").status)
+    assert.equal(200, server:request("HEAD", "/v1/threads/" .. post("/v1/threads").json.id).status)
+  end)
+
+  it("refuses bodies that aren't objects of JSON", function()
+    for _, body in ipairs({ "{oops", '"text"', "[1]", "null", '{"metadata":{"k":"\255"}}', "[]" }) do
+      local status, text, kind = refusal(post("/v1/threads", body))
+      assert.equal(400, status, body)
+      assert.is_string(text)
+      assert.equal("invalid_request_error", kind)
+    end
+    assert.equal(400, post("/v1/threads", ("["):rep(100000)).status)
+  end)
+
+  it("quotes what isn't UTF-8 without breaking its answer", function()
+    local response = get("/v1/threads/%FF%FE")
+    assert.equal("No thread found with id '??'.", (select(2, refusal(response))))
+    assert.equal(404, get("/v1/%FF\255").status)
+  end)
+
+  it("doesn't stream yet, and says so", function()
+    local thread = post("/v1/threads", {}).json
+    local status, text, _, param = refusal(post("/v1/threads/" .. thread.id .. "/runs", {
+      assistant_id = "asst_local", stream = true,
+    }))
+    assert.same({ 400, "Streaming isn't there yet: leave 'stream' out or set it to false.", "stream" },
+      { status, text, param })
+  end)
+
+  it("takes lists' parameters from the query", function()
+    local thread = post("/v1/threads", {}).json
+    local path = "/v1/threads/" .. thread.id .. "/messages"
+    for index = 1, 3 do post(path, { role = "user", content = "m" .. index }) end
+    local list = get(path .. "?limit=2&order=asc").json
+    assert.same({ 2, true }, { #list.data, list.has_more })
+    assert.equal("m3", get(path .. "?order=asc&after=" .. list.last_id).json.data[1].content[1].text.value)
+    assert.equal(400, get(path .. "?limit=x").status)
+    assert.equal("[]", get(path .. "?run_id=run_x").body:match('"data":(%[%])'))
+    assert.equal(200, get(path .. "?api-version=2024-05-01-preview").status)
+  end)
+
+  it("is Nexus too", function()
+    local body = { agent_id = "a", name = "n", status = "running", started_at = "2024-01-01T00:00:00.000Z" }
+    local id = post("/api/v1/traces", body).json.trace_id
+    assert.matches("^%x+%-%x+%-4%x+%-[89ab]%x+%-%x+$", id)
+    assert.equal(201, post("/api/v1/traces/" .. id .. "/spans", {
+      name = "s", status = "ok", started_at = "2024-01-01T00:00:00.000Z",
+    }).status)
+    assert.equal("s", server:traces()[1].spans[1].name)
+    assert.equal("1", get("/api/v1/traces?limit=1").headers["x-total-count"])
+    local refused = get("/api/v1/traces", { Authorization = "Bearer sk-other" })
+    assert.same({ 401, { error = "Invalid API key" } }, { refused.status, refused.json })
+    assert.matches("^<!DOCTYPE html>", get("/api/v2/traces").body)
+  end)
+
+  it("writes a line a request, without control characters or keys", function()
+    get("/v1/threads/thread_logged?secret=no", { Authorization = "Bearer sk-very-secret" })
+    get("/v1/%1B\27[31m")
+    local file = assert(io.open(log))
+    local text = file:read("*a")
+    file:close()
+    assert.matches("\nGET /v1/threads/thread_logged%?secret=no 404 %d+%.%d ms\n", text)
+    assert.matches("\nGET /v1/%1B?[31m 404 ", text, 1, true)
+    assert.is_nil(text:find("sk-very-secret", 1, true))
+    assert.is_nil(text:find("\27", 1, true))
+  end)
+end)
