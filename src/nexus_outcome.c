@@ -11,12 +11,14 @@
 #define WAIT_MOST 60.0 /* seconds a server may tell us to wait */
 #define FAILURES_MOST 5
 #define CLOSING_FAILURES_MOST 2
+#define CLOSING_STEP (5 * MILLISECOND) /* 15 ms in all: a short script must not end noticeably later for a dead Nexus  \
+                                        */
 
 /* ------------------------------------------------------------------------------------------------ failures */
 
 static int64_t backoff(const nxa__nexus *sink) {
   if (sink->closing)
-    return sink->outage * 25 * MILLISECOND;
+    return sink->outage * CLOSING_STEP;
   unsigned doublings = sink->outage - 1 < 6 ? sink->outage - 1 : 6;
   double seconds = 0.5 * (double)(1u << doublings);
   if (seconds > 30)

@@ -941,7 +941,7 @@ static void closing_does_not_wait_for_what_is_down(void **state) {
   well_at_ns = INT64_MAX;
   for (int i = 0; i < 10; i++)
     whole_trace(&fix, "a", "t", 3);
-  assert_true(close_within(&fix, 5, false) < 90 * MILLISECOND);
+  assert_true(close_within(&fix, 5, false) < 50 * MILLISECOND);
   assert_failed(&fix, 10, 30);
   assert_warned(&fix, "not delivered to Nexus: 10 traces and 30 spans; "
                       "it cannot be reached at http://nexus.test:8080: connection refused");
@@ -955,7 +955,7 @@ static void closing_blames_the_server_for_a_single_trace_too(void **state) {
   behaviour = refused_until;
   well_at_ns = INT64_MAX;
   whole_trace(&fix, "a", "t", 3);
-  assert_true(close_within(&fix, 5, false) < 90 * MILLISECOND);
+  assert_true(close_within(&fix, 5, false) < 50 * MILLISECOND);
   assert_int_equal(request_count, 3);
   assert_warned(&fix, "not delivered to Nexus: 1 trace and 3 spans; "
                       "it cannot be reached at http://nexus.test:8080: connection refused");
@@ -971,7 +971,7 @@ static void closing_in_an_outage_probes_twice(void **state) {
   whole_trace(&fix, "a", "t", 1);
   run_for(fix.engine, 60 * SECOND);
   size_t before = request_count;
-  assert_true(close_within(&fix, 5, false) < 90 * MILLISECOND);
+  assert_true(close_within(&fix, 5, false) < 50 * MILLISECOND);
   assert_int_equal(request_count, before + 2);
   assert_int_equal(fix.engine->warning_count, 2);
   assert_string_equal(fix.engine->warnings[1],
@@ -984,9 +984,9 @@ static void closing_survives_a_stumble(void **state) {
   fixture fix;
   start(&fix);
   behaviour = refused_until;
-  well_at_ns = nxa__monotonic_ns() + 60 * MILLISECOND;
+  well_at_ns = nxa__monotonic_ns() + 10 * MILLISECOND;
   whole_trace(&fix, "a", "t", 3);
-  assert_true(close_within(&fix, 5, true) < 200 * MILLISECOND);
+  assert_true(close_within(&fix, 5, true) < 100 * MILLISECOND);
   assert_delivered(&fix, 1, 3);
   assert_warned(&fix, NULL);
   stop(&fix);
