@@ -28,11 +28,16 @@ function process.path(relative)
   return server.root .. relative
 end
 
+--- The shell command that runs a program with arguments.
+function process.command(words, environment)
+  return prefix(environment) .. " " .. server.command(words)
+end
+
 --- Runs a program with arguments; returns `{ code, out, err }`.
 function process.run(words, environment)
   local out_path, err_path = os.tmpname(), os.tmpname()
-  local command = "( %s %s ) >%s 2>%s; echo $?"
-  local pipe = assert(io.popen(command:format(prefix(environment), server.command(words), out_path, err_path), "r"))
+  local command = "( %s ) >%s 2>%s; echo $?"
+  local pipe = assert(io.popen(command:format(process.command(words, environment), out_path, err_path), "r"))
   local code = tonumber(pipe:read("*l"))
   pipe:close()
   return { code = code, out = read_all(out_path), err = read_all(err_path) }

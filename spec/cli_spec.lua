@@ -1,0 +1,198 @@
+local cli = require("nexus_assistants.cli")
+local core = require("nexus_assistants.core")
+local process = require("spec.support.process")
+local servers = require("spec.support.server")
+local text = require("nexus_assistants.view.text")
+
+local COMMAND = process.path("bin/nexus-assistants")
+
+local function run(words, environment)
+  return process.run({ COMMAND, (unpack or table.unpack)(words) }, environment) -- luacheck: ignore
+end
+
+describe("the command", function()
+  it("tells its version and what it can do", function()
+    assert.same({ code = 0, out = "nexus-assistants " .. core.version .. "\n", err = "" }, run({ "--version" }))
+    for _, word in ipairs({ "--help", "-h", "help" }) do
+      local result = run({ word })
+      assert.same({ 0, "" }, { result.code, result.err })
+      assert.matches("\n  serve +a local server", result.out)
+      assert.matches("\n  view +a trace as a waterfall", result.out)
+    end
+    local result = run({ "serve", "--help" })
+    assert.equal(0, result.code)
+    for _, option in ipairs({ "port N", "host HOST", "assistant-id ID", "model-script FILE", "delay SECONDS" }) do
+      assert.matches("\n  --" .. option .. "  ", result.out, 1, true)
+    end
+  end)
+
+  it("refuses what it doesn't know, with 2", function()
+    for message, words in pairs({
+      ["a command is missing; try: nexus-assistants --help"] = {},
+      ["unknown command 'server'; try: nexus-assistants --help"] = { "server" },
+      ["unknown option '--prot'; try: nexus-assistants serve --help"] = { "serve", "--prot", "1" },
+      ["unknown option '-p'; try: nexus-assistants serve --help"] = { "serve", "-p" },
+      ["--port needs a value: N; try: nexus-assistants serve --help"] = { "serve", "--port" },
+      ["--port must be a whole number from 0 to 65535, got '65536'; try: nexus-assistants serve --help"] =
+        { "serve", "--port", "65536" },
+      ["--port must be a whole number from 0 to 65535, got '8x'; try: nexus-assistants serve --help"] =
+        { "serve", "--port=8x" },
+      ["--delay must be a number of seconds, got '1.2.3'; try: nexus-assistants serve --help"] =
+        { "serve", "--delay", "1.2.3" },
+      ["--quiet takes no value; try: nexus-assistants serve --help"] = { "serve", "--quiet=yes" },
+      ["--color must be one of auto, always, never, got 'blue'; try: nexus-assistants view --help"] =
+        { "view", "--color", "blue" },
+      ["unexpected argument 'b'; try: nexus-assistants view --help"] = { "view", "a", "b" },
+    }) do
+      assert.same({ code = 2, out = "", err = "nexus-assistants: " .. message .. "\n" }, run(words))
+    end
+  end)
+
+  it("reads options in both forms", function()
+    local options, rest = cli.parse("view", { "id", "--width=80", "--color", "never", "--ascii" })
+    assert.same({ width = 80, color = "never", ascii = true }, options)
+    assert.same({ "id" }, rest)
+  end)
+end)
+
+describe("the command serve", function()
+  it("fails where it can't do what it is told", function()
+    local result = run({ "serve", "--port", "0", "--model-script", "/nowhere.lua" })
+    assert.equal(1, result.code)
+    assert.matches("^nexus%-assistants: can't load the model's script: cannot open", result.err)
+    assert.equal("", result.out)
+    local server = servers.start({})
+    finally(function() server:stop() end)
+    result = run({ "serve", "--port", server.port })
+    assert.same({ 1, "nexus-assistants: address already in use\n" }, { result.code, result.err })
+  end)
+
+  it("says where it listens, first", function()
+    local result = run({ "serve", "--port", "0", "--exit-after", "0" })
+    assert.same({ 0, "" }, { result.code, result.err })
+    assert.matches("^listening on http://127%.0%.0%.1:%d+\n$", result.out)
+  end)
+
+  it("ends quietly when it is interrupted", function()
+    local log = os.tmpname()
+    finally(function() os.remove(log) end)
+    local server = servers.start({ log = log })
+    os.execute("kill -INT " .. server.pid)
+    assert.equal("", server.pipe:read("*a"))
+    local ok, _, code = server.pipe:close()
+    server.pipe = nil
+    assert.is_true(ok)
+    assert.equal(0, code or 0)
+    local file = assert(io.open(log))
+    assert.equal("", file:read("*a"))
+    file:close()
+  end)
+end)
+
+describe("the command view", function()
+  local server, id, environment
+
+  setup(function()
+    server = servers.start({ kind = "fault" })
+    environment = { NEXUS_BASE_URL = server.nexus_url, NEXUS_API_KEY = "nxs_secret", LC_ALL = "C.UTF-8" }
+  end)
+
+  teardown(function() server:stop() end)
+
+  before_each(function() server:clear_faults() end)
+
+  local function create(name, second)
+    local started = "2024-01-01T00:00:0" .. second .. ".000Z"
+    local trace_id = server:request("POST", "/api/v1/traces", {
+      agent_id = name, name = "job", status = "success", started_at = started, ended_at = "2024-01-01T00:00:09.000Z",
+    }).json.trace_id
+    server:request("POST", "/api/v1/traces/" .. trace_id .. "/spans", {
+      name = "step of " .. name, status = "ok", started_at = started, ended_at = "2024-01-01T00:00:09.000Z",
+    })
+    return trace_id
+  end
+
+  it("says so where there is no trace yet", function()
+    assert.same({ code = 1, out = "", err = "nexus-assistants: there is no trace yet\n" }, run({ "view" }, environment))
+  end)
+
+  it("shows the latest trace, or the one that is asked for", function()
+    id = create("first", 1)
+    create("second", 2)
+    local result = run({ "view", "--width", "70" }, environment)
+    assert.same({ 0, "" }, { result.code, result.err })
+    assert.matches("^second  success  7%.00 s  ", result.out)
+    assert.matches("\n  step of second ▏█", result.out)
+    result = run({ "view", id }, environment)
+    assert.matches("^first  success  8%.00 s  " .. id:gsub("%-", "%%-"), result.out)
+  end)
+
+  it("writes no colours into a pipe unless it is told to", function()
+    assert.is_nil(run({ "view" }, environment).out:find("\27", 1, true))
+    assert.truthy(run({ "view", "--color", "always" }, environment).out:find("\27[32m", 1, true))
+  end)
+
+  it("keeps to ASCII where the locale isn't UTF-8", function()
+    local changed = { NEXUS_BASE_URL = server.nexus_url, NEXUS_API_KEY = "nxs_secret", LC_ALL = "C" }
+    assert.is_nil(run({ "view" }, changed).out:find("[\128-\255]"))
+    assert.is_nil(run({ "view", "--ascii" }, environment).out:find("[\128-\255]"))
+  end)
+
+  it("shows a file", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(server:request("GET", "/api/v1/traces/" .. id).body)
+    file:close()
+    finally(function() os.remove(path) end)
+    local result = run({ "view", path })
+    assert.same({ 0, "" }, { result.code, result.err })
+    assert.matches("^first  success", result.out)
+    file = assert(io.open(path, "w"))
+    file:write("not JSON")
+    file:close()
+    result = run({ "view", path })
+    assert.equal(1, result.code)
+    assert.matches("^nexus%-assistants: .*: invalid JSON", result.err)
+  end)
+
+  it("says what went wrong, and never the key", function()
+    local function failure(words, changed)
+      local result = run(words, changed or environment)
+      assert.same({ 1, "" }, { result.code, result.out })
+      assert.is_nil(result.err:find("nxs_secret", 1, true))
+      return result.err
+    end
+    assert.equal("nexus-assistants: " .. server.url .. ": Trace not found\n", failure({ "view", "no/such?trace" }))
+    assert.equal("nexus-assistants: NEXUS_API_KEY is not set\n", failure({ "view" }, { NEXUS_BASE_URL = server.url }))
+    server:faults({ { path = "/api", action = "status", status = 401, body = '{"error":"Invalid API key"}' } })
+    assert.equal("nexus-assistants: " .. server.url .. ": Invalid API key\n", failure({ "view" }))
+    server:faults({ { path = "/api", action = "text" } })
+    assert.matches("invalid JSON", failure({ "view" }))
+    server:faults({ { path = "/api", action = "html" } })
+    assert.matches("invalid JSON", failure({ "view", "x" }))
+  end)
+
+  it("takes the terminal's width and its colours", function()
+    local probe = io.popen("script --version 2>&1")
+    local known = probe:read("*a"):find("util-linux", 1, true)
+    probe:close()
+    if not known then return pending("util-linux's script isn't here") end
+    local function on_terminal(prefix)
+      local path = os.tmpname()
+      finally(function() os.remove(path) end)
+      local file = assert(io.open(path, "w"))
+      file:write("stty cols 77\n", prefix, process.command({ COMMAND, "view" }, environment), "\n")
+      file:close()
+      local pipe = io.popen("script -qec 'sh " .. path .. "' /dev/null </dev/null")
+      local out = pipe:read("*a")
+      pipe:close()
+      return out
+    end
+    local drawn = on_terminal("unset NO_COLOR; export TERM=xterm; ")
+    assert.truthy(drawn:find("\27[32m", 1, true))
+    local row = drawn:gsub("\27%[%d+m", ""):match("\n(  step of [^\r\n]*)")
+    -- "ok" takes 3 columns less than "error", and 16 are kept for tokens
+    assert.equal(77 - 3 - 16, text.width(row))
+    assert.is_nil(on_terminal("export NO_COLOR=1; "):find("\27", 1, true))
+  end)
+end)

@@ -1,0 +1,214 @@
+local json = require("nexus_assistants.json")
+local terminal = require("nexus_assistants.view.terminal")
+local text = require("nexus_assistants.view.text")
+
+local function at(milliseconds)
+  return ("2024-01-01T00:00:%06.3fZ"):format(milliseconds / 1000)
+end
+
+local function span(id, from, to, changes)
+  local result = {
+    id = id, name = id, parent_span_id = json.null, status = "ok", started_at = at(from),
+    ended_at = to and at(to) or json.null, input = json.null, output = json.null, error = json.null,
+  }
+  for name, value in pairs(changes or {}) do result[name] = value end
+  return result
+end
+
+local function trace(spans, changes)
+  local result = {
+    id = "0b1e", agent_name = "bot", status = "success", started_at = at(0), ended_at = at(1000), duration_ms = 1000,
+    span_count = #spans, metadata = json.null, spans = json.array(spans),
+  }
+  for name, value in pairs(changes or {}) do result[name] = value end
+  return result
+end
+
+local function render(value, options)
+  options = options or {}
+  if options.unicode == nil then options.unicode = true end
+  return assert(terminal.render(value, options))
+end
+
+local function lines_of(drawn)
+  local lines = {}
+  for line in drawn:gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
+  return lines
+end
+
+local function names_of(drawn)
+  local names = {}
+  for index, line in ipairs(lines_of(drawn)) do
+    if index > 1 then names[#names + 1] = (line:match("^(  .-) +▏") or line:match("^(  .-) +|") or line) end
+  end
+  return names
+end
+
+describe("the waterfall", function()
+  it("shows a trace, row by row", function()
+    local drawn = render(trace({
+      span("thread.create", 0, 100),
+      span("run", 100, 900, { output = { usage = { total_tokens = 57 } } }),
+      span("tool get_weather", 500, 700, { parent_span_id = "run", status = "error", error = "no such city" }),
+      span("thread.messages.list", 900, 1000),
+    }, { metadata = { ["run.usage.total_tokens"] = 57 } }), { width = 80 })
+    assert.equal(table.concat({
+      "bot  success  1.00 s  57 tokens  0b1e",
+      "  thread.create        ▏██▌                        100 ms  ok",
+      "  run                  ▏  ███████████████████▋     800 ms  ok     57 tokens",
+      "    tool get_weather   ▏            ████▉          200 ms  error",
+      "      no such city",
+      "  thread.messages.list ▏                      ██   100 ms  ok",
+      "",
+    }, "\n"), drawn)
+  end)
+
+  it("draws in ASCII where there is nothing else", function()
+    local drawn = render(trace({ span("naïve", 0, 500), span("b", 500, 1000) }), { unicode = false, width = 70 })
+    assert.is_nil(drawn:find("[\128-\255]"))
+    local lines = lines_of(drawn)
+    assert.matches("^  na%?%?ve +|#+ +500 ms  ok$", lines[2])
+    assert.matches("^  b +| +#+ +500 ms  ok$", lines[3])
+  end)
+
+  it("uses colour only where it is told to", function()
+    local spans = { span("a", 0, 500), span("b", 0, 500, { status = "error", error = "oops" }) }
+    assert.is_nil(render(trace(spans)):find("\27", 1, true))
+    local lines = lines_of(render(trace(spans), { color = true }))
+    assert.matches("\27[32msuccess\27[0m", lines[1], 1, true)
+    assert.matches("\27[32mok\27[0m", lines[2], 1, true)
+    assert.matches("\27[31merror\27[0m", lines[3], 1, true)
+    assert.matches("\27[31moops\27[0m", lines[4], 1, true)
+    local plain = render(trace(spans), { color = true }):gsub("\27%[%d+m", "")
+    assert.equal(render(trace(spans)), (plain:gsub(" +\n", "\n")))
+  end)
+
+  it("orders siblings by their start, whatever order they came in", function()
+    local drawn = render(trace({
+      span("late", 700, 800), span("child 2", 300, 400, { parent_span_id = "early" }), span("early", 100, 600),
+      span("child 1", 200, 300, { parent_span_id = "early" }), span("same", 100, 200),
+      span("grandchild", 210, 220, { parent_span_id = "child 1" }),
+    }))
+    assert.same({ "  early", "    child 1", "      grandchild", "    child 2", "  same", "  late" }, names_of(drawn))
+  end)
+
+  it("shows orphans and rings at the left edge", function()
+    local drawn = render(trace({
+      span("orphan", 0, 1, { parent_span_id = "nobody" }), span("a", 1, 2, { parent_span_id = "b" }),
+      span("b", 2, 3, { parent_span_id = "a" }), span("own", 3, 4, { parent_span_id = "own" }),
+    }))
+    assert.same({ "  orphan", "  own", "  a", "    b" }, names_of(drawn))
+  end)
+
+  it("lets open spans run to the end", function()
+    local lines = lines_of(render(trace({ span("open", 500) }), { width = 80 }))
+    assert.matches("█ +open  ok$", lines[2])
+    lines = lines_of(render(trace({ span("a", 0, 400) }, { ended_at = json.null, status = "running" })))
+    assert.matches("^bot  running  open  0b1e$", lines[1])
+    assert.matches("▏" .. ("█"):rep(54) .. "   400 ms  ok", lines[2], 1, true)
+  end)
+
+  it("shows bars of no length, wherever they are", function()
+    for _, unicode in ipairs({ true, false }) do
+      for _, moment in ipairs({ 0, 1, 333, 999, 1000 }) do
+        local line = lines_of(render(trace({ span("x", moment, moment) }), { unicode = unicode, width = 60 }))[2]
+        assert(line:find(unicode and "[▌█▋▊▉]" or "#"), moment .. ": " .. line)
+      end
+    end
+    assert.matches("▌", lines_of(render(trace({ span("x", 0, 0) }, { ended_at = at(0) })))[2])
+  end)
+
+  it("keeps its columns, whatever the names and times are", function()
+    local long = span(("a very long name "):rep(10), -5, 90000, { started_at = "2023-12-31T23:59:00Z" })
+    local wide = span("日本語の名前", 0, 10)
+    local drawn = render(trace({ long, wide, span("e\204\129", 0, 10), span("x", 10, 5) }), { width = 80 })
+    local column
+    for index, line in ipairs(lines_of(drawn)) do
+      if index > 1 then
+        assert.is_true(text.width(line) <= 80)
+        local here = text.width(line:match("^(.-)▏"))
+        column = column or here
+        assert.equal(column, here)
+      end
+    end
+    assert.matches("…", drawn, 1, true)
+  end)
+
+  it("finds tokens where they are kept", function()
+    local function tokens(changes)
+      return lines_of(render(trace({ span("x", 0, 1, changes) })))[2]:match("(%d+) token")
+    end
+    assert.equal("5", tokens({ output = { usage = { total_tokens = 5 } } }))
+    assert.equal("6", tokens({ input = { type = "llm", metadata = { usage = { total_tokens = 6 } } } }))
+    assert.equal("7", tokens({ input = { metadata = { ["run.usage"] = { total_tokens = 7 } } } }))
+    assert.is_nil(tokens({ output = { usage = json.null } }))
+    assert.is_nil(tokens({ output = { usage = { total_tokens = "many" } } }))
+    assert.is_nil(tokens({ output = "usage" }))
+  end)
+
+  it("sums tokens once where the trace doesn't tell", function()
+    local function used(count) return { usage = { total_tokens = count } } end
+    local spans = {
+      span("run", 0, 10, { output = used(30) }), span("step", 1, 2, { parent_span_id = "run", output = used(20) }),
+      span("run 2", 20, 30, { output = used(1) }),
+    }
+    assert.matches("  31 tokens", lines_of(render(trace(spans)))[1])
+    spans[4] = span("trace.end", 40, 40, { output = { ["run.usage.total_tokens"] = 33 } })
+    assert.matches("  33 tokens", lines_of(render(trace(spans)))[1])
+    assert.is_nil(lines_of(render(trace({ span("x", 0, 1) })))[1]:find("token"))
+    assert.matches("  1 token  ", lines_of(render(trace({ span("x", 0, 1, { output = used(1) }) })))[1])
+  end)
+
+  it("shows the trace's error", function()
+    local lines = lines_of(render(trace({ span("x", 0, 1) }, { status = "error", metadata = { error = "it broke" } })))
+    assert.equal("  it broke", lines[2])
+    assert.equal("bot  error  1.00 s  0b1e", lines[1])
+  end)
+
+  it("lets nothing in a trace act on the terminal", function()
+    local nasty = "a\27[2J\27]0;title\7b\r\nc\127\194\155d\226\128\174e\0f\255"
+    local drawn = render(trace({
+      span(nasty, 0, 1, { error = nasty, status = nasty }),
+    }, { agent_name = nasty, name = nasty, id = nasty, status = nasty, metadata = { error = nasty } }))
+    assert.is_nil(drawn:find("[%z\1-\9\11-\31\127]"))
+    assert.is_nil(drawn:find("\194[\128-\159]"))
+    assert.is_nil(drawn:find("\226\128\174", 1, true))
+    assert.equal(4, #lines_of(drawn))
+    assert.matches("a?[2J?]0;title?b c", drawn, 1, true)
+  end)
+
+  it("survives traces that aren't what they should be", function()
+    assert.same({ nil, "this is not a trace: it has no spans" }, { terminal.render({}) })
+    assert.is_nil((terminal.render("x")))
+    assert.is_nil((terminal.render({ spans = json.null })))
+    local nonsense = { name = 7, started_at = {}, status = {}, error = { 1 }, parent_span_id = {} }
+    local drawn = render({ spans = { 5, nonsense } })
+    assert.same({ "  (no name)" }, names_of(drawn))
+    assert.equal("unknown  open\n", render({ spans = {} }))
+  end)
+
+  it("takes a trace nested as deeply as it has spans", function()
+    local spans = {}
+    for index = 1, 3000 do
+      spans[index] = span("s" .. index, index / 10, 400, { parent_span_id = "s" .. index - 1 })
+    end
+    local lines = lines_of(render(trace(spans), { width = 120 }))
+    assert.equal(3001, #lines)
+    assert.matches("^" .. ("  "):rep(21) .. "s3000 ", lines[3001])
+  end)
+end)
+
+describe("text for a terminal", function()
+  it("is measured in columns", function()
+    assert.same({ 3, 4, 1, 2 }, { text.width("abc"), text.width("日本"), text.width("e\204\129"), text.width("🌮") })
+  end)
+
+  it("is fitted to a width", function()
+    assert.equal("ab  ", text.fit("ab", 4, "…"))
+    assert.equal("abc…", text.fit("abcde", 4, "…"))
+    assert.equal("日… ", text.fit("日本語", 4, "…"))
+    assert.equal("a...", text.fit("abcde", 4, "..."))
+    assert.equal("ab", text.cut("ab", 4, "…"))
+    assert.equal("日…", text.cut("日本語", 4, "…"))
+  end)
+end)
