@@ -11,8 +11,7 @@
 #define WAIT_MOST 60.0 /* seconds a server may tell us to wait */
 #define FAILURES_MOST 5
 #define CLOSING_FAILURES_MOST 2
-#define CLOSING_STEP (5 * MILLISECOND) /* 15 ms in all: a short script must not end noticeably later for a dead Nexus  \
-                                        */
+#define CLOSING_STEP (5 * MILLISECOND) /* 15 ms in all: a dead Nexus must not delay the exit noticeably */
 
 /* ------------------------------------------------------------------------------------------------ failures */
 
