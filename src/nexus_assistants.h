@@ -247,7 +247,7 @@ NXA_API void nxa_tracer_free(nxa_tracer *tracer);
 
 typedef struct nxa_nexus_options {
   nxa_endpoint *endpoint; /* required, kept by count */
-  double timeout;         /* seconds for one request; default 10 */
+  double timeout;         /* seconds for one request; unanswered for longer, Nexus counts as hanging; default 5 */
   double flush_interval;  /* seconds after its start that a running trace is created at Nexus; default 1 */
   int max_in_flight;      /* requests at once; default 6 */
 } nxa_nexus_options;

@@ -54,7 +54,8 @@ static void tell_of_outage(nxa__nexus *sink, const nxa__nexus_answer *answer) {
   if (sink->closing || sink->told_of_outage || (answer->broke && sink->outage < 2))
     return;
   sink->told_of_outage = true;
-  nxa__engine_warn(sink->engine, "Nexus %s; traces are kept and sent later", sink->cause);
+  nxa__engine_warn(sink->engine, "Nexus %s; traces are sent when it is back, or lost when the client closes before",
+                   sink->cause);
 }
 
 static void note_outage(nxa__nexus *sink, const nxa__flight *sent, const nxa__nexus_answer *answer) {

@@ -131,8 +131,11 @@ static void count_left(const nxa__nexus *sink, const nxa__list *list, size_t *tr
   }
 }
 
+/* Whoever was told of the outage was told what it means for what is left. */
 static void warn_of_loss(nxa__nexus *sink) {
   size_t traces = 0, spans = 0;
+  if (sink->told_of_outage)
+    return;
   const char *cause = *sink->cause && (sink->outage || sink->sends_no_more) ? sink->cause : "";
   count_left(sink, &sink->running, &traces, &spans);
   count_left(sink, &sink->ready, &traces, &spans);
@@ -178,7 +181,7 @@ static void free_sink(nxa__sink *base) {
 }
 
 void nxa_nexus_options_init(nxa_nexus_options *options) {
-  *options = (nxa_nexus_options){.timeout = 10, .flush_interval = 1, .max_in_flight = 6};
+  *options = (nxa_nexus_options){.timeout = 5, .flush_interval = 1, .max_in_flight = 6};
 }
 
 static nxa_kind check_options(const nxa_nexus_options *options, nxa_error *error) {
