@@ -175,8 +175,8 @@ local runs = {}
 function runs:create(thread_id, params, options) end
 
 ---Creates a run, waits for its end, and calls the tools it asks for. Returns the run where it completed, or asks for
----functions that are the script's to call (status "requires_action"); else nil and an error, with `run` in it where there
----was one. At the deadline the run is cancelled and the error's kind is "timeout".
+---functions that are the script's to call (status "requires_action"); else nil and an error, with `run` in it where
+---there was one. At the deadline the run is cancelled and the error's kind is "timeout".
 ---@param thread_id string
 ---@param params? nexus_assistants.RunParams
 ---@param options? nexus_assistants.RunOptions

@@ -95,16 +95,17 @@ local function split(path)
   return segments
 end
 
--- Paths as segments: what stands between the slashes, and which of it is a parameter.
+-- Segments are for matching; for building there are the pieces of the path between its parameters.
 local function prepare(entry)
-  entry.segments = split(entry.path)
-  entry.path_parameters = {}
+  entry.segments, entry.path_parameters, entry.pieces = split(entry.path), {}, {}
+  for piece, parameter in entry.path:gmatch("([^{]*){([^}]+)}") do
+    entry.pieces[#entry.pieces + 1] = piece
+    entry.path_parameters[#entry.path_parameters + 1] = parameter
+  end
+  entry.last_piece = entry.path:match("[^}]*$")
   for index, segment in ipairs(entry.segments) do
     local parameter = segment:match("^{(.+)}$")
-    if parameter then
-      entry.segments[index] = { parameter = parameter }
-      entry.path_parameters[#entry.path_parameters + 1] = parameter
-    end
+    if parameter then entry.segments[index] = { parameter = parameter } end
   end
 end
 
@@ -135,10 +136,32 @@ local function escaped(byte)
   return string.format("%%%02X", byte:byte())
 end
 
---- Escapes a text for use in a path or a query.
-function operations.escape(text)
-  return (text:gsub("[^%w%-_.~]", escaped))
+local REMEMBERED, SHORT = 256, 64
+
+-- Remembers what became of short texts: a program asks with the same few ids and words again and again.
+local function remembering(make)
+  local known, count = {}, 0
+  return function(text)
+    if known[text] then return known[text] end
+    local result, problem = make(text)
+    if not result or #text > SHORT then return result, problem end
+    if count == REMEMBERED then known, count = {}, 0 end
+    known[text], count = result, count + 1
+    return result
+  end
 end
+
+--- Escapes a text for use in a path or a query.
+operations.escape = remembering(function(text)
+  return (text:gsub("[^%w%-_.~]", escaped))
+end)
+
+-- An id as it stands in a path, or nil and what is wrong with it.
+local escape_id = remembering(function(id)
+  local problem = operations.bad_id(id)
+  if problem then return nil, problem end
+  return operations.escape(id)
+end)
 
 local function unescaped(digits)
   return string.char(tonumber(digits, 16))
@@ -146,17 +169,13 @@ end
 
 --- The path of an operation with its parameters filled in, escaped; or nil and what is wrong with a parameter.
 function operations.build_path(entry, path_parameters)
-  local path = ""
-  for _, segment in ipairs(entry.segments) do
-    if type(segment) == "table" then
-      local id = path_parameters and path_parameters[segment.parameter]
-      local problem = operations.bad_id(id)
-      if problem then return nil, segment.parameter .. " " .. problem end
-      segment = operations.escape(id)
-    end
-    path = path .. "/" .. segment
+  local path, names = "", entry.path_parameters
+  for index = 1, #names do
+    local text, problem = escape_id(path_parameters and path_parameters[names[index]])
+    if problem then return nil, names[index] .. " " .. problem end
+    path = path .. entry.pieces[index] .. text
   end
-  return path
+  return path .. entry.last_piece
 end
 
 -- ---------------------------------------------------------------------------------------------------- matching

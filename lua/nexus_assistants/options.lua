@@ -193,9 +193,9 @@ local openai = {
   project = { kind = "text" },
   headers = { kind = "headers" },
   query = { kind = "query" },
-  timeout = { kind = "seconds", default = 600 },
-  deadline = { kind = "seconds", default = 1800 },
-  retries = { kind = "count", default = 2 },
+  timeout = { kind = "seconds" },
+  deadline = { kind = "seconds" },
+  retries = { kind = "count" },
   auth_header = { kind = "text" },
   auth_prefix = { kind = "string" },
 }

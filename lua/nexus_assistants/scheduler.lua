@@ -208,21 +208,19 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- driving
 
-local function handle_event(self)
-  local kind, subject = self.engine:next()
-  if not kind then return false end
-  if kind == "warning" then
-    self.warn(subject)
-  else
-    local task = self.waiting[subject]
-    if task then wake(self, task) end
-  end
-  return true
+local function handle_event(self, kind, subject)
+  if kind == "warning" then return self.warn(subject) end
+  local task = self.waiting[subject]
+  if task then wake(self, task) end
 end
 
 local function handle_events(self, deadline)
-  while handle_event(self) do
+  local engine = self.engine
+  local kind, subject = engine:next()
+  while kind do
+    handle_event(self, kind, subject)
     if deadline and self.clock() >= deadline then return end
+    kind, subject = engine:next()
   end
 end
 
@@ -244,8 +242,8 @@ end
 
 local function dispatch(self, deadline)
   handle_events(self, deadline)
-  handle_timers(self, deadline)
-  run_tasks(self, deadline)
+  if self.timers[1] then handle_timers(self, deadline) end
+  if self.first <= self.last then run_tasks(self, deadline) end
 end
 
 --- Seconds until the scheduler itself has something to do: 0 for now, nil for not before something else happens.
@@ -290,10 +288,6 @@ local function turn_until(self, is_over, subject, due)
   end
 end
 
-local function call_is_done(call)
-  return call:done()
-end
-
 local function await_in_task(self, task, call)
   if task.cancelled then call:cancel() end
   self.waiting[call] = task
@@ -309,7 +303,7 @@ function scheduler_methods:await(call)
   if task then
     await_in_task(self, task, call)
   else
-    turn_until(self, call_is_done, call)
+    while not call:done() do self:turn(LONGEST_STEP) end
   end
   return call:result()
 end

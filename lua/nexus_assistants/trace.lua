@@ -53,9 +53,22 @@ local function shown(value)
 end
 
 -- A value that JSON can't hold must not cost the span.
-local function json_of(value)
+local function encode(value)
   local text, problem = json.encode(value)
   return text or json.encode("(not recorded: " .. problem .. ")")
+end
+
+local SHORT, REMEMBERED = 64, 256
+local texts, remembered = {}, 0 -- ids, names and statuses are written again and again
+
+local function json_of(value)
+  if type(value) ~= "string" or #value > SHORT then return encode(value) end
+  local text = texts[value]
+  if text then return text end
+  if remembered == REMEMBERED then texts, remembered = {}, 0 end
+  text = encode(value)
+  texts[value], remembered = text, remembered + 1
+  return text
 end
 
 local function check_key(method, key)
@@ -258,7 +271,7 @@ end
 function trace.record_run(span, run)
   local owner = span.trace
   if not (owner and owner.handle) then return end
-  set_present(owner, "threadId", run.thread_id)
+  if run.thread_id ~= owner.thread_id then set_present(owner, "threadId", run.thread_id) end
   set_present(owner, "assistantId", run.assistant_id)
   set_present(owner, "run.status", run.status)
   set_present(owner, "run.model", run.model)
@@ -466,7 +479,7 @@ local function check_id(method, name, id)
   end
 end
 
-local function find(self, method, known, id)
+local function look_up(self, method, known, id)
   local found = known[id]
   if found or id == DROPPED then return found end
   self.unknown_ids = self.unknown_ids + 1
@@ -498,9 +511,9 @@ end
 function manual_methods:start_span(trace_id, given)
   check_id("start_span", "trace_id", trace_id)
   local values = read_options("start_span", given)
-  local owner = find(self, "start_span", self.traces, trace_id)
+  local owner = look_up(self, "start_span", self.traces, trace_id)
   if not owner then return { id = DROPPED } end
-  local parent = values.parent_id and find(self, "start_span", self.spans, values.parent_id)
+  local parent = values.parent_id and look_up(self, "start_span", self.spans, values.parent_id)
   local span = open_span(owner, parent and parent.handle, values.name, values.type)
   if span.handle then
     span:input(values.input)
@@ -518,7 +531,7 @@ end
 function manual_methods:end_span(span_id, given)
   check_id("end_span", "span_id", span_id)
   local values = read_options("end_span", given)
-  local span = find(self, "end_span", self.spans, span_id)
+  local span = look_up(self, "end_span", self.spans, span_id)
   if not span then return end
   span:output(values.output)
   set_all(span, values.metadata)
@@ -537,7 +550,7 @@ end
 function manual_methods:end_trace(trace_id, given)
   check_id("end_trace", "trace_id", trace_id)
   local values = read_options("end_trace", given)
-  local owner = find(self, "end_trace", self.traces, trace_id)
+  local owner = look_up(self, "end_trace", self.traces, trace_id)
   if not owner then return end
   owner:output(values.output)
   set_all(owner, values.metadata)

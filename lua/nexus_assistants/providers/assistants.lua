@@ -23,7 +23,7 @@ end
 --- Headers that every request of the protocol carries.
 assistants.headers = { ["OpenAI-Beta"] = "assistants=v2" }
 
---- Makes the provider. `defaults` has timeout, deadline and retries.
+--- Makes the provider. `defaults` has timeout, deadline and retries; without them the core's own apply.
 function assistants.new(engine, scheduler, endpoint, defaults)
   return setmetatable({
     engine = engine,
@@ -52,7 +52,7 @@ end
 
 --- `{ limit = 20, include = { "a", "b" } }` as the text of a query, names in order; nil for nothing.
 function assistants.query_text(query)
-  if not query or next(query) == nil then return nil end
+  if query == nil then return nil end
   local found = {}
   for _, name in ipairs(sorted_names(query)) do
     local value = query[name]
@@ -79,7 +79,8 @@ local function invalid(operation, problem)
 end
 
 local function build(self, operation, params)
-  local path, problem = operations.build_path(operation, params.path)
+  local path, problem = params.built_path, nil
+  if not path then path, problem = operations.build_path(operation, params.path) end
   if not path then return nil, invalid(operation, problem) end
   local body
   body, problem = body_text(operation, params)

@@ -26,7 +26,9 @@ local function bad_query(query)
     if type(name) ~= "string" then return "names must be strings, got a " .. type(name) end
     local items = type(value) == "table" and value or { value }
     for _, item in pairs(items) do
-      if not is_query_value(item) then return "'" .. name .. "' must be text, a number or a boolean, or a list of them" end
+      if not is_query_value(item) then
+        return "'" .. name .. "' must be text, a number or a boolean, or a list of them"
+      end
     end
   end
 end
@@ -48,13 +50,10 @@ local function divide(entry, payload)
 end
 
 local function read_path(entry, arguments)
-  local path = {}
-  for index, name in ipairs(entry.path_parameters) do
-    local problem = operations.bad_id(arguments[index])
-    if problem then return nil, name .. " " .. problem end
-    path[name] = arguments[index]
-  end
-  return path
+  local path, names = {}, entry.path_parameters
+  for index = 1, #names do path[names[index]] = arguments[index] end
+  local built, problem = operations.build_path(entry, path)
+  return path, built, problem
 end
 
 local function read_payload(entry, payload)
@@ -71,8 +70,8 @@ end
 -- parameters of the operation, or nil and what is wrong.
 function resources.read(entry, where, fields, ...)
   local arguments = { ... }
-  local path, problem = read_path(entry, arguments)
-  if not path then return nil, where .. ": " .. problem end
+  local path, built, problem = read_path(entry, arguments)
+  if not built then return nil, where .. ": " .. problem end
   local index = #entry.path_parameters + 1
   local payload
   if entry.payload then
@@ -86,7 +85,7 @@ function resources.read(entry, where, fields, ...)
     if problem then return nil, problem end
   end
   local query, body = divide(entry, payload)
-  return { path = path, query = query, body = body, options = given }
+  return { path = path, built_path = built, query = query, body = body, options = given }
 end
 
 local function make_method(entry)
