@@ -1,3 +1,4 @@
+local new_ids = require("nexus_assistants.providers.runtime.id")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
 local runtimes = require("nexus_assistants.providers.runtime")
@@ -5,6 +6,28 @@ local script = require("nexus_assistants.models.script")
 local servers = require("spec.support.server")
 
 local START = 1700000000
+
+describe("ids", function()
+  it("differ, and have the protocol's form", function()
+    local seen = {}
+    for _ = 1, 2000 do
+      local id, uuid = new_ids.new("thread_"), new_ids.uuid()
+      assert.matches("^thread_" .. ("%w"):rep(24) .. "$", id)
+      assert.matches("^" .. ("%x"):rep(8) .. "%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-" .. ("%x"):rep(12) .. "$", uuid)
+      assert.is_nil(seen[id] or seen[uuid])
+      seen[id], seen[uuid] = true, true
+    end
+  end)
+
+  it("leave the host's random numbers alone", function()
+    math.randomseed(7)
+    local expected = math.random()
+    math.randomseed(7)
+    new_ids.new("x")
+    new_ids.uuid()
+    assert.equal(expected, math.random())
+  end)
+end)
 
 describe("the runtime", function()
   local runtime, now, model_calls, answer

@@ -63,19 +63,26 @@ describe("the local server", function()
     assert.same(steps.data[1], get(run_path .. "/steps/" .. steps.data[1].id).json)
   end)
 
-  it("moves runs on without being asked", function()
-    local slow = servers.start({ kind = "serve", delay = 0.05, assistant_id = "asst_slow" })
-    finally(function() slow:stop() end)
+  it("moves runs on without being asked, after the delay it was told", function()
+    local script, trail = os.tmpname(), os.tmpname()
+    os.remove(trail)
+    local file = assert(io.open(script, "w"))
+    file:write(("return function() io.open(%q, 'w'):close() return 'done' end"):format(trail))
+    file:close()
+    local slow = servers.start({ kind = "serve", delay = 0.05, assistant_id = "asst_slow", model_script = script })
+    finally(function()
+      slow:stop()
+      os.remove(script)
+      os.remove(trail)
+    end)
     local thread = slow:request("POST", "/v1/threads", { messages = { { role = "user", content = "x" } } }).json
-    local path = "/v1/threads/" .. thread.id .. "/runs"
-    local run = slow:request("POST", path, { assistant_id = "asst_slow" }).json
     local before = socket.gettime()
-    repeat
-      local status = slow:request("GET", path .. "/" .. run.id).json.status
-    until status == "completed" or socket.gettime() > before + 20
-    local done = slow:request("GET", path .. "/" .. run.id).json
-    assert.equal("completed", done.status)
-    assert.is_true(socket.gettime() - before >= 0.03)
+    local run = slow:request("POST", "/v1/threads/" .. thread.id .. "/runs", { assistant_id = "asst_slow" }).json
+    assert.equal("queued", run.status)
+    local left
+    repeat left = io.open(trail) until left or socket.gettime() > before + 20
+    assert.is_true(socket.gettime() - before >= 0.05)
+    assert(left, "the model was never asked"):close()
   end)
 
   it("names requests and speaks JSON", function()

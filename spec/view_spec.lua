@@ -166,15 +166,18 @@ describe("the waterfall", function()
   end)
 
   it("lets nothing in a trace act on the terminal", function()
-    local nasty = "a\27[2J\27]0;title\7b\r\nc\127\194\155d\226\128\174e\0f\255"
-    local drawn = render(trace({
-      span(nasty, 0, 1, { error = nasty, status = nasty }),
-    }, { agent_name = nasty, name = nasty, id = nasty, status = nasty, metadata = { error = nasty } }))
-    assert.is_nil(drawn:find("[%z\1-\9\11-\31\127]"))
-    assert.is_nil(drawn:find("\194[\128-\159]"))
-    assert.is_nil(drawn:find("\226\128\174", 1, true))
-    assert.equal(4, #lines_of(drawn))
-    assert.matches("a?[2J?]0;title?b c", drawn, 1, true)
+    for _, rest in ipairs({ "é", "\255" }) do
+      local nasty = "a\27[2J\27]0;title\7b\r\nc\127\194\155d\226\128\174e\0f" .. rest
+      local drawn = render(trace({
+        span(nasty, 0, 1, { error = nasty, status = nasty }),
+      }, { agent_name = nasty, name = nasty, id = nasty, status = nasty, metadata = { error = nasty } }))
+      assert.is_nil(drawn:find("[%z\1-\9\11-\31\127]"))
+      assert.is_nil(drawn:find("\194[\128-\159]"))
+      assert.is_nil(drawn:find("\226\128\174", 1, true))
+      assert.is_nil(drawn:find("\255", 1, true))
+      assert.equal(4, #lines_of(drawn))
+      assert.matches("a?[2J?]0;title?b c", drawn, 1, true)
+    end
   end)
 
   it("survives traces that aren't what they should be", function()

@@ -47,7 +47,7 @@ local function walk(root, order)
     table.sort(row.children, function(a, b) return earlier(b, a) end)
     for _, child in ipairs(row.children) do
       if not child.shown then
-        child.depth, child.shown = math.min(row.depth + 1, MAX_DEPTH), true
+        child.depth = math.min(row.depth + 1, MAX_DEPTH)
         stack[#stack + 1] = child
       end
     end
