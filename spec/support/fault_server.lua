@@ -36,10 +36,11 @@ local json = require("nexus_assistants.json")
 local message = require("nexus_assistants.serve.message")
 local serve = require("nexus_assistants.serve")
 
-local MAX_RECORDED, MAX_BODY = 10000, 1024 * 1024
 local MEBIBYTE = 1024 * 1024
+local MAX_RECORDED, MAX_BODY, MAX_BODIES = 10000, MEBIBYTE, 64 * MEBIBYTE
 
 local faults, recorded, hanging = json.array(), json.array(), {}
+local recorded_bytes = 0
 
 -- ---------------------------------------------------------------------------------------------- control routes
 
@@ -75,7 +76,7 @@ local CONTROL = {
   end,
   ["GET /__requests"] = function() return reply(200, recorded) end,
   ["DELETE /__requests"] = function()
-    recorded = json.array()
+    recorded, recorded_bytes = json.array(), 0
     return reply(200, recorded)
   end,
 }
@@ -112,8 +113,11 @@ local function as_json(request, connection)
 end
 
 local function record(request, connection)
-  if #recorded == MAX_RECORDED then table.remove(recorded, 1) end
   recorded[#recorded + 1] = as_json(request, connection)
+  recorded_bytes = recorded_bytes + #recorded[#recorded].body
+  while #recorded > MAX_RECORDED or recorded_bytes > MAX_BODIES do
+    recorded_bytes = recorded_bytes - #table.remove(recorded, 1).body
+  end
 end
 
 -- ----------------------------------------------------------------------------------------------------- actions
