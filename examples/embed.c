@@ -41,10 +41,11 @@ static void wait_until(double when) {
 }
 
 static void add_module(lua_State *L) {
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "preload");
   lua_pushcfunction(L, luaopen_nexus_assistants_core);
   lua_setfield(L, -2, "nexus_assistants.core");
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 static void add_path(lua_State *L, const char *folder) {
@@ -57,7 +58,7 @@ static void add_path(lua_State *L, const char *folder) {
 
 /* Leaves the client and the task in their slots. */
 static void load_script(lua_State *L, const char *script, const char *question) {
-  if (luaL_loadfile(L, script) != LUA_OK)
+  if (luaL_loadfile(L, script) != 0)
     lua_error(L);
   lua_pushstring(L, question);
   lua_call(L, 1, 2);
@@ -101,15 +102,23 @@ static void run_frames(lua_State *L, frame_statistics *statistics) {
   }
 }
 
+/* Pushes and returns what tostring makes of the value at the top. */
+static const char *text_of_top(lua_State *L) {
+  lua_getglobal(L, "tostring");
+  lua_pushvalue(L, -2);
+  lua_call(L, 1, 1);
+  return lua_tostring(L, -1);
+}
+
 /* True where the task's function returned something; prints that, or the error. */
 static int print_result(lua_State *L) {
   lua_getfield(L, TASK, "wait");
   lua_pushvalue(L, TASK);
   lua_call(L, 1, 2);
   int succeeded = lua_toboolean(L, -2);
-  const char *text = luaL_tolstring(L, succeeded ? -2 : -1, NULL);
-  fprintf(succeeded ? stdout : stderr, "%s\n", text);
-  lua_pop(L, 3);
+  lua_pushvalue(L, succeeded ? -2 : -1);
+  fprintf(succeeded ? stdout : stderr, "%s\n", text_of_top(L));
+  lua_pop(L, 4);
   return succeeded;
 }
 
@@ -146,9 +155,10 @@ static int host(lua_State *L) {
 static int run_host(lua_State *L, char **arguments) {
   lua_pushcfunction(L, host);
   lua_pushlightuserdata(L, arguments);
-  if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+  if (lua_pcall(L, 1, 1, 0) == 0)
     return lua_toboolean(L, -1) ? EXIT_SUCCESS : EXIT_FAILURE;
-  fprintf(stderr, "embed: %s\n", luaL_tolstring(L, -1, NULL));
+  const char *problem = lua_tostring(L, -1);
+  fprintf(stderr, "embed: %s\n", problem ? problem : "an error that isn't a text");
   return EXIT_FAILURE;
 }
 
