@@ -19,8 +19,8 @@ end
 local PREPOSITIONS = { ["in"] = true, at = true, ["for"] = true, of = true, near = true }
 -- Words that end a city's name, or that are none.
 local OTHER_WORDS = {}
-for word in ([[a an and are at be by can do for general going here how i in is it its like me moment morning my near next
-  now of on or please right should so than thanks that the there this to today tomorrow tonight evening weather week
+for word in ([[a an and are at be by can do for general going here how i in is it its like me moment morning my near
+  next now of on or please right should so than thanks that the there this to today tomorrow tonight evening weather week
   weekend what when will with you your]]):gmatch("%S+") do
   OTHER_WORDS[word] = true
 end
@@ -81,6 +81,8 @@ return function(messages, tools)
   local question = script.question(messages) or ""
   local city = city_in(question)
   if not city then return "Which city's weather would you like to know?" end
-  if not has_tool(tools) then return "I can't look up the weather in " .. city .. " without the tool " .. TOOL .. "." end
+  if not has_tool(tools) then
+    return "I can't look up the weather in " .. city .. " without the tool " .. TOOL .. "."
+  end
   return { { name = TOOL, arguments = { city = city } } }
 end
