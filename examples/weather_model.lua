@@ -20,8 +20,8 @@ local PREPOSITIONS = { ["in"] = true, at = true, ["for"] = true, of = true, near
 -- Words that end a city's name, or that are none.
 local OTHER_WORDS = {}
 for word in ([[a an and are at be by can do for general going here how i in is it its like me moment morning my near
-  next now of on or please right should so than thanks that the there this to today tomorrow tonight evening weather week
-  weekend what when will with you your]]):gmatch("%S+") do
+  next now of on or please right should so than thanks that the there this to today tomorrow tonight evening weather
+  week weekend what when will with you your]]):gmatch("%S+") do
   OTHER_WORDS[word] = true
 end
 

@@ -70,8 +70,13 @@ describe("types", function()
   it("name what there is, and all of it", function()
     local client = assert(nexus.new({ openai = { api_key = "x" }, nexus = { api_key = "x" },
       on_warning = function() end }))
-    local subjects = { nexus = nexus, client = getmetatable(client).__index,
-      manual = getmetatable(client.nexus).__index, task = getmetatable(client:task(print)).__index, finished_run = client.run_mt.__index }
+    local subjects = {
+      nexus = nexus,
+      client = getmetatable(client).__index,
+      manual = getmetatable(client.nexus).__index,
+      task = getmetatable(client:task(print)).__index,
+      finished_run = client.run_mt.__index,
+    }
     client:trace({ name = "x" }, function(trace)
       subjects.trace = getmetatable(trace).__index
       trace:span("y", function(span) subjects.span = getmetatable(span).__index end)
