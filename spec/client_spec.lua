@@ -379,6 +379,13 @@ describe("client", function()
       assert.equal("cancelled", err.kind)
     end)
 
+    it("may be called in a task", function()
+      new()
+      client:task(function() client:sleep(100) end)
+      local task = client:task(function() return client:close(1) end)
+      assert.is_true((task:wait()))
+    end)
+
     it("leaves a client that says so", function()
       new()
       client:close()

@@ -293,6 +293,48 @@ describe("create_and_poll", function()
     end)
   end)
 
+  describe("a server that answers nonsense", function()
+    local nonsense = { 1, "x", true, nexus.null, json.array(), { 1, "x", { {} } }, { a = {} } }
+
+    local function each(change)
+      for _, value in ipairs(nonsense) do
+        local fields = { id = "run_x", status = "completed" }
+        change(fields, value)
+        pretend(fields)
+        local ok, done, err = pcall(run)
+        assert.is_true(ok, tostring(done))
+        assert.is_true(done ~= nil or errors.is(err))
+      end
+    end
+
+    it("about any part of a run is survived", function()
+      for _, field in ipairs({ "id", "status", "required_action", "last_error", "incomplete_details", "usage" }) do
+        each(function(fields, value) fields[field] = value end)
+      end
+    end)
+
+    it("about what is to be called is survived", function()
+      for _, value in ipairs(nonsense) do
+        pretend({ status = "requires_action", required_action = { submit_tool_outputs = { tool_calls = value } } })
+        local tools = { nexus.tool({ name = "w", call = function() return 1 end }) }
+        assert.is_true((pcall(run, { tools = tools }, { deadline = 0.05 })))
+      end
+    end)
+
+    it("about messages and steps is survived", function()
+      tell("x")
+      local done = assert(run())
+      for _, value in ipairs(nonsense) do
+        for _, list in ipairs({ { data = value, has_more = true }, { data = { { content = value, role = "assistant",
+          run_id = done.id } } } }) do
+          server:faults({ { path = "/v1", action = "status", status = 200, body = json.encode(list) } })
+          assert.is_string(done:text())
+          assert.is_table(done:steps())
+        end
+      end
+    end)
+  end)
+
   describe("the deadline", function()
     it("ends the wait and cancels the run", function()
       tell({ wait = 30, text = "late" })

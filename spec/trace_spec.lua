@@ -273,6 +273,32 @@ describe("tracing", function()
       assert.matches("^not available: server: sorry", run.input.metadata.steps)
     end)
 
+    it("survives steps that make no sense", function()
+      local nonsense = { 1, "x", nexus.null, json.array(), { tool_calls = { 1, {} } }, { tool_calls = "x" } }
+      for index, value in ipairs(nonsense) do
+        client:trace({ name = "job " .. index }, function()
+          local path = "/v1/threads/thread_x/runs"
+          server:faults({
+            { path = path, method = "POST", action = "status", status = 200,
+              body = json.encode({ id = "run_x", status = "completed", usage = value, model = value }) },
+            { path = path .. "/run_x/steps", action = "status", status = 200, body = json.encode({ data = {
+              value, { id = value, type = value, step_details = value, created_at = value, status = value,
+                last_error = value }, { type = "tool_calls", step_details = value } } }) },
+          })
+          return must(client.threads.runs:create_and_poll("thread_x", {})).status
+        end)
+      end
+      server:clear_faults()
+      local traces = delivered()
+      assert.equal(#nonsense, #traces)
+      for _, trace in ipairs(traces) do
+        assert.equal("success", trace.status)
+        local run = by_name(trace, "threads.runs.createAndPoll")
+        assert.equal("ok", run.status)
+        assert.is_nil(run.input.metadata.steps)
+      end
+    end)
+
     it("keeps all of a run that failed", function()
       local ok, raised = pcall(function()
         client:trace({ name = "job" }, function()

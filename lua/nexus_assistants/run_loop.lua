@@ -85,7 +85,8 @@ local function deadline_error(self)
   local after = string.format("%.10g s", self.options.deadline)
   local message = "The run was not created within " .. after
   if self.run then
-    message = ("Run %s was still %s after %s; it was asked to cancel"):format(self.run.id, self.status, after)
+    local id, status = tostring(self.run.id), tostring(self.status)
+    message = ("Run %s was still %s after %s; it was asked to cancel"):format(id, status, after)
   end
   return errors.new({ kind = "timeout", message = message, operation = SPAN, run = self.run })
 end
@@ -141,7 +142,11 @@ local function requested_calls(run)
   local action = present(run.required_action)
   local submit = type(action) == "table" and present(action.submit_tool_outputs)
   local calls = type(submit) == "table" and present(submit.tool_calls)
-  return type(calls) == "table" and calls or {}
+  local found = {}
+  for _, call in ipairs(type(calls) == "table" and calls or {}) do
+    if type(call) == "table" then found[#found + 1] = call end
+  end
+  return found
 end
 
 local function record_tool(span, call, wanted, output, problem)
@@ -232,9 +237,12 @@ function run_loop.all_pages(list_page, most)
     local page, err = list_page(after)
     if not page then return nil, err end
     local data = type(page.data) == "table" and page.data or {}
-    for _, item in ipairs(data) do all[#all + 1] = item end
-    if page.has_more ~= true or #data == 0 then break end
-    after = data[#data].id
+    for _, item in ipairs(data) do
+      if type(item) == "table" then all[#all + 1] = item end
+    end
+    local last = all[#all]
+    if page.has_more ~= true or not last or last.id == after then break end
+    after = last.id
   end
   return json.array(all)
 end
@@ -291,12 +299,17 @@ local function finish_tool_spans(self)
   for _, span in ipairs(self.tool_spans) do span:finish() end
 end
 
--- Whatever becomes of the run, what is known of it is on the trace. An error is passed on as it was raised.
+local function record_run(self)
+  record_outcome(self)
+  record_steps(self)
+end
+
+-- Whatever becomes of the run, what is known of it is on the trace, and what the server may have made of it changes
+-- nothing. An error is passed on as it was raised.
 local function conclude(self, ok, ...)
-  if self.run and self.span:is_recorded() then
-    record_outcome(self)
-    record_steps(self)
-  end
+  local recorded, problem = true, nil
+  if self.run then recorded, problem = pcall(record_run, self) end
+  if not recorded then self.span:set("steps", "not available: " .. tostring(problem)) end
   finish_tool_spans(self)
   if not ok then error((...), 0) end
   return ...

@@ -342,7 +342,12 @@ end
 local function calls_of(step)
   local details = present(step.step_details)
   local calls = type(details) == "table" and present(details.tool_calls)
-  return type(calls) == "table" and calls or { { type = step.type } }
+  if type(calls) ~= "table" then return { { type = step.type } } end
+  local found = {}
+  for _, call in ipairs(calls) do
+    if type(call) == "table" then found[#found + 1] = call end
+  end
+  return found
 end
 
 local function tell_step(own, step)

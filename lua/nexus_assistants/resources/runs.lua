@@ -24,7 +24,7 @@ end
 
 local function add_texts(texts, message)
   for _, part in ipairs(type(message.content) == "table" and message.content or {}) do
-    local text = part.type == "text" and part.text
+    local text = type(part) == "table" and part.type == "text" and part.text
     if type(text) == "table" and type(text.value) == "string" then texts[#texts + 1] = text.value end
   end
 end
