@@ -177,7 +177,7 @@ local function check_number(where, name, value)
   end
 end
 
---- Does what there is to do without waiting, for about `budget_ms` milliseconds. Games call it once a frame.
+--- Does what there is to do without waiting, within `budget_ms` milliseconds as a rule. Games call it once a frame.
 function client_methods:update(budget_ms)
   if budget_ms == nil then budget_ms = DEFAULT_BUDGET end
   check_number("client:update", "budget_ms", budget_ms)
