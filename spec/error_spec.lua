@@ -95,6 +95,11 @@ describe("error", function()
       local err = errors.from_call({ kind = "connection", message = "refused", attempts = 3 }, nil, "threads.create")
       assert.equal("connection: refused (after 3 attempts, threads.create)", tostring(err))
     end)
+
+    it("does not count the attempts twice", function()
+      local err = errors.new({ kind = "timeout", message = "no answer (attempt 3 of 3)", attempts = 3 })
+      assert.equal("timeout: no answer (attempt 3 of 3)", tostring(err))
+    end)
   end)
 
   it("goes back into an envelope", function()

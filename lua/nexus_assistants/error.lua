@@ -52,6 +52,11 @@ function M.is(value)
   return type(value) == "table" and getmetatable(value) == error_mt
 end
 
+-- Messages of the transport say it themselves.
+local function attempts_to_tell(err)
+  return err.attempts and err.attempts > 1 and not err.message:find("attempt %d+ of %d+")
+end
+
 local function details(err)
   local found = {}
   local function add(value, text)
@@ -60,7 +65,7 @@ local function details(err)
   add(err.status)
   add(err.code, "code " .. tostring(err.code))
   add(err.request_id, "request " .. tostring(err.request_id))
-  add(err.attempts and err.attempts > 1, "after " .. tostring(err.attempts) .. " attempts")
+  add(attempts_to_tell(err), "after " .. tostring(err.attempts) .. " attempts")
   add(err.operation)
   return table.concat(found, ", ")
 end
