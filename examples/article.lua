@@ -62,7 +62,10 @@ local function answer(trace)
   })
   local run, err = client.threads.runs:create_and_poll(thread.id, { assistant_id = assistant_id })
   run = run or assert(err.run, err) -- a run that failed comes with the error
-  client.nexus:end_span(span.id, { output = { status = run.status, usage = run.usage } })
+  client.nexus:end_span(span.id, {
+    status = run.status == "completed" and "ok" or "error",
+    output = { status = run.status, usage = run.usage },
+  })
   if run.status ~= "completed" then error("Run ended with status: " .. run.status, 0) end
 
   trace_steps(trace, span, thread, run)
