@@ -170,8 +170,17 @@ static void describe_trouble(nxa_call *call) {
                    call->max_response);
 }
 
+/* libcurl takes header lines up to 100 KiB, and calls it want of memory where one is longer. */
+static bool line_is_too_long(const nxa_call *call, const nxa__outcome *outcome) {
+  return outcome->code == CURLE_OUT_OF_MEMORY && outcome->sent && !call->answer.complete;
+}
+
 /* A failed status says more than the way its text was lost. */
 static void describe_failure(nxa_call *call, const nxa__outcome *outcome) {
+  if (line_is_too_long(call, outcome)) {
+    nxa__error_set(&call->error, NXA_TOO_LARGE, "a header line of %s is too long", host_of(call));
+    return;
+  }
   if (has_failed_status(call) && !call->headers_above_cap) {
     nxa__endpoint_redact(call->request->endpoint, call->body.data, call->body.length);
     nxa__failure_of_status(&call->error, &call->answer, &call->body, host_of(call));

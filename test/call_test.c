@@ -365,6 +365,22 @@ static void decoded_bytes_count(void **state) {
   nxa_call_free(call);
 }
 
+/* Whatever the status: the next attempt would bring the same line. */
+static void header_lines_are_capped(void **state) {
+  net *n = *state;
+  static const char *const starts[] = {"HTTP/1.1 200 OK\r\nX-Long: ", "HTTP/1.1 503 No\r\nX-Long: ", "HTTP/1.1 200 "};
+  char answer[120 * 1024];
+  n->request.retries = 1;
+  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+    snprintf(answer, sizeof answer, "%s%0110000d\r\nContent-Length: 2\r\n\r\n{}", starts[i], 0);
+    fixture_add(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_CLOSE});
+    nxa_call *call = net_run(n);
+    assert_failed(call, NXA_TOO_LARGE, "a header line of 127.0.0.1:");
+    assert_int_equal(nxa_call_error(call)->attempts, 1);
+    nxa_call_free(call);
+  }
+}
+
 static void headers_are_capped(void **state) {
   net *n = *state;
   char *answer = malloc(400 * 1024), *at = answer;
@@ -891,6 +907,7 @@ int main(void) {
       REAL(refused_connection),
       REAL(bodies_are_capped),
       REAL(decoded_bytes_count),
+      REAL(header_lines_are_capped),
       REAL(headers_are_capped),
       FAKE(tries_again),
       FAKE(gives_up_in_the_end),
