@@ -303,6 +303,15 @@ describe("a call", function()
     assert.equal("cancelled", err.kind)
   end)
 
+  it("is announced also where the module was opened again meanwhile", function()
+    local call = start(function() end)
+    package.loaded["nexus_assistants.core"] = nil
+    require("nexus_assistants.core")
+    package.loaded["nexus_assistants.core"] = core
+    call:cancel()
+    assert.same({ "done", call }, { engine:next() })
+  end)
+
   it("that nobody keeps is cancelled and announced to nobody", function()
     local call = start(function() end)
     server:run(engine, function() return server.requests[1] end)

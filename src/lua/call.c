@@ -179,7 +179,13 @@ static int call_gc(lua_State *L) {
   return 0;
 }
 
+/* Once a state: a module that is opened again goes on with the calls it knows. */
 static void create_calls(lua_State *L) {
+  nxa__lua_push_calls(L);
+  bool known = lua_istable(L, -1);
+  lua_pop(L, 1);
+  if (known)
+    return;
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "v");
