@@ -114,6 +114,15 @@ describe("core.json_mark", function()
   end)
 end)
 
+describe("core.json_restore", function()
+  it("refuses a table that contains itself", function()
+    local items, members = {}, {}
+    items[1], members.again = items, members
+    assert.has_error(function() core.json_restore(items, nil, {}) end, "JSON is nested too deeply")
+    assert.has_error(function() core.json_restore(members, nil, {}) end, "JSON is nested too deeply")
+  end)
+end)
+
 describe("core.endpoint", function()
   it("keeps its key to itself", function()
     local endpoint = assert(core.endpoint({ base_url = "https://api.example.com/v1/", key = "sk-secret-1234" }))

@@ -80,7 +80,11 @@ describe("json", function()
     it("refuses nesting without end, and survives it", function()
       assert.is_nil((json.decode(("["):rep(100000) .. ("]"):rep(100000))))
       assert.is_nil((json.decode(('{"a":'):rep(1000) .. "1" .. ("}"):rep(1000))))
-      assert.is_table((json.decode(("["):rep(100) .. ("]"):rep(100))))
+      for depth = 100, 140 do
+        local value, message = json.decode(("["):rep(depth) .. ("]"):rep(depth))
+        assert(value or message:find("^invalid JSON: "))
+        assert(value or depth > 128)
+      end
     end)
   end)
 

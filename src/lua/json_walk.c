@@ -25,6 +25,7 @@ typedef struct restorer {
   lua_State *L;
   const char *mark; /* NULL: nothing was marked */
   size_t mark_length;
+  int depth;
 } restorer;
 
 static void push_wide_integer(lua_State *L, const char *digits) {
@@ -59,13 +60,15 @@ static bool restore_string(const restorer *r) {
   return true;
 }
 
-static void restore_table(const restorer *r);
+static void restore_table(restorer *r);
 
 /* With a value at the top: mends what is inside a table, pushes what is to stand for another value. */
-static bool restore_value(const restorer *r) {
+static bool restore_value(restorer *r) {
   switch (lua_type(r->L, -1)) {
   case LUA_TTABLE:
+    r->depth++;
     restore_table(r);
+    r->depth--;
     return false;
   case LUA_TNUMBER:
     return restore_number(r->L);
@@ -83,7 +86,7 @@ static bool is_empty_mark(const restorer *r) {
   return text && length == r->mark_length && memcmp(text, r->mark, length) == 0;
 }
 
-static void restore_items(const restorer *r) {
+static void restore_items(restorer *r) {
   lua_State *L = r->L;
   int count = (int)lua_rawlen(L, -1);
   for (int i = 1; i <= count; i++) {
@@ -94,7 +97,7 @@ static void restore_items(const restorer *r) {
   }
 }
 
-static void restore_members(const restorer *r) {
+static void restore_members(restorer *r) {
   lua_State *L = r->L;
   lua_pushnil(L);
   while (lua_next(L, -2)) {
@@ -107,8 +110,10 @@ static void restore_members(const restorer *r) {
   }
 }
 
-static void restore_table(const restorer *r) {
+static void restore_table(restorer *r) {
   lua_State *L = r->L;
+  if (r->depth > DEEPEST + 1) /* nothing that was decoded: json.lua's decoder stops there */
+    luaL_error(L, "JSON is nested too deeply");
   luaL_checkstack(L, SLOTS_PER_LEVEL, "JSON is nested too deeply");
   lua_rawgeti(L, -1, 1);
   bool array = !lua_isnil(L, -1), empty = is_empty_mark(r);
@@ -129,7 +134,7 @@ static void restore_table(const restorer *r) {
 
 /* core.json_restore(value, mark or nil, array_metatable) → the value as it was in the JSON text; tables are changed */
 int nxa__lua_json_restore(lua_State *L) {
-  restorer r = {L, NULL, 0};
+  restorer r = {L, NULL, 0, 0};
   luaL_checktype(L, ARRAY_METATABLE, LUA_TTABLE);
   lua_settop(L, ARRAY_METATABLE);
   if (!lua_isnil(L, MARK))
