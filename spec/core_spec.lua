@@ -72,6 +72,12 @@ describe("core.json_mark", function()
     unmarked("000000000000000001")
   end)
 
+  it("makes no name of a number where a name belongs", function()
+    unmarked("{1234567890123456:1}")
+    unmarked("{1234567890123456 \r\n\t:1}")
+    marked('{"a":1234567890123456 }', '{"a":"M1234567890123456" }')
+  end)
+
   it("leaves strings alone", function()
     unmarked('"[] 123456789012345 \\"[]\\" \\\\"')
     marked('["\\\\",[]]', '["\\\\",["M"]]')

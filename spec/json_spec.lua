@@ -65,6 +65,7 @@ describe("json", function()
       ["infinity"] = "[Infinity]",
       ["NaN"] = "NaN",
       ["hexadecimal"] = "0x10",
+      ["a long number for a name"] = "{1234567890123456:1}",
     }) do
       it("refuses " .. name, function()
         local value, message = json.decode(text)

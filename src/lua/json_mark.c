@@ -63,6 +63,18 @@ static void skip_string(marker *m) {
   m->position = quote ? quote + 1 : m->end;
 }
 
+static const char *skip_spaces(const marker *m, const char *p) {
+  while (p < m->end && is_space(*p))
+    p++;
+  return p;
+}
+
+/* A number where a name belongs must not become the string that it should have been. */
+static bool is_name(const marker *m, const char *behind) {
+  const char *p = skip_spaces(m, behind);
+  return p < m->end && *p == ':';
+}
+
 static void mark_integer(marker *m, const char *digits, const char *end) {
   copy_until(m, digits);
   add_mark(m);
@@ -77,7 +89,7 @@ static void scan_number(marker *m) {
   while (p < m->end && is_digit(*p))
     p++;
   bool integer = p == m->end || !in_number(*p);
-  if (integer && p - first >= LONG_INTEGER && *first != '0')
+  if (integer && p - first >= LONG_INTEGER && *first != '0' && !is_name(m, p))
     mark_integer(m, start, p);
   while (p < m->end && in_number(*p))
     p++;
@@ -86,9 +98,7 @@ static void scan_number(marker *m) {
 
 /* At an opening bracket. */
 static void scan_array(marker *m) {
-  const char *p = m->position + 1;
-  while (p < m->end && is_space(*p))
-    p++;
+  const char *p = skip_spaces(m, m->position + 1);
   if (p < m->end && *p == ']') {
     copy_until(m, m->position + 1);
     add_mark(m);
