@@ -1,5 +1,7 @@
 #include "binding.h"
 
+#include <stdio.h>
+
 static const nxa__lua_option engine_options[] = {
     {"max_transfers", NXA__OPTION_INTEGER, offsetof(nxa_engine_options, max_transfers), 0},
 };
@@ -48,9 +50,13 @@ static int push_call_event(lua_State *L, const nxa_event *event) {
   return 2;
 }
 
+/* The text is the engine's until the next event is pulled, and Lua 5.1 runs finalizers, which may do that, before it
+ * copies a string. */
 static int push_warning(lua_State *L, const nxa_event *event) {
+  char text[512];
+  snprintf(text, sizeof text, "%s", event->text);
   lua_pushvalue(L, lua_upvalueindex(UPVALUE_WARNING));
-  lua_pushstring(L, event->text);
+  lua_pushstring(L, text);
   return 2;
 }
 
