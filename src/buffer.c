@@ -107,11 +107,3 @@ void nxa__buffer_cut(nxa__buffer *buffer, size_t length) {
 const char *nxa__buffer_text(const nxa__buffer *buffer) {
   return buffer->data ? buffer->data : "";
 }
-
-char *nxa__buffer_take(nxa__buffer *buffer, size_t *length) {
-  char *data = buffer->data;
-  if (length)
-    *length = buffer->length;
-  nxa__buffer_init(buffer, buffer->limit);
-  return data;
-}

@@ -41,7 +41,5 @@ nxa_kind nxa__buffer_append_format(nxa__buffer *buffer, const char *format, ...)
 void nxa__buffer_cut(nxa__buffer *buffer, size_t length);
 /* The text, zero-terminated, "" where empty; borrowed until the next change. */
 const char *nxa__buffer_text(const nxa__buffer *buffer);
-/* Hands the memory (NULL where nothing was appended) to the caller, who releases it; the buffer is empty afterwards. */
-char *nxa__buffer_take(nxa__buffer *buffer, size_t *length);
 
 #endif

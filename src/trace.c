@@ -338,8 +338,8 @@ static void end_open_spans(nxa_trace *trace) {
   }
 }
 
-void nxa__trace_end(nxa_trace *trace, nxa_trace_status status, const char *message) {
-  if (trace->record.ended)
+void nxa_trace_end(nxa_trace *trace, nxa_trace_status status, const char *message) {
+  if (!trace || trace->record.ended || !recording(trace->tracer))
     return;
   nxa__trace_retain(trace);
   if (message)
@@ -350,11 +350,6 @@ void nxa__trace_end(nxa_trace *trace, nxa_trace_status status, const char *messa
   trace->record.ended = true;
   nxa__export_trace_ended(trace);
   nxa__trace_release(trace);
-}
-
-void nxa_trace_end(nxa_trace *trace, nxa_trace_status status, const char *message) {
-  if (trace && recording(trace->tracer))
-    nxa__trace_end(trace, status, message);
 }
 
 /* ------------------------------------------------------------------------------------------------ span */
