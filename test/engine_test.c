@@ -365,6 +365,34 @@ static void transfers_are_limited(void **state) {
   all_succeed(n, calls, 4);
 }
 
+/* How many attempts these calls have made; they are cancelled, since only a call that is done says it. */
+static int attempts_of(nxa_call **calls, size_t count) {
+  int attempts = 0;
+  for (size_t i = 0; i < count; i++) {
+    nxa_call_cancel(calls[i]);
+    attempts += nxa_call_response(calls[i])->attempts;
+    nxa_call_free(calls[i]);
+  }
+  return attempts;
+}
+
+/* Where the budget lets only a few begin, neither the host's nor the sinks' wait for all of the other's. */
+static void host_and_sinks_begin_in_turn(void **state) {
+  net *n = *state;
+  nxa_call *hosts[4], *sinks[4];
+  volatile bool done = false;
+  for (int i = 0; i < 8; i++)
+    fixture_add(n->server, (fixture_reply){.gate = 1});
+  start_many(n, hosts, 4);
+  for (int i = 0; i < 4; i++)
+    sinks[i] = nxa__call_start(n->engine, &n->request, on_done, (void *)&done, NULL);
+  while (nxa_engine_fds(n->engine, NULL, 0) < 4)
+    nxa_engine_step(n->engine, 0, 1e-9);
+  assert_int_equal(attempts_of(hosts, 4), 2);
+  assert_int_equal(attempts_of(sinks, 4), 2);
+  assert_false(done);
+}
+
 static void too_many_to_begin_in_time(void **state) {
   net *n = *state;
   nxa_engine_free(n->engine);
@@ -436,19 +464,23 @@ static void a_budget_starves_nothing(void **state) {
 static void a_flood_starves_nothing(void **state) {
   net *n = *state;
   enum { FLOOD = 8 << 20 };
+  static const char small_answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
   char *flood = malloc(FLOOD), *body = flood + sprintf(flood, "HTTP/1.1 200 OK\r\n\r\n");
   memset(body, 'x', (size_t)(flood + FLOOD - body));
   fixture_add(n->server,
               (fixture_reply){.bytes = flood, .length = FLOOD, .path = "/flood", .gate = 1, .end = FIXTURE_CLOSE});
-  n->request.path = "/flood";
-  nxa_call *large = net_start(n);
-  NET_STEP_UNTIL(n, fixture_requests(n->server) == 1);
+  fixture_add(n->server, (fixture_reply){.bytes = small_answer, .path = "/small", .gate = 1});
   n->request.path = "/small";
   nxa_call *small = net_start(n);
+  NET_STEP_UNTIL(n, fixture_requests(n->server) == 1);
+  n->request.path = "/flood"; /* the last to move: it is looked at first */
+  nxa_call *large = net_start(n);
   NET_STEP_UNTIL(n, fixture_requests(n->server) == 2);
   fixture_open_gate(n->server, 1);
-  while (!nxa_call_done(small) && !nxa_call_done(large))
+  for (int i = 0; i < 4 && !nxa_call_done(small); i++) {
+    assert_int_equal(ready_descriptors(n), 2); /* the flood is never read up */
     nxa_engine_step(n->engine, 0, 1e-9);
+  }
   assert_true(nxa_call_done(small));
   assert_false(nxa_call_done(large));
   nxa_call_free(large);
@@ -640,6 +672,7 @@ int main(void) {
       FAKE(many_timers),
       REAL(many_at_once_over_few_connections),
       REAL(transfers_are_limited),
+      REAL(host_and_sinks_begin_in_turn),
       FAKE(too_many_to_begin_in_time),
       REAL(a_budget_ends_a_step),
       REAL(a_budget_starves_nothing),
