@@ -215,8 +215,8 @@ NXA_API bool nxa_call_done(const nxa_call *call);
 /* NULL until done; then the answer of the last attempt, also of a failed one (status 0 where none came). Borrowed until
  * nxa_call_free. */
 NXA_API const nxa_response *nxa_call_response(const nxa_call *call);
-/* NULL until done, and where the call succeeded (2xx, all of the body that HTTP announced; libcurl does not notice that a
- * gzip text inside it ends too soon). Borrowed until nxa_call_free. */
+/* NULL until done, and where the call succeeded (2xx, all of the body that HTTP announced; libcurl does not notice that
+ * a gzip text inside it ends too soon). Borrowed until nxa_call_free. */
 NXA_API const nxa_error *nxa_call_error(const nxa_call *call);
 /* Takes the next event of a stream; false where none is there now. Borrowed until the next call of it. */
 NXA_API bool nxa_call_next_event(nxa_call *call, nxa_stream_event *event);
