@@ -1,6 +1,8 @@
 --- The error object: what every failure that isn't misuse is returned as, wherever it came from.
 local json = require("nexus_assistants.json")
 
+local present = json.present
+
 local M = {}
 
 local error_mt = { __name = "nexus_assistants.error" }
@@ -57,6 +59,12 @@ local function attempts_to_tell(err)
   return err.attempts and err.attempts > 1 and not err.message:find("attempt %d+ of %d+")
 end
 
+--- A value as text, whatever its `__tostring` does.
+function M.shown(value)
+  local ok, text = pcall(tostring, value)
+  return ok and text or "(an error value that can't be shown)"
+end
+
 local function details(err)
   local found = {}
   local function add(value, text)
@@ -78,10 +86,6 @@ function error_mt.__tostring(err)
 end
 
 -- ------------------------------------------------------------------------------------------- what servers answer
-
-local function present(value)
-  if value ~= json.null then return value end
-end
 
 local function text_of(value)
   value = present(value)

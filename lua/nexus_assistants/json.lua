@@ -32,6 +32,11 @@ local array_mt = { __name = "nexus_assistants.array" }
 --- What JSON's `null` is in Lua.
 json.null = cjson.null
 
+--- The value, or nil for JSON's `null`.
+function json.present(value)
+  if value ~= json.null then return value end
+end
+
 --- Marks a table as an array, so that it stays `[]` when it is empty.
 function json.array(items)
   return setmetatable(items or {}, array_mt)

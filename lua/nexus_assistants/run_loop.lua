@@ -5,6 +5,8 @@ local operations = require("nexus_assistants.operations")
 local tools = require("nexus_assistants.tools")
 local trace = require("nexus_assistants.trace")
 
+local present = json.present
+
 local run_loop = {}
 
 local SPAN = "threads.runs.createAndPoll"
@@ -16,10 +18,6 @@ local MOST_STEP_PAGES = 10
 local UNDER_WAY = { queued = true, in_progress = true, cancelling = true, requires_action = true }
 
 local POLL_HEADERS = { ["X-Stainless-Poll-Helper"] = "true" }
-
-local function present(value)
-  if value ~= json.null then return value end
-end
 
 local function poll_headers(given)
   if not given then return POLL_HEADERS end

@@ -15,7 +15,7 @@ local task_mt = { __index = task_methods, __name = "nexus_assistants.task" }
 
 local LONGEST_STEP = 60 -- seconds; a wait outside tasks looks around at least this often
 local SHORTEST_BUDGET = 1e-5 -- seconds; none at all would mean no limit to the engine
-local SHARE = 0.7 -- of a budget, after which nothing is begun: the last piece of work and the collector come on top
+local SHARE = 0.5 -- of a budget, after which nothing is begun: the last piece of work and the collector come on top
 local GENTLE = 8 -- the collector's pace in an update; at the usual one, 100, it does most of a cycle in one go
 local UNOBSERVED = 1 -- seconds after which the failure of a task that nobody waits for is worth a warning
 local PARKED = {} -- what a task yields when it waits; anything else is a yield of the script's own
@@ -133,15 +133,10 @@ local function wake_waiters(self, task)
   for index = 1, #waiters do wake(self, waiters[index]) end
 end
 
-local function text_of(value)
-  local ok, text = pcall(tostring, value)
-  return ok and text or "(an error value that can't be shown)"
-end
-
 local function warn_unobserved(self, task)
   if not self.unobserved[task] then return end
   self.unobserved[task] = nil
-  self.warn("a task failed and nobody waited for it: " .. text_of(task.results[2]))
+  self.warn("a task failed and nobody waited for it: " .. errors.shown(task.results[2]))
 end
 
 local function finish(self, task, state, results)

@@ -3,6 +3,8 @@ local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
 
+local shown = errors.shown
+
 local tools = {}
 
 local tool_mt = { __name = "nexus_assistants.tool" }
@@ -64,11 +66,6 @@ end
 local function error_output(message)
   local text = json.encode({ error = message })
   return text or '{"error":"the tool failed, and its message is not text"}'
-end
-
-local function shown(value)
-  local ok, text = pcall(tostring, value)
-  return ok and text or "an error that can't be shown"
 end
 
 local function failed(message)

@@ -9,6 +9,9 @@ local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
 
+local present = json.present
+local shown = errors.shown
+
 local trace = {}
 
 local recorder_methods = {}
@@ -42,15 +45,6 @@ function trace.new(parts)
 end
 
 -- ------------------------------------------------------------------------------------------------------- values
-
-local function present(value)
-  if value ~= json.null then return value end
-end
-
-local function shown(value)
-  local ok, text = pcall(tostring, value)
-  return ok and text or "(an error value that can't be shown)"
-end
 
 -- A value that JSON can't hold must not cost the span.
 local function encode(value)
