@@ -128,7 +128,9 @@ describe("with Nexus", function()
     local traces = server:traces()
     assert.equal(before + 1, #traces)
     -- the trace was created while it ran, so what became known later is on a span of its own
-    assert.equal("trace.end", traces[1].spans[#traces[1].spans].name)
+    local names = {}
+    for _, span in ipairs(traces[1].spans) do names[span.name] = true end -- in no order within a millisecond
+    assert.is_true(names["trace.end"])
     assert.equal(result.stats.spans_started + 1, #traces[1].spans)
   end)
 
