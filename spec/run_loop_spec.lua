@@ -282,6 +282,37 @@ describe("create_and_poll", function()
       assert.is_nil(err.run)
     end)
 
+    local function abandoned(faults, params, options)
+      server:faults(faults)
+      local ok, done, err = pcall(run, params, options)
+      server:clear_faults()
+      assert.is_falsy(ok and done)
+      local status = assert(client.threads.runs:list(thread.id)).data[1].status
+      assert.is_true(status == "cancelling" or status == "cancelled", status)
+      return ok and err or done
+    end
+
+    local function polls_answer(fault)
+      fault.path, fault.method = "/v1/threads/" .. thread.id .. "/runs/run_", "GET"
+      return { fault }
+    end
+
+    it("is cancelled on the server, whatever ends the wait", function()
+      tell({ wait = 30, text = "late" })
+      client:close(0)
+      client = new({ openai = { api_key = "sk-x", base_url = server.openai_url, retries = 0 } })
+      assert.equal("server", abandoned(polls_answer({ action = "status", status = 503, body = "{}" })).kind)
+      thread = assert(client.threads:create())
+      tell({ wait = 30, text = "late" })
+      assert.equal("protocol", abandoned(polls_answer({ action = "status", status = 200, body = "no" })).kind)
+    end)
+
+    it("is cancelled on the server where on_status raises, and the error goes on as it is", function()
+      tell({ wait = 30, text = "late" })
+      local raised = { "mine" }
+      assert.equal(raised, abandoned({}, {}, { on_status = function() error(raised) end }))
+    end)
+
     it("that can't be asked about any more leaves what is known of it", function()
       tell({ wait = 30, text = "late" })
       local path = "/v1/threads/" .. thread.id .. "/runs/"
@@ -311,6 +342,40 @@ describe("create_and_poll", function()
       for _, field in ipairs({ "id", "status", "required_action", "last_error", "incomplete_details", "usage" }) do
         each(function(fields, value) fields[field] = value end)
       end
+    end)
+
+    it("of a run without an id ends the wait", function()
+      for _, id in ipairs({ 1, nexus.null, {} }) do
+        pretend({ id = id, status = "queued" })
+        local _, err = run()
+        assert.equal("protocol: the answer makes no sense: a run without an id (threads.runs.createAndPoll)",
+          tostring(err))
+      end
+    end)
+
+    it("of calls without ids runs no tool", function()
+      local called = 0
+      local count_up = nexus.tool({ name = "w", call = function() called = called + 1 end })
+      for _, id in ipairs({ 1, nexus.null, {} }) do
+        pretend({ status = "requires_action", required_action = { submit_tool_outputs = { tool_calls = {
+          { id = id, ["function"] = { name = "w" } } } } } })
+        local _, err = run({ tools = { count_up } })
+        assert.equal("protocol", err.kind)
+        assert.matches("a tool call without an id", err.message, 1, true)
+      end
+      assert.equal(0, called)
+    end)
+
+    it("of one call named twice gets one output", function()
+      local called = 0
+      local count_up = nexus.tool({ name = "w", call = function() called = called + 1 end })
+      local twice = { id = "c", ["function"] = { name = "w" } }
+      pretend({ status = "requires_action", required_action = { submit_tool_outputs = {
+        tool_calls = { twice, twice } } } })
+      server:clear_requests()
+      run({ tools = { count_up } }, { deadline = 0.1 })
+      assert.equal(1, called)
+      assert.same({ { tool_call_id = "c", output = "null" } }, submitted())
     end)
 
     it("about what is to be called is survived", function()
@@ -355,7 +420,16 @@ describe("create_and_poll", function()
       local _, err = run({}, { deadline = 0.15 })
       assert.is_true(socket.gettime() - before < 2)
       assert.matches("was still queued after 0.15 s; it was asked to cancel", err.message, 1, true)
+      assert.is_true(err.run.status == "cancelling" or err.run.status == "cancelled", err.run.status)
       assert.equal("timeout", err.kind)
+    end)
+
+    it("says so where the run could not be cancelled", function()
+      tell({ wait = 30, text = "late" })
+      server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs/", action = "status", method = "POST",
+        status = 403, body = "not you" } })
+      local _, err = run({}, { deadline = 0.15 })
+      assert.matches("after 0.15 s; it could not be cancelled: permission: not you", err.message, 1, true)
     end)
 
     it("holds before there is a run", function()
@@ -372,6 +446,32 @@ describe("create_and_poll", function()
       tell({ wait = 30, text = "late" })
       assert.equal("timeout", select(2, run()).kind)
     end)
+  end)
+
+  it("tidies up within 3 seconds, whatever hangs, and traced or not", function()
+    local fake = require("spec.support.fake_core")
+    local run_loop = require("nexus_assistants.run_loop")
+    local engine = fake.engine()
+    local tasks = require("nexus_assistants.scheduler").new(engine, engine:clock(), error)
+    local asked = {}
+    local provider = { perform = function(_, operation, params)
+      asked[#asked + 1] = operation.name
+      if operation.name == "threads.runs.create" then return { id = "run_x", status = "queued" }, {} end
+      engine.now = engine.now + params.options.deadline
+      return nil, errors.new({ kind = "timeout", message = "no answer" })
+    end }
+    local notes = {}
+    local span = { trace = {}, is_recorded = function() return true end, input = function() end,
+      output = function() end, set = function(_, key, value) notes[key] = value end }
+    local recorder = { within = function(_, _, _, fn, ...) return fn(span, ...) end }
+    local _, err = run_loop.create_and_poll({ provider = provider, scheduler = tasks, recorder = recorder,
+      wall = engine:clock() }, { thread_id = "t", body = {}, by_name = {}, described = {},
+      options = { deadline = 10 } })
+    assert.equal("Run run_x was still queued after 10 s; it could not be cancelled: timeout: no answer", err.message)
+    assert.matches("^not available: ", notes.steps)
+    assert.same({ "threads.runs.create", "threads.runs.retrieve", "threads.runs.cancel", "threads.runs.steps.list" },
+      asked)
+    assert.is_true(engine.now < 13.01, engine.now)
   end)
 
   describe("polling", function()
@@ -397,7 +497,18 @@ describe("create_and_poll", function()
           body = json.encode({ id = "run_x", status = "completed" }) } })
       local before = socket.gettime()
       assert(run())
-      assert.is_true(socket.gettime() - before < 0.2)
+      assert.is_true(socket.gettime() - before < 0.5)
+    end)
+
+    it("doesn't take a hint of 0 for as fast as one can", function()
+      client:close(0)
+      client = new({ poll = {} })
+      thread = assert(client.threads:create())
+      server:clear_requests()
+      server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs", action = "status", status = 200,
+        headers = { ["openai-poll-after-ms"] = "0" }, body = json.encode({ id = "run_x", status = "queued" }) } })
+      run({}, { deadline = 0.2 })
+      assert.is_true(count("GET", "/runs/run_x$") <= 4)
     end)
 
     it("says that it is polling", function()
@@ -448,6 +559,33 @@ describe("create_and_poll", function()
       assert.equal(5, pauses[9])
       assert.is_true(#pauses < 14)
     end)
+  end)
+
+  it("sends the headers it is given with every request", function()
+    tell(calls(call("w")), "done")
+    server:clear_requests()
+    assert(run({ tools = { nexus.tool({ name = "w", call = function() return 1 end }) } },
+      { headers = { ["X-Tenant"] = "acme" } }))
+    for _, request in ipairs(server:requests()) do assert.equal("acme", request.headers["x-tenant"], request.path) end
+    tell({ wait = 30, text = "late" })
+    server:clear_requests()
+    run({}, { headers = { ["X-Tenant"] = "acme" }, deadline = 0.05 })
+    assert.equal(1, count("POST", "/cancel$"))
+    for _, request in ipairs(server:requests()) do assert.equal("acme", request.headers["x-tenant"], request.path) end
+  end)
+
+  it("is told to its trace though there was no room for its span", function()
+    client:close(0)
+    client = new({ limits = { max_spans = 1 }, nexus = { api_key = "nxs_x", base_url = server.nexus_url } })
+    thread = assert(client.threads:create())
+    tell("x")
+    assert(client:trace({ name = "full" }, function(trace)
+      return trace:span("first", function() return assert(run()) end)
+    end))
+    client:close(2)
+    local told = server:traces()[1]
+    assert.equal(1, #told.spans)
+    assert.equal("completed", told.metadata["run.status"])
   end)
 
   describe("in a task", function()

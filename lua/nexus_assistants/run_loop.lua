@@ -11,7 +11,8 @@ local run_loop = {}
 
 local SPAN = "threads.runs.createAndPoll"
 local FIRST_INTERVAL, GROWTH, LONGEST_INTERVAL = 0.25, 1.5, 5 -- seconds
-local CLEAN_UP = { timeout = 5, deadline = 5, retries = 1 } -- what is tried once the outcome is settled
+local SHORTEST_HINT = 0.05 -- seconds; a server that says 0 doesn't mean as fast as one can
+local CLEAN_UP = 3 -- seconds for all that is tried once the outcome is settled
 local MOST_STEP_PAGES = 10
 
 -- A status that isn't one of these ends the wait, whatever it is called.
@@ -40,17 +41,66 @@ local function perform(self, name, body, headers)
     path = { thread_id = self.thread_id, run_id = self.run and self.run.id },
     query = name == "threads.runs.create" and self.query or nil,
     body = body,
-    options = { timeout = given.timeout, deadline = left, retries = given.retries, headers = headers },
+    options = { timeout = given.timeout, deadline = left, retries = given.retries, headers = headers or given.headers },
   })
+end
+
+-- What comes once the outcome is settled shares one short time, however many requests it takes.
+local function clean_up(self, name, query)
+  local now = self.scheduler.clock()
+  self.clean_up_due = self.clean_up_due or now + CLEAN_UP
+  local left = math.max(self.clean_up_due - now, 0.001)
+  return self.provider:perform(operations[name], {
+    path = { thread_id = self.thread_id, run_id = self.run.id },
+    query = query,
+    options = { timeout = left, deadline = left, retries = 1, headers = self.options.headers },
+  })
+end
+
+-- ------------------------------------------------------------------------------------------------------ giving up
+
+local function request_cancel(self)
+  local run, err = clean_up(self, "threads.runs.cancel")
+  if not run then return nil, err end
+  if run.id == self.run.id then self.run, self.status = run, run.status end
+  return true
+end
+
+-- A run that nobody waits for any more would go on, and keep its thread locked. Returns what became of that, in words.
+local function abandon(self, err)
+  if errors.is(err) and err.kind == "cancelled" then
+    self.scheduler:spawn(request_cancel, self).background = true -- the task itself may wait for nothing more
+    return "it is being cancelled"
+  end
+  local done, problem = request_cancel(self)
+  return done and "it was asked to cancel" or "it could not be cancelled: " .. tostring(problem)
+end
+
+-- The script's function may raise; what it raises goes on to the script.
+local function tell_status(self)
+  local on_status = self.options.on_status
+  if not on_status then return end
+  local ok, problem = pcall(on_status, self.run)
+  if ok then return end
+  if UNDER_WAY[self.status] then abandon(self, problem) end
+  error(problem, 0)
+end
+
+-- ----------------------------------------------------------------------------------------------------- the run
+
+local function nonsense(self, problem)
+  return errors.new({ kind = "protocol", message = "the answer makes no sense: " .. problem, operation = SPAN,
+    run = self.run })
 end
 
 local function take_run(self, run, info)
   if not run then return nil, info end
+  if type(run.id) ~= "string" then return nil, nonsense(self, "a run without an id") end
   self.run = run
   self.poll_after = info and info.poll_after
   if run.status ~= self.status then
     self.status = run.status
-    if self.options.on_status then self.options.on_status(run) end
+    tell_status(self)
   end
   return run
 end
@@ -79,57 +129,43 @@ local function run_error(self)
   })
 end
 
-local function deadline_error(self)
+local function deadline_error(self, what)
+  return errors.new({ kind = "timeout", message = what, operation = SPAN, run = self.run })
+end
+
+local function deadline_text(self, status, fate)
   local after = string.format("%.10g s", self.options.deadline)
-  local message = "The run was not created within " .. after
-  if self.run then
-    local id, status = tostring(self.run.id), tostring(self.status)
-    message = ("Run %s was still %s after %s; it was asked to cancel"):format(id, status, after)
-  end
-  return errors.new({ kind = "timeout", message = message, operation = SPAN, run = self.run })
-end
-
-local function request_cancel(self)
-  return self.provider:perform(operations["threads.runs.cancel"], {
-    path = { thread_id = self.thread_id, run_id = self.run.id },
-    options = CLEAN_UP,
-  })
-end
-
--- A run that nobody waits for any more would go on, and keep its thread locked.
-local function give_up(self, err)
-  if not self.run or not UNDER_WAY[self.status] then return nil, err end
-  if err.kind == "cancelled" then
-    self.scheduler:spawn(request_cancel, self).background = true -- the task itself may wait for nothing more
-  elseif err.kind == "timeout" then
-    request_cancel(self)
-  end
-  err.run = err.run or self.run
-  return nil, err
+  if not self.run then return "The run was not created within " .. after end
+  return ("Run %s was still %s after %s; %s"):format(tostring(self.run.id), tostring(status), after, fate)
 end
 
 -- A request that ran into the run's deadline reports a timeout of its own, which tells less.
-local function explain(self, err)
-  if err.kind == "timeout" and remaining(self) <= 0.001 then return deadline_error(self) end
-  return err
+local function give_up(self, err)
+  local out_of_time = err.kind == "timeout" and remaining(self) <= 0.001
+  local status, fate = self.status, nil
+  if self.run and UNDER_WAY[status] then fate = abandon(self, err) end
+  if out_of_time then return nil, deadline_error(self, deadline_text(self, status, fate)) end
+  err.run = err.run or self.run
+  return nil, err
 end
 
 -- ------------------------------------------------------------------------------------------------------- waiting
 
 local function next_interval(self)
-  local interval = self.options.interval or self.poll_after
-  if interval then return interval end
-  interval = self.interval
+  if self.options.interval then return self.options.interval end
+  if self.poll_after then return math.max(self.poll_after, SHORTEST_HINT) end
+  local interval = self.interval
   self.interval = math.min(interval * GROWTH, LONGEST_INTERVAL)
   return interval
 end
 
 local function poll(self)
   local left = remaining(self)
-  if left <= 0 then return nil, deadline_error(self) end
-  local ok, err = self.scheduler:sleep(math.min(next_interval(self), left))
-  if not ok then return nil, err end
-  if remaining(self) <= 0 then return nil, deadline_error(self) end
+  if left > 0 then
+    local ok, err = self.scheduler:sleep(math.min(next_interval(self), left))
+    if not ok then return nil, err end
+  end
+  if remaining(self) <= 0 then return nil, deadline_error(self, "the deadline passed") end
   self.polls = self.polls + 1
   return take_run(self, perform(self, "threads.runs.retrieve", nil, self.poll_headers))
 end
@@ -143,6 +179,17 @@ local function requested_calls(run)
   local found = {}
   for _, call in ipairs(type(calls) == "table" and calls or {}) do
     if type(call) == "table" then found[#found + 1] = call end
+  end
+  return found
+end
+
+-- Without an id a call can't be answered; one that is named twice is one.
+local function with_ids(calls)
+  local found, seen = {}, {}
+  for _, call in ipairs(calls) do
+    if type(call.id) ~= "string" then return nil end
+    if not seen[call.id] then found[#found + 1] = call end
+    seen[call.id] = true
   end
   return found
 end
@@ -165,20 +212,15 @@ local function run_tool(self, call)
     span:times(started_at, self.wall())
     record_tool(span, call, wanted, output, problem)
     self.tool_spans[#self.tool_spans + 1] = span
-    if type(call.id) == "string" then self.own_spans[call.id] = span end
+    self.own_spans[call.id] = span
   end
   return { tool_call_id = call.id, output = output }
 end
 
-local function key_of(call)
-  return type(call.id) == "string" and call.id or call
-end
-
 -- A tool is run once, however often the server asks.
 local function output_for(self, call)
-  local key = key_of(call)
-  self.answered[key] = self.answered[key] or run_tool(self, call)
-  return self.answered[key]
+  self.answered[call.id] = self.answered[call.id] or run_tool(self, call)
+  return self.answered[call.id]
 end
 
 local function answer(self, calls)
@@ -191,7 +233,7 @@ end
 -- A server may show for a while what it asked for before it was answered.
 local function is_answered(self, calls)
   for _, call in ipairs(calls) do
-    if not self.answered[key_of(call)] then return false end
+    if not self.answered[call.id] then return false end
   end
   return true
 end
@@ -205,7 +247,8 @@ end
 
 local function advance(self)
   if self.status ~= "requires_action" then return poll(self) end
-  local calls = requested_calls(self.run)
+  local calls = with_ids(requested_calls(self.run))
+  if not calls then return nil, nonsense(self, "a tool call without an id") end
   if is_answered(self, calls) then return poll(self) end
   return answer(self, calls)
 end
@@ -221,7 +264,7 @@ local function drive(self)
     if self.status == "requires_action" and is_for_script(self, requested_calls(run)) then break end
     run, err = advance(self)
   end
-  if not run then return give_up(self, explain(self, err)) end
+  if not run then return give_up(self, err) end
   return settle(self)
 end
 
@@ -247,11 +290,7 @@ end
 
 local function list_steps(self)
   return run_loop.all_pages(function(after)
-    return self.provider:perform(operations["threads.runs.steps.list"], {
-      path = { thread_id = self.thread_id, run_id = self.run.id },
-      query = { order = "asc", limit = 100, after = after },
-      options = CLEAN_UP,
-    })
+    return clean_up(self, "threads.runs.steps.list", { order = "asc", limit = 100, after = after })
   end, MOST_STEP_PAGES)
 end
 
@@ -299,7 +338,7 @@ end
 
 local function record_run(self)
   record_outcome(self)
-  record_steps(self)
+  if self.span:is_recorded() then record_steps(self) end
 end
 
 -- Whatever becomes of the run, what is known of it is on the trace, and what the server may have made of it changes
@@ -315,7 +354,7 @@ end
 
 local function traced(span, self)
   self.span = span
-  if not span:is_recorded() then return drive(self) end
+  if not span.trace then return drive(self) end
   record_start(self)
   return conclude(self, pcall(drive, self))
 end
