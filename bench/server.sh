@@ -1,7 +1,10 @@
 # Sourced by the benches: builds, starts the local server on a free port, and points the environment at it.
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${BUILD:-$root/build}
-[ -x "$build/bench/floor" ] || { cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release && cmake --build "$build" -j 2; } >/dev/null
+{
+  [ -f "$build/CMakeCache.txt" ] || cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release
+  cmake --build "$build" -j 2
+} >/dev/null
 
 # The interpreter itself, so that what is measured isn't the shell that dev/lua is.
 . "$root/dev/find_lua.sh"
