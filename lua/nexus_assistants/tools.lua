@@ -2,6 +2,7 @@
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
+local text = require("nexus_assistants.text")
 
 local shown = errors.shown
 
@@ -64,8 +65,8 @@ end
 -- ------------------------------------------------------------------------------------------------------ one call
 
 local function error_output(message)
-  local text = json.encode({ error = message })
-  return text or '{"error":"the tool failed, and its message is not text"}'
+  local output = json.encode({ error = message })
+  return output or '{"error":"the tool failed, and its message is not text"}'
 end
 
 local function failed(message)
@@ -73,9 +74,9 @@ local function failed(message)
 end
 
 --- The arguments of a call as a table, or nil and what is wrong with them. Models send "" for none.
-function tools.arguments(text)
-  if text == nil or text == json.null or (type(text) == "string" and text:find("^%s*$")) then return {} end
-  local arguments, problem = json.decode(text)
+function tools.arguments(written)
+  if written == nil or written == json.null or (type(written) == "string" and written:find("^%s*$")) then return {} end
+  local arguments, problem = json.decode(written)
   if arguments == nil then return nil, "the arguments are not JSON: " .. problem end
   if type(arguments) ~= "table" or json.is_array(arguments) then return nil, "the arguments are not a JSON object" end
   return arguments
@@ -83,12 +84,12 @@ end
 
 local function output_of(name, value)
   if type(value) == "string" then
-    local text, problem = json.encode(value)
-    return text and value or nil, problem
+    local written, problem = json.encode(value)
+    return written and value or nil, problem
   end
   if value == nil then value = json.null end
-  local text, problem = json.encode(value)
-  return text, problem and "tool '" .. name .. "' returned what JSON can't hold: " .. problem
+  local written, problem = json.encode(value)
+  return written, problem and "tool '" .. name .. "' returned what JSON can't hold: " .. problem
 end
 
 local function finish(name, ok, value, problem)
@@ -135,13 +136,9 @@ local function fair_length(outputs)
   end
 end
 
-local function cut(text, length)
-  local mark = "... [cut: of " .. #text .. " bytes, since all outputs together may have 512 kB]"
-  local kept = text:sub(1, math.max(length - #mark, 0))
-  if text:byte(#kept + 1) and text:byte(#kept + 1) >= 128 and text:byte(#kept + 1) < 192 then
-    kept = kept:gsub("[\192-\255]?[\128-\191]*$", "") -- not in the middle of a character
-  end
-  return kept .. mark
+local function cut(output, length)
+  local mark = "... [cut: of " .. #output .. " bytes, since all outputs together may have 512 kB]"
+  return text.cut(output, math.max(length - #mark, 0)) .. mark
 end
 
 --- Cuts the longest outputs, visibly, so that all together keep within what the API takes.
@@ -152,11 +149,6 @@ function tools.limit(outputs)
     if #output.output > length then output.output = cut(output.output, length) end
   end
   return outputs
-end
-
---- An error about a run's request that makes no sense.
-function tools.bad_request(run)
-  return errors.new({ kind = "protocol", message = "the run asks for action but names no tool calls", run = run })
 end
 
 return tools
