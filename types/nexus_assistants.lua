@@ -57,7 +57,7 @@ function nexus.is_error(value) end
 ---@class nexus_assistants.NexusOptions
 ---@field api_key? string|false (NEXUS_API_KEY)
 ---@field base_url? string (NEXUS_BASE_URL, "https://nexus.keylightdigital.dev")
----@field timeout? number seconds for one request (10)
+---@field timeout? number seconds for one request (5)
 ---@field flush_interval? number seconds after which a running trace is shown (1)
 ---@field max_in_flight? integer requests at once (6)
 
