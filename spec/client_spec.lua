@@ -439,12 +439,4 @@ describe("the provider of the Assistants protocol", function()
       assert.is_nil(err.code)
     end
   end)
-
-  it("writes queries in order, lists as lists", function()
-    assert.equal("after=x%26y&include%5B%5D=a%2A&include%5B%5D=b&limit=20&order=asc", assistants.query_text({
-      order = "asc", limit = 20, include = { "a*", "b" }, after = "x&y", before = nexus.null,
-    }))
-    assert.is_nil(assistants.query_text({}))
-    assert.is_nil(assistants.query_text(nil))
-  end)
 end)

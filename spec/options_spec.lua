@@ -74,6 +74,8 @@ describe("options", function()
       { openai = { api_key = {} } },
     ["nexus.new: option 'openai.headers' must be a table of strings by name, got a table"] =
       { openai = { headers = { ["X-A"] = 1 } } },
+    ["nexus.new: option 'openai.query' must be a string or a table of strings by name, got a table"] =
+      { openai = { query = { ["api-version"] = "\255" } } },
     ["nexus.new: option 'poll.interval' must be a number of seconds, 0 or more, got -1"] = { poll = { interval = -1 } },
     ["nexus.new: option 'nexus' must be a table, or false, got true"] = { nexus = true },
     ["nexus.new: option 'nexus.max_in_flight' must be a whole number, 1 or more, got 0"] =

@@ -160,6 +160,14 @@ describe("resources", function()
       function() client.threads.messages:create("t", "hello") end,
     ["threads.messages:list: params: 'limit' must be text, a number or a boolean, or a list of them"] =
       function() client.threads.messages:list("t", { limit = { {} } }) end,
+    ["threads.messages:list: params: 'after' must be valid UTF-8"] =
+      function() client.threads.messages:list("t", { after = "\255" }) end,
+    ["threads.runs.steps:retrieve: params: 'include' must be text, a number or a boolean, or a list of them"] =
+      function() client.threads.runs.steps:retrieve("t", "r", "s", { include = { json.null } }) end,
+    ["threads.runs:create: params: 'include' must be text, a number or a boolean, or a list of them"] =
+      function() client.threads.runs:create("t", { include = { all = true } }) end,
+    ["threads.runs:create_and_poll: params: 'include' must be a finite number"] =
+      function() client.threads.runs:create_and_poll("t", { include = { 0 / 0 } }) end,
     ["threads:create: unknown option 'timeuot' (did you mean 'timeout'?)"] =
       function() client.threads:create({}, { timeuot = 1 }) end,
     ["threads.runs:create_and_poll: unknown option 'intervall' (did you mean 'interval'?)"] =

@@ -2,11 +2,13 @@
 --
 -- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…} }`; what a kind
 -- takes and how it is called in messages is in `kinds`. An option wins over the environment, that over the default.
+local core = require("nexus_assistants.core")
+local query = require("nexus_assistants.query")
+local checks = require("nexus_assistants.values")
+
 local options = {}
 
-local function is_finite(value)
-  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
-end
+local is_finite = checks.is_finite
 
 local function is_count(value)
   return is_finite(value) and value >= 0 and value % 1 == 0
@@ -24,16 +26,14 @@ local function is_header_table(value)
   return true
 end
 
-local function is_query_value(value)
-  return type(value) == "string" or type(value) == "boolean" or is_finite(value)
-end
+local SINGLE = { string = true, number = true, boolean = true }
 
 local function is_query(value)
-  if type(value) ~= "table" then return type(value) == "string" end
-  for name, item in pairs(value) do
-    if not is_text(name) or not is_query_value(item) then return false end
+  if type(value) ~= "table" then return type(value) == "string" and core.utf8_valid(value) end
+  for _, item in pairs(value) do
+    if not SINGLE[type(item)] then return false end
   end
-  return true
+  return not query.fault(value)
 end
 
 local function is_callable(value)
