@@ -3,6 +3,7 @@ local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
 local text = require("nexus_assistants.text")
+local values = require("nexus_assistants.values")
 
 local shown = errors.shown
 
@@ -14,16 +15,33 @@ local BUDGET = 512 * 1000 -- bytes that the outputs of one submission may have t
 
 --- Makes a tool of `{ name, description, parameters, strict, call }`. Returns nil and a message for bad fields.
 function tools.new(fields)
-  local values, problem = options.read("nexus.tool", options.tool, fields)
-  if not values then return nil, problem end
-  if not values.name:find("^[%w_-]+$") or #values.name > 64 then
+  local tool, problem = options.read("nexus.tool", options.tool, fields)
+  if not tool then return nil, problem end
+  if not tool.name:find("^[%w_-]+$") or #tool.name > 64 then
     return nil, "nexus.tool: option 'name' must be up to 64 letters, digits, '_' or '-'"
   end
-  return setmetatable(values, tool_mt)
+  return setmetatable(tool, tool_mt)
 end
 
 local function is_tool(value)
   return getmetatable(value) == tool_mt
+end
+
+local function kind_of(value)
+  if is_tool(value) then return "a tool: put it into a list" end
+  if value == json.null then return "null" end
+  return type(value) == "table" and "a table that is none" or "a " .. type(value)
+end
+
+--- What is wrong with a value as a list of tools, e.g. "params.tools must be a list of tools, got a string"; nil where
+-- it is fine.
+function tools.fault(name, list)
+  if not values.is_list(list) then return name .. " must be a list of tools, got " .. kind_of(list) end
+  for index, item in ipairs(list) do
+    if type(item) ~= "table" then
+      return ("%s[%d] must be a tool or a table that describes one, got %s"):format(name, index, kind_of(item))
+    end
+  end
 end
 
 local NO_PARAMETERS = { type = "object", properties = {} }
