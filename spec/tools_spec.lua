@@ -169,6 +169,16 @@ describe("a call of a tool", function()
     assert.matches("^the arguments are not JSON: ", fails(never, 12))
   end)
 
+  it("of a tool that the script didn't give says which, and what it gave", function()
+    local _, by_name = tools.split({ tool(print, "weather"), { type = "file_search" }, tool(print, "clock") })
+    local message = "the script gave this run no tool named 'get_mail'; what it gave: 'clock', 'weather'"
+    local output, problem = tools.run(by_name.get_mail, "get_mail", '{"city":')
+    assert.equal(message, problem)
+    assert.same({ error = message }, json.decode(output))
+    assert.is_true(tools.can_answer({ { ["function"] = { name = "get_mail" } } }, by_name, {}))
+    assert.is_false(tools.can_answer({ { ["function"] = { name = "get_mail" } } }, by_name, { get_mail = true }))
+  end)
+
   it("of a tool that isn't there is an error for the model", function()
     local output, problem = tools.run(nil, "made_up", "{}")
     assert.equal("there is no tool named 'made_up'", problem)

@@ -63,10 +63,27 @@ local function name_of(definition)
   return type(described) == "table" and described.name or nil
 end
 
---- Takes a list of tools apart. Returns the definitions to send, the tools by name, and the names of functions that are
--- described but not given.
+local function quoted_names(by_name)
+  local names = {}
+  for name in next, by_name do names[#names + 1] = "'" .. name .. "'" end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
+local function not_given(by_name, name)
+  return ("the script gave this run no tool named '%s'; what it gave: %s"):format(shown(name), quoted_names(by_name))
+end
+
+-- Asked for a name that isn't there, the table has a stand-in that can say so: the assistant may describe functions of
+-- its own, and the model may make some up.
+local function new_by_name()
+  return setmetatable({}, { __index = function(by_name, name) return { missing = not_given(by_name, name) } end })
+end
+
+--- Takes a list of tools apart. Returns the definitions to send, the tools by name (with stand-ins for all other names,
+-- which `tools.run` takes), and the names of functions that are described but not given.
 function tools.split(list)
-  local definitions, by_name, described = json.array({}), {}, {}
+  local definitions, by_name, described = json.array({}), new_by_name(), {}
   for index, item in ipairs(list) do
     if is_tool(item) then
       definitions[index] = definition_of(item)
@@ -121,6 +138,7 @@ end
 --- Runs a call of a tool; returns its output, which is always a string, and what went wrong, or nil.
 function tools.run(tool, name, arguments_text)
   if not tool then return failed("there is no tool named '" .. shown(name) .. "'") end
+  if tool.missing then return failed(tool.missing) end
   local arguments, problem = tools.arguments(arguments_text)
   if not arguments then return failed(problem) end
   return finish(name, pcall(tool.call, arguments))
@@ -135,7 +153,7 @@ function tools.can_answer(calls, by_name, described)
   local foreign = false
   for _, call in ipairs(calls) do
     local name = name_of(call)
-    if by_name[name] then return true end
+    if name and rawget(by_name, name) then return true end
     foreign = foreign or described[name]
   end
   return not foreign
