@@ -150,7 +150,7 @@ function client:close(timeout) end
 ---@field calls integer requests to the API, as the script sees them
 ---@field calls_failed integer
 ---@field tasks integer that have not ended
----@field unknown_ids integer ids given to `client.nexus` that meant nothing
+---@field unknown_ids integer ids given to `client.nexus` that meant nothing (any more), a second `end_span` among them
 ---@field traces_started? integer this and the following: absent where traces go nowhere
 ---@field traces_dropped? integer refused at their start, for a limit or for memory
 ---@field traces_delivered? integer
@@ -287,6 +287,7 @@ function span:set(key, value) end
 function span:error(value) end
 
 ---Traces by hand. Ids that mean nothing (any more) are counted, never raised for; calls don't record themselves here.
+---Spans can be put below open ones and the latest 256 of their trace that have ended.
 ---@class nexus_assistants.Nexus
 local manual = {}
 
