@@ -104,8 +104,7 @@ describe("client", function()
     for what, given in pairs({
       ["a base URL that is none"] = { openai = { api_key = "sk-secret", base_url = "ftp://x" } },
       ["a base URL with credentials"] = { openai = { api_key = "sk-secret", base_url = "http://a:b@x" } },
-      ["a header with a line break"] = { openai = { api_key = "sk-secret", headers = { ["X-A"] = "a\r\nX-B: b" } } },
-      ["a key with a line break"] = { openai = { api_key = "sk-secret\n" } },
+      ["a key with a space"] = { openai = { api_key = "sk-secret " } },
       ["a Nexus URL that is none"] = { openai = { api_key = "sk-secret" },
         nexus = { api_key = "nxs_secret", base_url = "nowhere" } },
     }) do
@@ -117,6 +116,18 @@ describe("client", function()
         assert.is_nil(tostring(err):find("secret"))
       end)
     end
+
+    it("refuses control characters at the line of the caller, and shows no key", function()
+      for _, given in ipairs({
+        { openai = { api_key = "sk-secret\n" } }, { openai = { api_key = "sk-secret\0" } },
+        { openai = { api_key = "sk-secret", headers = { ["X-A"] = "a\r\nX-B: b" } } },
+        { openai = { api_key = "sk-secret", base_url = "http://x\0y" } }, { max_transfers = 1e9 },
+      }) do
+        local message = raised(given)
+        assert.matches("^spec/client_spec%.lua:%d+: nexus%.new: option ", message)
+        assert.is_nil(message:find("secret"))
+      end
+    end)
 
     it("keeps no key in Lua", function()
       local result = process.chunk([[

@@ -174,6 +174,10 @@ describe("resources", function()
       function() client.threads.runs:create("t", { include = { all = true } }) end,
     ["threads.runs:create_and_poll: params: 'include' must be a finite number"] =
       function() client.threads.runs:create_and_poll("t", { include = { 0 / 0 } }) end,
+    ["threads:create: option 'headers' must not hold control characters"] =
+      function() client.threads:create({}, { headers = { ["X-A"] = "a\0b" } }) end,
+    ["threads.runs:create_and_poll: option 'retries' must be a whole number from 0 to 1000, got 1001"] =
+      function() client.threads.runs:create_and_poll("t", {}, { retries = 1001 }) end,
     ["threads.runs:create: params.tools must be a list of tools, got a string"] =
       function() client.threads.runs:create("t", { tools = "get_weather" }) end,
     ["threads.runs:create: params.tools must be a list of tools, got a tool: put it into a list"] =

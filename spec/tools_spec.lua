@@ -20,6 +20,7 @@ describe("nexus.tool", function()
     ["nexus.tool: option 'name' is required"] = { call = print },
     ["nexus.tool: option 'call' is required"] = { name = "x" },
     ["nexus.tool: option 'call' must be a function, got a string"] = { name = "x", call = "print" },
+    ["nexus.tool: option 'name' must not hold control characters"] = { name = "x\0", call = print },
     ["nexus.tool: unknown option 'parameter' (did you mean 'parameters'?)"] = { name = "x", parameter = 1 },
     ["nexus.tool: option 'name' must be up to 64 letters, digits, '_' or '-'"] = { name = "get weather", call = print },
   }) do

@@ -17,4 +17,9 @@ function values.is_list(value)
   return count == highest
 end
 
+--- True for texts with a zero, a line break or another control character in them, whatever the locale says.
+function values.has_control(text)
+  return text:find("[%z\1-\31\127]") ~= nil
+end
+
 return values
