@@ -417,10 +417,41 @@ describe("client", function()
       collectgarbage()
     end)
   end)
+
+  describe("an answer that holds the key, escaped,", function()
+    local KEY, ESCAPED = "sk-example-1234", "sk-\\u0065xample-12\\u00334"
+
+    local function answered_with(status, body)
+      server:faults({ { path = "/v1", action = "status", status = status, body = body } })
+      new({ openai = { api_key = KEY, base_url = server.openai_url, retries = 0 } })
+      return client.threads:create()
+    end
+
+    it("is rid of it as an error", function()
+      local body = '{"error":{"message":"bad key %s","code":"%s","type":"t %s","param":"%s"}}'
+      local made, err = answered_with(401, (body:gsub("%%s", (ESCAPED:gsub("%%", "%%%%")))))
+      assert.is_nil(made)
+      local stars = ("*"):rep(#KEY)
+      assert.equal("bad key " .. stars, err.message)
+      assert.equal(stars, err.code)
+      assert.equal("t " .. stars, err.type)
+      assert.equal(stars, err.param)
+    end)
+
+    it("is rid of it where it tells of a run's or a step's failure", function()
+      local failed = '{"id":"r","last_error":{"code":"c","message":"' .. ESCAPED .. ' and ' .. KEY .. '"}}'
+      local stars = ("*"):rep(#KEY)
+      local wanted = { id = "r", last_error = { code = "c", message = stars .. " and " .. stars } }
+      assert.same(wanted, answered_with(200, failed))
+      assert.same({ data = { wanted, 1 }, last_error = nexus.null },
+        answered_with(200, '{"data":[' .. failed .. ',1],"last_error":null}'))
+    end)
+  end)
 end)
 
 describe("the provider of the Assistants protocol", function()
   local assistants = require("nexus_assistants.providers.assistants")
+  local core = require("nexus_assistants.core")
   local operations = require("nexus_assistants.operations")
 
   local function answered(base_url, status, body)
@@ -428,7 +459,7 @@ describe("the provider of the Assistants protocol", function()
     local tasks = { await = function()
       return { status = status, body = body }, { kind = "not_found", message = "HTTP status 404", status = status }
     end }
-    local provider = assistants.new(engine, tasks, { base_url = function() return base_url end }, {})
+    local provider = assistants.new(engine, tasks, assert(core.endpoint({ base_url = base_url })), {})
     return select(2, provider:perform(operations["threads.create"], {}))
   end
 

@@ -136,14 +136,29 @@ local function read_body(body)
   return { message = one_line(body) }
 end
 
+--- Takes the key of an endpoint out of all texts in a table, at any depth. The core does so with the answer of a call
+-- that failed, but an escaped key has become the key by decoding.
+function M.redact(value, endpoint)
+  for name, item in next, value do
+    if type(item) == "string" then
+      value[name] = endpoint:redact(item)
+    elseif type(item) == "table" then
+      M.redact(item, endpoint)
+    end
+  end
+  return value
+end
+
 local function name_of(operation)
   if type(operation) == "table" then return operation.name end
   return operation
 end
 
---- Makes an error object of what the core reports for a call, and of the answer that came with it (or nil).
-function M.from_call(core_err, response, operation)
+--- Makes an error object of what the core reports for a call, and of the answer that came with it (or nil). What the
+-- answer says is rid of the endpoint's key, where there is one.
+function M.from_call(core_err, response, operation, endpoint)
   local said = read_body(response and response.body)
+  if endpoint then M.redact(said, endpoint) end
   local message = said.message
   if not message or message == "" then message = core_err.message end
   return M.new({

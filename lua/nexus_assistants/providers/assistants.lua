@@ -87,7 +87,7 @@ end
 
 local function failure(self, operation, core_err, response)
   self.calls_failed = self.calls_failed + 1
-  local err = errors.from_call(core_err, response, operation)
+  local err = errors.from_call(core_err, response, operation, self.endpoint)
   local path = operation.path
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
@@ -105,9 +105,21 @@ local function unreadable(operation, response, problem)
   })
 end
 
+-- The core leaves the answers of calls that went well alone. But what they tell of a run's or a step's failure becomes
+-- an error's message, and goes on traces.
+local function redact_last_error(object, endpoint)
+  if type(object) == "table" and type(object.last_error) == "table" then errors.redact(object.last_error, endpoint) end
+end
+
+local function redact_failures(result, endpoint)
+  redact_last_error(result, endpoint)
+  for _, item in ipairs(type(result.data) == "table" and result.data or {}) do redact_last_error(item, endpoint) end
+  return result
+end
+
 local function read(self, operation, response)
   local result, problem = json.decode(response.body)
-  if type(result) == "table" then return result, response end
+  if type(result) == "table" then return redact_failures(result, self.endpoint), response end
   self.calls_failed = self.calls_failed + 1
   return nil, unreadable(operation, response, problem or "not a JSON object")
 end
