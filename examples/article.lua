@@ -61,7 +61,11 @@ local function answer(trace)
     metadata = { assistantId = assistant_id, threadId = thread.id },
   })
   local run, err = client.threads.runs:create_and_poll(thread.id, { assistant_id = assistant_id })
-  run = run or assert(err.run, err) -- a run that failed comes with the error
+  run = run or err.kind == "run" and err.run -- a run that failed comes with the error
+  if not run then
+    client.nexus:end_span(span.id, { error = err })
+    error(err, 0)
+  end
   client.nexus:end_span(span.id, {
     status = run.status == "completed" and "ok" or "error",
     output = { status = run.status, usage = run.usage },

@@ -104,8 +104,7 @@ describe("client", function()
     for what, given in pairs({
       ["a base URL that is none"] = { openai = { api_key = "sk-secret", base_url = "ftp://x" } },
       ["a base URL with credentials"] = { openai = { api_key = "sk-secret", base_url = "http://a:b@x" } },
-      ["a header with a line break"] = { openai = { api_key = "sk-secret", headers = { ["X-A"] = "a\r\nX-B: b" } } },
-      ["a key with a line break"] = { openai = { api_key = "sk-secret\n" } },
+      ["a key with a space"] = { openai = { api_key = "sk-secret " } },
       ["a Nexus URL that is none"] = { openai = { api_key = "sk-secret" },
         nexus = { api_key = "nxs_secret", base_url = "nowhere" } },
     }) do
@@ -117,6 +116,18 @@ describe("client", function()
         assert.is_nil(tostring(err):find("secret"))
       end)
     end
+
+    it("refuses control characters at the line of the caller, and shows no key", function()
+      for _, given in ipairs({
+        { openai = { api_key = "sk-secret\n" } }, { openai = { api_key = "sk-secret\0" } },
+        { openai = { api_key = "sk-secret", headers = { ["X-A"] = "a\r\nX-B: b" } } },
+        { openai = { api_key = "sk-secret", base_url = "http://x\0y" } }, { max_transfers = 1e9 },
+      }) do
+        local message = raised(given)
+        assert.matches("^spec/client_spec%.lua:%d+: nexus%.new: option ", message)
+        assert.is_nil(message:find("secret"))
+      end
+    end)
 
     it("keeps no key in Lua", function()
       local result = process.chunk([[
@@ -406,10 +417,41 @@ describe("client", function()
       collectgarbage()
     end)
   end)
+
+  describe("an answer that holds the key, escaped,", function()
+    local KEY, ESCAPED = "sk-example-1234", "sk-\\u0065xample-12\\u00334"
+
+    local function answered_with(status, body)
+      server:faults({ { path = "/v1", action = "status", status = status, body = body } })
+      new({ openai = { api_key = KEY, base_url = server.openai_url, retries = 0 } })
+      return client.threads:create()
+    end
+
+    it("is rid of it as an error", function()
+      local body = '{"error":{"message":"bad key %s","code":"%s","type":"t %s","param":"%s"}}'
+      local made, err = answered_with(401, (body:gsub("%%s", (ESCAPED:gsub("%%", "%%%%")))))
+      assert.is_nil(made)
+      local stars = ("*"):rep(#KEY)
+      assert.equal("bad key " .. stars, err.message)
+      assert.equal(stars, err.code)
+      assert.equal("t " .. stars, err.type)
+      assert.equal(stars, err.param)
+    end)
+
+    it("is rid of it where it tells of a run's or a step's failure", function()
+      local failed = '{"id":"r","last_error":{"code":"c","message":"' .. ESCAPED .. ' and ' .. KEY .. '"}}'
+      local stars = ("*"):rep(#KEY)
+      local wanted = { id = "r", last_error = { code = "c", message = stars .. " and " .. stars } }
+      assert.same(wanted, answered_with(200, failed))
+      assert.same({ data = { wanted, 1 }, last_error = nexus.null },
+        answered_with(200, '{"data":[' .. failed .. ',1],"last_error":null}'))
+    end)
+  end)
 end)
 
 describe("the provider of the Assistants protocol", function()
   local assistants = require("nexus_assistants.providers.assistants")
+  local core = require("nexus_assistants.core")
   local operations = require("nexus_assistants.operations")
 
   local function answered(base_url, status, body)
@@ -417,7 +459,7 @@ describe("the provider of the Assistants protocol", function()
     local tasks = { await = function()
       return { status = status, body = body }, { kind = "not_found", message = "HTTP status 404", status = status }
     end }
-    local provider = assistants.new(engine, tasks, { base_url = function() return base_url end }, {})
+    local provider = assistants.new(engine, tasks, assert(core.endpoint({ base_url = base_url })), {})
     return select(2, provider:perform(operations["threads.create"], {}))
   end
 
@@ -438,13 +480,5 @@ describe("the provider of the Assistants protocol", function()
       assert.equal("No thread found", err.message)
       assert.is_nil(err.code)
     end
-  end)
-
-  it("writes queries in order, lists as lists", function()
-    assert.equal("after=x%26y&include%5B%5D=a%2A&include%5B%5D=b&limit=20&order=asc", assistants.query_text({
-      order = "asc", limit = 20, include = { "a*", "b" }, after = "x&y", before = nexus.null,
-    }))
-    assert.is_nil(assistants.query_text({}))
-    assert.is_nil(assistants.query_text(nil))
   end)
 end)

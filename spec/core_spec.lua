@@ -139,6 +139,16 @@ describe("core.endpoint", function()
     assert.is_false(assert(core.endpoint({ base_url = "http://h" })):has_key())
   end)
 
+  it("takes its key out of texts", function()
+    local endpoint = assert(core.endpoint({ base_url = "http://h", key = "sk/secret" }))
+    assert.equal("bad key: *********, again *********.", endpoint:redact("bad key: sk/secret, again sk/secret."))
+    assert.equal("a\0**********", endpoint:redact("a\0sk\\/secret"))
+    assert.equal("sk/secre", endpoint:redact("sk/secre"))
+    assert.equal("", endpoint:redact(""))
+    assert.equal("sk/secret", assert(core.endpoint({ base_url = "http://h" })):redact("sk/secret"))
+    assert.is_false((pcall(endpoint.redact, endpoint)))
+  end)
+
   it("returns what the core refuses", function()
     for _, options in ipairs({
       {},

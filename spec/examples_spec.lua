@@ -97,6 +97,29 @@ describe("examples", function()
     end)
   end
 
+  it("article.lua passes on what kept it from the run's end, and ends the run's span with it", function()
+    for _, fault in ipairs({
+      { path = "/v1/threads", method = "POST", skip = 2 }, -- the run is never created
+      { path = "/v1/threads", method = "GET" }, -- it is, but then can't be asked for
+    }) do
+      fault.action, fault.status, fault.body = "status", 400, json.encode({ error = { message = "no" } })
+      server:faults({ fault })
+      local result = run("article.lua", "hello")
+      assert.equal("", result.out)
+      assert.matches("^article.lua: bad_request: no %(400", result.err)
+      assert.equal(1, result.code)
+      local trace = server:traces()[1]
+      assert.matches("bad_request: no (400", trace.metadata.error, 1, true)
+      local span
+      for _, item in ipairs(trace.spans) do
+        if item.name == "threads.runs.createAndPoll" then span = item end
+      end
+      assert.equal("error", span.status)
+      assert.matches("bad_request: no (400", span.error, 1, true)
+      server:clear_faults()
+    end
+  end)
+
   it("article.lua fails where the run asks for a function, which nobody there would call", function()
     local result = run("article.lua", json.encode({ { tool_calls = { { name = "f" } } } }))
     assert.matches("Run ended with status: requires_action\n", result.err, 1, true)

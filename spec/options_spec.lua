@@ -68,15 +68,19 @@ describe("options", function()
       { openai = { deadline = 0 / 0 } },
     ["nexus.new: option 'openai.timeout' must be a positive number of seconds, got inf"] =
       { openai = { timeout = math.huge } },
-    ["nexus.new: option 'openai.retries' must be a whole number, 0 or more, got -1"] = { openai = { retries = -1 } },
-    ["nexus.new: option 'openai.retries' must be a whole number, 0 or more, got 1.5"] = { openai = { retries = 1.5 } },
+    ["nexus.new: option 'openai.retries' must be a whole number from 0 to 1000, got -1"] =
+      { openai = { retries = -1 } },
+    ["nexus.new: option 'openai.retries' must be a whole number from 0 to 1000, got 1.5"] =
+      { openai = { retries = 1.5 } },
     ["nexus.new: option 'openai.api_key' must be a string that is not empty, or false, got a table"] =
       { openai = { api_key = {} } },
     ["nexus.new: option 'openai.headers' must be a table of strings by name, got a table"] =
       { openai = { headers = { ["X-A"] = 1 } } },
+    ["nexus.new: option 'openai.query' must be a string or a table of strings by name, got a table"] =
+      { openai = { query = { ["api-version"] = "\255" } } },
     ["nexus.new: option 'poll.interval' must be a number of seconds, 0 or more, got -1"] = { poll = { interval = -1 } },
     ["nexus.new: option 'nexus' must be a table, or false, got true"] = { nexus = true },
-    ["nexus.new: option 'nexus.max_in_flight' must be a whole number, 1 or more, got 0"] =
+    ["nexus.new: option 'nexus.max_in_flight' must be a whole number from 1 to 100, got 0"] =
       { nexus = { max_in_flight = 0 } },
     ["nexus.new: option 'provider' must be 'assistants', got 'responses'"] = { provider = "responses" },
     ["nexus.new: option 'on_warning' must be a function, got a string"] = { on_warning = "print" },
@@ -89,6 +93,47 @@ describe("options", function()
       assert.is_nil(source)
     end)
   end
+
+  it("have bounds where they are counts and sizes", function()
+    local function too_much(fields, prefix)
+      for name, field in pairs(fields) do
+        if field.fields then too_much(field.fields, prefix .. name .. ".") end
+        if field.kind == "count" or field.kind == "size" then
+          local expected = ("'%s%s' must be a whole number from %%d to %.0f, got "):format(prefix, name, field.most)
+          local _, problem = options.read("f", fields, { [name] = field.most + 1 })
+          assert.matches(expected:gsub("^'.*%.", "'"):gsub("%%d", "[01]"), problem)
+          assert.equal(field.most, options.read("f", fields, { [name] = field.most })[name])
+        end
+      end
+    end
+    for _, fields in ipairs({ options.client, options.call, options.create_and_poll }) do too_much(fields, "") end
+  end)
+
+  for control, text in pairs({ zero = "a\0b", ["a line break"] = "a\r\nb", delete = "\127" }) do
+    it("hold no control characters: " .. control, function()
+      for name, given in pairs({
+        agent_id = { agent_id = text }, assistant_id = { assistant_id = text },
+        ["openai.api_key"] = { openai = { api_key = text } }, ["nexus.api_key"] = { nexus = { api_key = text } },
+        ["openai.base_url"] = { openai = { base_url = text } }, ["openai.project"] = { openai = { project = text } },
+        ["openai.query"] = { openai = { query = text } }, ["openai.auth_prefix"] = { openai = { auth_prefix = text } },
+        ["openai.headers"] = { openai = { headers = { ["X-A"] = text } } },
+      }) do
+        local _, problem = read(given)
+        assert.equal("nexus.new: option '" .. name .. "' must not hold control characters", problem)
+      end
+      local _, problem = options.read("f", options.call, { headers = { [text] = "x" } })
+      assert.equal("f: option 'headers' must not hold control characters", problem)
+      local _, variable, source = read({}, { ASSISTANT_ID = text })
+      assert.equal("nexus.new: environment variable ASSISTANT_ID must not hold control characters", variable)
+      assert.equal("environment", source)
+    end)
+  end
+
+  it("may hold any text where it is only recorded, or described to a model", function()
+    local text = "two\nlines and \0"
+    assert.equal(text, options.read("f", options.trace, { name = text }).name)
+    assert.equal(text, options.read("f", options.tool, { name = "x", call = print, description = text }).description)
+  end)
 
   it("from the environment are refused as such", function()
     local values, problem, source = read({}, { NEXUS_ASSISTANTS_POLL_INTERVAL = "soon" })

@@ -86,6 +86,12 @@ describe("resources", function()
     assert.equal(tool, given.tools[1])
   end)
 
+  it("send an empty list of tools, and null, as they are", function()
+    echo()
+    assert.matches('"tools":[]', assert(client.threads.runs:create("t", { tools = {} })).body, 1, true)
+    assert.matches('"tools":null', assert(client.threads.runs:create("t", { tools = json.null })).body, 1, true)
+  end)
+
   it("take options for a call", function()
     echo()
     local options = { headers = { ["X-Mine"] = "1" }, timeout = 5, deadline = 6, retries = 0 }
@@ -160,6 +166,26 @@ describe("resources", function()
       function() client.threads.messages:create("t", "hello") end,
     ["threads.messages:list: params: 'limit' must be text, a number or a boolean, or a list of them"] =
       function() client.threads.messages:list("t", { limit = { {} } }) end,
+    ["threads.messages:list: params: 'after' must be valid UTF-8"] =
+      function() client.threads.messages:list("t", { after = "\255" }) end,
+    ["threads.runs.steps:retrieve: params: 'include' must be text, a number or a boolean, or a list of them"] =
+      function() client.threads.runs.steps:retrieve("t", "r", "s", { include = { json.null } }) end,
+    ["threads.runs:create: params: 'include' must be text, a number or a boolean, or a list of them"] =
+      function() client.threads.runs:create("t", { include = { all = true } }) end,
+    ["threads.runs:create_and_poll: params: 'include' must be a finite number"] =
+      function() client.threads.runs:create_and_poll("t", { include = { 0 / 0 } }) end,
+    ["threads:create: option 'headers' must not hold control characters"] =
+      function() client.threads:create({}, { headers = { ["X-A"] = "a\0b" } }) end,
+    ["threads.runs:create_and_poll: option 'retries' must be a whole number from 0 to 1000, got 1001"] =
+      function() client.threads.runs:create_and_poll("t", {}, { retries = 1001 }) end,
+    ["threads.runs:create: params.tools must be a list of tools, got a string"] =
+      function() client.threads.runs:create("t", { tools = "get_weather" }) end,
+    ["threads.runs:create: params.tools must be a list of tools, got a tool: put it into a list"] =
+      function() client.threads.runs:create("t", { tools = nexus.tool({ name = "x", call = print }) }) end,
+    ["threads.runs:create_and_poll: params.tools must be a list of tools, got a table that is none"] =
+      function() client.threads.runs:create_and_poll("t", { tools = { { type = "x" }, nil, { type = "x" } } }) end,
+    ["threads.runs:create_and_poll: params.tools[2] must be a tool or a table that describes one, got null"] =
+      function() client.threads.runs:create_and_poll("t", { tools = { { type = "x" }, json.null } }) end,
     ["threads:create: unknown option 'timeuot' (did you mean 'timeout'?)"] =
       function() client.threads:create({}, { timeuot = 1 }) end,
     ["threads.runs:create_and_poll: unknown option 'intervall' (did you mean 'interval'?)"] =

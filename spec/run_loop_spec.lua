@@ -177,7 +177,8 @@ describe("create_and_poll", function()
       assert.equal(3, #outputs)
       assert.same({ error = "broken" }, json.decode(outputs[1].output))
       assert.equal(18, json.decode(outputs[2].output).celsius)
-      assert.same({ error = "there is no tool named 'made_up'" }, json.decode(outputs[3].output))
+      assert.same({ error = "the script gave this run no tool named 'made_up'; what it gave: 'bad', 'get_weather'" },
+        json.decode(outputs[3].output))
       for _, output in ipairs(outputs) do assert.is_truthy(output.tool_call_id) end
     end)
 

@@ -20,6 +20,7 @@ describe("nexus.tool", function()
     ["nexus.tool: option 'name' is required"] = { call = print },
     ["nexus.tool: option 'call' is required"] = { name = "x" },
     ["nexus.tool: option 'call' must be a function, got a string"] = { name = "x", call = "print" },
+    ["nexus.tool: option 'name' must not hold control characters"] = { name = "x\0", call = print },
     ["nexus.tool: unknown option 'parameter' (did you mean 'parameters'?)"] = { name = "x", parameter = 1 },
     ["nexus.tool: option 'name' must be up to 64 letters, digits, '_' or '-'"] = { name = "get weather", call = print },
   }) do
@@ -167,6 +168,16 @@ describe("a call of a tool", function()
     assert.equal("the arguments are not a JSON object", fails(never, "[1]"))
     assert.equal("the arguments are not a JSON object", fails(never, "12"))
     assert.matches("^the arguments are not JSON: ", fails(never, 12))
+  end)
+
+  it("of a tool that the script didn't give says which, and what it gave", function()
+    local _, by_name = tools.split({ tool(print, "weather"), { type = "file_search" }, tool(print, "clock") })
+    local message = "the script gave this run no tool named 'get_mail'; what it gave: 'clock', 'weather'"
+    local output, problem = tools.run(by_name.get_mail, "get_mail", '{"city":')
+    assert.equal(message, problem)
+    assert.same({ error = message }, json.decode(output))
+    assert.is_true(tools.can_answer({ { ["function"] = { name = "get_mail" } } }, by_name, {}))
+    assert.is_false(tools.can_answer({ { ["function"] = { name = "get_mail" } } }, by_name, { get_mail = true }))
   end)
 
   it("of a tool that isn't there is an error for the model", function()

@@ -1,6 +1,7 @@
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants")
 local process = require("spec.support.process")
+local recording = require("nexus_assistants.trace")
 local servers = require("spec.support.server")
 
 describe("tracing", function()
@@ -550,6 +551,25 @@ describe("tracing", function()
   end)
 
   describe("in the manual style", function()
+    -- On a tracer that keeps nothing; also returns the ids of the spans that others were put below, in order.
+    local function fake_manual()
+      local parents, ids = {}, 0
+      local handle_mt = { __index = function() return function() end end }
+      local function handle()
+        ids = ids + 1
+        local id = tostring(ids)
+        return setmetatable({
+          id = function() return id end,
+          span = function(_, _, _, parent)
+            parents[#parents + 1] = parent and parent:id()
+            return handle()
+          end,
+        }, handle_mt)
+      end
+      local recorder = recording.new({ agent_id = "a", warn = function() end, tracer = { trace = handle } })
+      return recording.manual(recorder), parents
+    end
+
     it("records what it is told, and calls don't record themselves", function()
       local trace = client.nexus:start_trace({ name = "job", input = { q = 1 }, metadata = { m = 1 } })
       assert.matches("^%x+$", trace.id)
@@ -615,9 +635,13 @@ describe("tracing", function()
       local trace = client.nexus:start_trace({ name = "job" })
       local span = client.nexus:start_span(trace.id, { name = "span" })
       client.nexus:end_span(span.id, { output = 1 })
-      client.nexus:end_span(span.id, { output = 2 })
+      client.nexus:end_span(span.id, { output = 2, metadata = { late = true }, error = "late" })
+      assert.equal(1, client:stats().unknown_ids)
+      assert.matches("^nexus:end_span: there is no open trace or span '" .. span.id .. "'", warnings[1])
       client.nexus:end_trace(trace.id)
-      assert.equal(1, by_name(only_trace(), "span").output)
+      local got = by_name(only_trace(), "span")
+      assert.equal(1, got.output)
+      assert.equal("ok", got.status)
     end)
 
     it("takes the ids of what was dropped", function()
@@ -641,6 +665,31 @@ describe("tracing", function()
       silent.nexus:end_trace(trace.id)
       assert.equal(0, silent:stats().unknown_ids)
       silent:close()
+    end)
+
+    it("keeps the latest of a long trace's ended spans, for new ones to be put below", function()
+      local manual, parents = fake_manual()
+      local trace = manual:start_trace({ name = "job" })
+      local open = manual:start_span(trace.id, { name = "open" })
+      local ended = {}
+      for index = 1, 100000 do
+        ended[index] = manual:start_span(trace.id, { name = "span" }).id
+        manual:end_span(ended[index])
+      end
+      local held = 0
+      for _, tables in ipairs({ manual.spans, manual.traces[trace.id].span_ids, manual.traces[trace.id].ended_ids }) do
+        for _ in pairs(tables) do held = held + 1 end
+      end
+      assert.is_true(held < 1000, "held: " .. held)
+      manual:start_span(trace.id, { name = "below", parent_id = ended[100000] })
+      assert.equal(ended[100000], parents[#parents])
+      manual:end_span(open.id)
+      assert.equal(0, manual.unknown_ids)
+      manual:end_span(ended[1])
+      manual:end_span(ended[100000])
+      assert.equal(2, manual.unknown_ids)
+      manual:end_trace(trace.id)
+      assert.is_nil(next(manual.spans))
     end)
 
     it("keeps nothing of a trace that has ended", function()

@@ -56,10 +56,10 @@ static const char *host_of(const nxa_call *call) {
 
 static void redact(nxa_call *call) {
   const nxa_endpoint *endpoint = call->request->endpoint;
-  nxa__endpoint_redact(endpoint, call->body.data, call->body.length);
-  nxa__endpoint_redact(endpoint, call->answer.content_type, strlen(call->answer.content_type));
-  nxa__endpoint_redact(endpoint, call->answer.request_id, strlen(call->answer.request_id));
-  nxa__endpoint_redact(endpoint, call->error.message, strlen(call->error.message));
+  nxa_endpoint_redact(endpoint, call->body.data, call->body.length);
+  nxa_endpoint_redact(endpoint, call->answer.content_type, strlen(call->answer.content_type));
+  nxa_endpoint_redact(endpoint, call->answer.request_id, strlen(call->answer.request_id));
+  nxa_endpoint_redact(endpoint, call->error.message, strlen(call->error.message));
 }
 
 static void fill_error(nxa_call *call) {
@@ -182,7 +182,7 @@ static void describe_failure(nxa_call *call, const nxa__outcome *outcome) {
     return;
   }
   if (has_failed_status(call) && !call->headers_above_cap) {
-    nxa__endpoint_redact(call->request->endpoint, call->body.data, call->body.length);
+    nxa_endpoint_redact(call->request->endpoint, call->body.data, call->body.length);
     nxa__failure_of_status(&call->error, &call->answer, &call->body, host_of(call));
     return;
   }
@@ -237,7 +237,7 @@ static void end_attempt_by_time(nxa_call *call, bool connecting) {
   drop_transfer(call);
   forget_interim_answer(call);
   if (has_failed_status(call)) {
-    nxa__endpoint_redact(call->request->endpoint, call->body.data, call->body.length);
+    nxa_endpoint_redact(call->request->endpoint, call->body.data, call->body.length);
     nxa__failure_of_status(&call->error, &call->answer, &call->body, host_of(call));
   } else {
     if (connecting)

@@ -340,7 +340,7 @@ static void overwrite(char *text, size_t length, const char *secret) {
   }
 }
 
-void nxa__endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length) {
+void nxa_endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length) {
   /* a shorter one is a placeholder ("x", "no"), and would punch holes into every text */
   if (length == 0 || !endpoint->key || strlen(endpoint->key) < 4)
     return;

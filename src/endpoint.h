@@ -18,9 +18,6 @@ const char *nxa__endpoint_query(const nxa_endpoint *endpoint);
 size_t nxa__endpoint_header_count(const nxa_endpoint *endpoint);
 char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index);
 
-/* Overwrites the key wherever it occurs, also as JSON would escape it. The text keeps its length. */
-void nxa__endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length);
-
 /* Why a "Name: value" line can't be sent, or NULL where it can. */
 const char *nxa__header_fault(const char *line);
 /* Puts a checked line into libcurl's notation, in place: an empty value is "Name;", since "Name:" would send nothing.

@@ -32,7 +32,7 @@ static void read_id(nxa__nexus_answer *answer, const nxa_response *response, con
 static void read_text(nxa__nexus_answer *answer, const nxa_response *response, const nxa_endpoint *endpoint) {
   char text[1024];
   nxa__json_find_string(response->body, response->body_length, "error", text, sizeof text);
-  nxa__endpoint_redact(endpoint, text, strlen(text));
+  nxa_endpoint_redact(endpoint, text, strlen(text));
   nxa__text_line(answer->text, sizeof answer->text, text, strlen(text));
 }
 

@@ -107,6 +107,12 @@ NXA_API void nxa_endpoint_free(nxa_endpoint *endpoint);
 NXA_API const char *nxa_endpoint_base_url(const nxa_endpoint *endpoint);
 /* True where a key was given or found. The key itself cannot be read. */
 NXA_API bool nxa_endpoint_has_key(const nxa_endpoint *endpoint);
+/*
+ * Overwrites the key with "*" wherever it occurs, also with the escapes JSON may put before its characters; a key of
+ * less than four bytes is let be. The text keeps its length. The core has done so with the answers of calls that
+ * failed; a host does it again with what it decoded, since "\u0061" is an "a" only then.
+ */
+NXA_API void nxa_endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length);
 
 /* ------------------------------------------------------------------------------------------------ engine */
 

@@ -37,6 +37,7 @@ static const char *const script =
     "local endpoint = must(core.endpoint({ base_url = 'http://127.0.0.1:1', key = 'secret', headers = { A = 'b' } }))\n"
     "if not engine or not endpoint then return end\n"
     "tostring(endpoint)\n"
+    "endpoint:redact('the key is secret')\n"
     "local tracer = must(core.tracer(engine, { max_spans = 4 }))\n"
     "if tracer then\n"
     "  must(tracer:nexus({ endpoint = endpoint, timeout = 1 }))\n"

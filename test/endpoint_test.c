@@ -170,7 +170,7 @@ static void assert_redacted(const char *key, const char *text, const char *wante
   nxa_endpoint *endpoint = nxa_endpoint_new(&options, NULL);
   char copy[200];
   strcpy(copy, text);
-  nxa__endpoint_redact(endpoint, copy, strlen(copy));
+  nxa_endpoint_redact(endpoint, copy, strlen(copy));
   assert_string_equal(copy, wanted);
   nxa_endpoint_free(endpoint);
 }

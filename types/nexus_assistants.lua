@@ -30,6 +30,8 @@ function nexus.is_error(value) end
 
 -- ------------------------------------------------------------------------------------------------------ options
 
+-- Texts, headers and keys must not hold control characters.
+
 ---@class nexus_assistants.Options
 ---@field agent_id? string the agent's name on traces (NEXUS_AGENT_ID, "nexus-assistants")
 ---@field provider? "assistants" who performs operations (NEXUS_ASSISTANTS_PROVIDER)
@@ -38,7 +40,7 @@ function nexus.is_error(value) end
 ---@field nexus? nexus_assistants.NexusOptions|false where traces go; false: nowhere
 ---@field poll? nexus_assistants.PollOptions
 ---@field limits? nexus_assistants.Limits what traces may take in memory
----@field max_transfers? integer requests on the wire at once (100)
+---@field max_transfers? integer requests on the wire at once (100; at most 100000)
 ---@field on_warning? fun(text: string) by default a line on standard error
 
 ---@class nexus_assistants.OpenAIOptions
@@ -50,31 +52,31 @@ function nexus.is_error(value) end
 ---@field query? string|table<string, string|number|boolean> added to every request, e.g. `api-version`
 ---@field timeout? number seconds for one attempt (600)
 ---@field deadline? number seconds for a call with all its attempts (1800)
----@field retries? integer attempts after the first (2)
+---@field retries? integer attempts after the first (2; at most 1000)
 ---@field auth_header? string the header of the key ("Authorization")
 ---@field auth_prefix? string what stands before the key in it ("Bearer ")
 
 ---@class nexus_assistants.NexusOptions
 ---@field api_key? string|false (NEXUS_API_KEY)
 ---@field base_url? string (NEXUS_BASE_URL, "https://nexus.keylightdigital.dev")
----@field timeout? number seconds for one request (10)
+---@field timeout? number seconds for one request (5)
 ---@field flush_interval? number seconds after which a running trace is shown (1)
----@field max_in_flight? integer requests at once (6)
+---@field max_in_flight? integer requests at once (6; at most 100)
 
 ---@class nexus_assistants.PollOptions
 ---@field interval? number seconds between polls (NEXUS_ASSISTANTS_POLL_INTERVAL); by default 0.25 that grow to 5
 ---@field deadline? number seconds a run may take (600)
 
 ---@class nexus_assistants.Limits
----@field max_traces? integer held at once (1024)
----@field max_spans? integer held at once (8192)
----@field max_bytes? integer of all their texts (32 MiB)
----@field max_field_bytes? integer of one input, output or metadata value (256 KiB)
+---@field max_traces? integer held at once (1024; at most a million)
+---@field max_spans? integer held at once (8192; at most 10 million)
+---@field max_bytes? integer of all their texts (32 MiB; at most 64 GiB)
+---@field max_field_bytes? integer of one input, output or metadata value (256 KiB; at most 1 GiB)
 
 ---@class nexus_assistants.CallOptions
 ---@field timeout? number seconds for one attempt
 ---@field deadline? number seconds for the call with all its attempts
----@field retries? integer
+---@field retries? integer attempts of a request after the first, at most 1000
 ---@field headers? table<string, string>
 
 ---@class nexus_assistants.RunOptions
@@ -82,7 +84,7 @@ function nexus.is_error(value) end
 ---@field deadline? number seconds the run may take; then it is cancelled
 ---@field on_status? fun(run: nexus_assistants.Run) called when the run's status changes
 ---@field timeout? number seconds for one attempt of one request
----@field retries? integer
+---@field retries? integer attempts of a request after the first, at most 1000
 ---@field headers? table<string, string>
 
 -- ------------------------------------------------------------------------------------------------------- client
@@ -150,7 +152,7 @@ function client:close(timeout) end
 ---@field calls integer requests to the API, as the script sees them
 ---@field calls_failed integer
 ---@field tasks integer that have not ended
----@field unknown_ids integer ids given to `client.nexus` that meant nothing
+---@field unknown_ids integer ids given to `client.nexus` that meant nothing (any more), a second `end_span` among them
 ---@field traces_started? integer this and the following: absent where traces go nowhere
 ---@field traces_dropped? integer refused at their start, for a limit or for memory
 ---@field traces_delivered? integer
@@ -287,6 +289,7 @@ function span:set(key, value) end
 function span:error(value) end
 
 ---Traces by hand. Ids that mean nothing (any more) are counted, never raised for; calls don't record themselves here.
+---Spans can be put below open ones and the latest 256 of their trace that have ended.
 ---@class nexus_assistants.Nexus
 local manual = {}
 

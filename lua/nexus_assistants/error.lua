@@ -1,5 +1,6 @@
 --- The error object: what every failure that isn't misuse is returned as, wherever it came from.
 local json = require("nexus_assistants.json")
+local text = require("nexus_assistants.text")
 
 local present = json.present
 
@@ -8,6 +9,7 @@ local M = {}
 local error_mt = { __name = "nexus_assistants.error" }
 
 local LONGEST_TEXT = 300 -- bytes of a server's own text that go into a message
+local HEAD = 4096 -- bytes of a page or a text that are looked at
 
 -- What a kind is called in the protocol's own envelope, and the status it goes with.
 local KINDS = {
@@ -61,14 +63,14 @@ end
 
 --- A value as text, whatever its `__tostring` does.
 function M.shown(value)
-  local ok, text = pcall(tostring, value)
-  return ok and text or "(an error value that can't be shown)"
+  local ok, result = pcall(tostring, value)
+  return ok and result or "(an error value that can't be shown)"
 end
 
 local function details(err)
   local found = {}
-  local function add(value, text)
-    if value then found[#found + 1] = text or tostring(value) end
+  local function add(value, label)
+    if value then found[#found + 1] = label or tostring(value) end
   end
   add(err.status)
   add(err.code, "code " .. tostring(err.code))
@@ -80,9 +82,9 @@ end
 
 --- Reads as `rate_limit: Rate limit reached … (429, code rate_limit_exceeded, after 3 attempts, threads.runs.create)`.
 function error_mt.__tostring(err)
-  local text = err.kind .. ": " .. err.message
+  local said = err.kind .. ": " .. err.message
   local more = details(err)
-  return more == "" and text or text .. " (" .. more .. ")"
+  return more == "" and said or said .. " (" .. more .. ")"
 end
 
 -- ------------------------------------------------------------------------------------------- what servers answer
@@ -92,10 +94,10 @@ local function text_of(value)
   if value ~= nil then return tostring(value) end
 end
 
-local function one_line(text)
-  text = text:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
-  if #text <= LONGEST_TEXT then return text end
-  return text:sub(1, LONGEST_TEXT):gsub("[\128-\255]*$", "") .. "..."
+local function one_line(said)
+  local line = text.cut(said, HEAD):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
+  local short = text.cut(line, LONGEST_TEXT)
+  return #short == #line and #said <= HEAD and line or short .. "..."
 end
 
 local function from_envelope(envelope)
@@ -110,8 +112,16 @@ local function from_envelope(envelope)
   }
 end
 
+-- Step by step, since a pattern for it all would begin anew at every tag that is never closed.
+local function title_of(page)
+  local _, name = page:find("<[tT][iI][tT][lL][eE]")
+  local start = name and page:find(">", name, true)
+  local stop = start and page:find("</", start, true)
+  return stop and page:sub(start + 1, stop - 1)
+end
+
 local function from_html(body)
-  local title = body:match("<[tT][iI][tT][lL][eE][^>]*>(.-)</")
+  local title = title_of(body:sub(1, HEAD))
   return { message = title and one_line(title) }
 end
 
@@ -126,14 +136,29 @@ local function read_body(body)
   return { message = one_line(body) }
 end
 
+--- Takes the key of an endpoint out of all texts in a table, at any depth. The core does so with the answer of a call
+-- that failed, but an escaped key has become the key by decoding.
+function M.redact(value, endpoint)
+  for name, item in next, value do
+    if type(item) == "string" then
+      value[name] = endpoint:redact(item)
+    elseif type(item) == "table" then
+      M.redact(item, endpoint)
+    end
+  end
+  return value
+end
+
 local function name_of(operation)
   if type(operation) == "table" then return operation.name end
   return operation
 end
 
---- Makes an error object of what the core reports for a call, and of the answer that came with it (or nil).
-function M.from_call(core_err, response, operation)
+--- Makes an error object of what the core reports for a call, and of the answer that came with it (or nil). What the
+-- answer says is rid of the endpoint's key, where there is one.
+function M.from_call(core_err, response, operation, endpoint)
   local said = read_body(response and response.body)
+  if endpoint then M.redact(said, endpoint) end
   local message = said.message
   if not message or message == "" then message = core_err.message end
   return M.new({

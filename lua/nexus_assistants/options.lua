@@ -1,12 +1,15 @@
 --- Checks tables of options against a table that says what is expected.
 --
--- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…} }`; what a kind
--- takes and how it is called in messages is in `kinds`. An option wins over the environment, that over the default.
+-- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…}, most = N }`;
+-- what a kind takes and how it is called in messages is in `kinds`. Counts and sizes have a bound, `most`, so that a
+-- slip is refused where it was made. An option wins over the environment, that over the default.
+local core = require("nexus_assistants.core")
+local query = require("nexus_assistants.query")
+local checks = require("nexus_assistants.values")
+
 local options = {}
 
-local function is_finite(value)
-  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
-end
+local is_finite = checks.is_finite
 
 local function is_count(value)
   return is_finite(value) and value >= 0 and value % 1 == 0
@@ -14,6 +17,10 @@ end
 
 local function is_text(value)
   return type(value) == "string" and value ~= ""
+end
+
+local function is_string(value)
+  return type(value) == "string"
 end
 
 local function is_header_table(value)
@@ -24,16 +31,26 @@ local function is_header_table(value)
   return true
 end
 
-local function is_query_value(value)
-  return type(value) == "string" or type(value) == "boolean" or is_finite(value)
-end
+local SINGLE = { string = true, number = true, boolean = true }
 
 local function is_query(value)
-  if type(value) ~= "table" then return type(value) == "string" end
-  for name, item in pairs(value) do
-    if not is_text(name) or not is_query_value(item) then return false end
+  if type(value) ~= "table" then return type(value) == "string" and core.utf8_valid(value) end
+  for _, item in pairs(value) do
+    if not SINGLE[type(item)] then return false end
   end
-  return true
+  return not query.fault(value)
+end
+
+local NO_CONTROL = "must not hold control characters"
+
+local function text_fault(value)
+  return type(value) == "string" and checks.has_control(value) and NO_CONTROL or nil
+end
+
+local function headers_fault(value)
+  for name, text in pairs(value) do
+    if text_fault(name) or text_fault(text) then return NO_CONTROL end
+  end
 end
 
 local function is_callable(value)
@@ -41,22 +58,25 @@ local function is_callable(value)
   return type(value) == "function" or type(metatable) == "table" and metatable.__call ~= nil
 end
 
+-- `fault` says what else may be wrong with a value that `check` takes.
 local kinds = {
   any = { expected = "a value", check = function() return true end },
-  text = { expected = "a string that is not empty", check = is_text },
+  text = { expected = "a string that is not empty", check = is_text, fault = text_fault },
+  label = { expected = "a string that is not empty", check = is_text }, -- is recorded and nothing else: any content
   key = { expected = "a string that is not empty, or false",
-    check = function(value) return value == false or is_text(value) end },
-  string = { expected = "a string", check = function(value) return type(value) == "string" end },
+    check = function(value) return value == false or is_text(value) end, fault = text_fault },
+  string = { expected = "a string", check = is_string },
+  prefix = { expected = "a string", check = is_string, fault = text_fault },
   table = { expected = "a table", check = function(value) return type(value) == "table" end },
   callable = { expected = "a function", check = is_callable },
-  headers = { expected = "a table of strings by name", check = is_header_table },
-  query = { expected = "a string or a table of strings by name", check = is_query },
+  headers = { expected = "a table of strings by name", check = is_header_table, fault = headers_fault },
+  query = { expected = "a string or a table of strings by name", check = is_query, fault = text_fault },
   seconds = { expected = "a positive number of seconds",
     check = function(value) return is_finite(value) and value > 0 end, number = true },
   wait = { expected = "a number of seconds, 0 or more",
     check = function(value) return is_finite(value) and value >= 0 end, number = true },
-  count = { expected = "a whole number, 0 or more", check = is_count, number = true },
-  size = { expected = "a whole number, 1 or more",
+  count = { expected = "a whole number from 0 to %.0f", check = is_count, number = true },
+  size = { expected = "a whole number from 1 to %.0f",
     check = function(value) return is_count(value) and value >= 1 end, number = true },
 }
 
@@ -90,12 +110,19 @@ end
 local function accepts(field, value)
   if field.choices then return is_choice(field.choices, value) end
   if value == false and field.off then return true end
-  return kinds[field.kind].check(value)
+  return kinds[field.kind].check(value) and (not field.most or value <= field.most)
 end
 
 local function expected(field)
   if field.choices then return choice_texts(field.choices) end
-  return kinds[field.kind].expected .. (field.off and ", or false" or "")
+  return kinds[field.kind].expected:format(field.most) .. (field.off and ", or false" or "")
+end
+
+-- What is wrong with a value, e.g. "must be a string, got nil"; nil where it is fine. `shown` is what it is called.
+local function fault_of(field, value, shown)
+  if not accepts(field, value) then return "must be " .. expected(field) .. ", got " .. shown end
+  local fault = kinds[field.kind].fault
+  return fault and fault(value)
 end
 
 -- ------------------------------------------------------------------------------------------------ did you mean …
@@ -141,9 +168,9 @@ local function from_environment(where, field, environment)
   local text = field.environment and environment and environment(field.environment)
   if not text or text == "" then return field.default end
   local value = kinds[field.kind].number and tonumber(text) or text
-  if accepts(field, value) then return value end
-  local problem = "%s: environment variable %s must be %s, got '%s'"
-  return nil, problem:format(where, field.environment, expected(field), text), "environment"
+  local fault = fault_of(field, value, "'" .. text .. "'")
+  if not fault then return value end
+  return nil, where .. ": environment variable " .. field.environment .. " " .. fault, "environment"
 end
 
 local function read_field(where, prefix, name, field, value, environment)
@@ -155,10 +182,8 @@ local function read_field(where, prefix, name, field, value, environment)
     return found, problem, source
   end
   if value == false and field.off then return false end
-  if value ~= nil and not accepts(field, value) then
-    local problem = "%s: option '%s%s' must be %s, got %s"
-    return nil, problem:format(where, prefix, name, expected(field), got(value, field))
-  end
+  local fault = value ~= nil and fault_of(field, value, got(value, field))
+  if fault then return nil, where .. ": option '" .. prefix .. name .. "' " .. fault end
   if not field.fields then return value end
   return read_fields(where, prefix .. name .. ".", field.fields, value or {}, environment)
 end
@@ -186,6 +211,9 @@ end
 
 -- ------------------------------------------------------------------------------------------ what there is to set
 
+local MOST_RETRIES = 1000
+local GIBIBYTE = 2 ^ 30
+
 local openai = {
   api_key = { kind = "key" },
   base_url = { kind = "text", environment = "OPENAI_BASE_URL", default = "https://api.openai.com/v1" },
@@ -195,9 +223,9 @@ local openai = {
   query = { kind = "query" },
   timeout = { kind = "seconds" },
   deadline = { kind = "seconds" },
-  retries = { kind = "count" },
+  retries = { kind = "count", most = MOST_RETRIES },
   auth_header = { kind = "text" },
-  auth_prefix = { kind = "string" },
+  auth_prefix = { kind = "prefix" },
 }
 
 local nexus = {
@@ -205,7 +233,7 @@ local nexus = {
   base_url = { kind = "text", environment = "NEXUS_BASE_URL", default = "https://nexus.keylightdigital.dev" },
   timeout = { kind = "seconds" },
   flush_interval = { kind = "seconds" },
-  max_in_flight = { kind = "size" },
+  max_in_flight = { kind = "size", most = 100 },
 }
 
 --- Options of `nexus.new`.
@@ -217,16 +245,16 @@ options.client = {
   openai = { kind = "table", fields = openai },
   nexus = { kind = "table", fields = nexus, off = true },
   limits = { kind = "table", fields = {
-    max_traces = { kind = "size" },
-    max_spans = { kind = "size" },
-    max_bytes = { kind = "size" },
-    max_field_bytes = { kind = "size" },
+    max_traces = { kind = "size", most = 1e6 },
+    max_spans = { kind = "size", most = 1e7 },
+    max_bytes = { kind = "size", most = 64 * GIBIBYTE },
+    max_field_bytes = { kind = "size", most = GIBIBYTE },
   } },
   poll = { kind = "table", fields = {
     interval = { kind = "wait", environment = "NEXUS_ASSISTANTS_POLL_INTERVAL" },
     deadline = { kind = "seconds", default = 600 },
   } },
-  max_transfers = { kind = "size" },
+  max_transfers = { kind = "size", most = 1e5 },
   on_warning = { kind = "callable" },
 }
 
@@ -234,7 +262,7 @@ options.client = {
 options.call = {
   timeout = { kind = "seconds" },
   deadline = { kind = "seconds" },
-  retries = { kind = "count" },
+  retries = { kind = "count", most = MOST_RETRIES },
   headers = { kind = "headers" },
 }
 
@@ -242,7 +270,7 @@ options.call = {
 options.create_and_poll = {
   timeout = { kind = "seconds" },
   deadline = { kind = "seconds" },
-  retries = { kind = "count" },
+  retries = { kind = "count", most = MOST_RETRIES },
   headers = { kind = "headers" },
   interval = { kind = "wait" },
   on_status = { kind = "callable" },
@@ -259,7 +287,7 @@ options.tool = {
 
 --- Options of `client:trace`.
 options.trace = {
-  name = { kind = "text", required = true },
+  name = { kind = "label", required = true },
   agent_id = { kind = "text" },
   input = { kind = "any" },
   metadata = { kind = "table" },
@@ -276,11 +304,11 @@ options.span = {
 options.manual = {
   start_trace = options.trace,
   start_span = {
-    name = { kind = "text", required = true },
+    name = { kind = "label", required = true },
     type = { kind = "text" },
     input = { kind = "any" },
     metadata = { kind = "table" },
-    parent_id = { kind = "text" },
+    parent_id = { kind = "label" },
   },
   end_span = {
     status = { kind = "text", choices = { "ok", "error" } },

@@ -2,6 +2,8 @@
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
+local text = require("nexus_assistants.text")
+local values = require("nexus_assistants.values")
 
 local shown = errors.shown
 
@@ -13,16 +15,33 @@ local BUDGET = 512 * 1000 -- bytes that the outputs of one submission may have t
 
 --- Makes a tool of `{ name, description, parameters, strict, call }`. Returns nil and a message for bad fields.
 function tools.new(fields)
-  local values, problem = options.read("nexus.tool", options.tool, fields)
-  if not values then return nil, problem end
-  if not values.name:find("^[%w_-]+$") or #values.name > 64 then
+  local tool, problem = options.read("nexus.tool", options.tool, fields)
+  if not tool then return nil, problem end
+  if not tool.name:find("^[%w_-]+$") or #tool.name > 64 then
     return nil, "nexus.tool: option 'name' must be up to 64 letters, digits, '_' or '-'"
   end
-  return setmetatable(values, tool_mt)
+  return setmetatable(tool, tool_mt)
 end
 
 local function is_tool(value)
   return getmetatable(value) == tool_mt
+end
+
+local function kind_of(value)
+  if is_tool(value) then return "a tool: put it into a list" end
+  if value == json.null then return "null" end
+  return type(value) == "table" and "a table that is none" or "a " .. type(value)
+end
+
+--- What is wrong with a value as a list of tools, e.g. "params.tools must be a list of tools, got a string"; nil where
+-- it is fine.
+function tools.fault(name, list)
+  if not values.is_list(list) then return name .. " must be a list of tools, got " .. kind_of(list) end
+  for index, item in ipairs(list) do
+    if type(item) ~= "table" then
+      return ("%s[%d] must be a tool or a table that describes one, got %s"):format(name, index, kind_of(item))
+    end
+  end
 end
 
 local NO_PARAMETERS = { type = "object", properties = {} }
@@ -44,10 +63,27 @@ local function name_of(definition)
   return type(described) == "table" and described.name or nil
 end
 
---- Takes a list of tools apart. Returns the definitions to send, the tools by name, and the names of functions that are
--- described but not given.
+local function quoted_names(by_name)
+  local names = {}
+  for name in next, by_name do names[#names + 1] = "'" .. name .. "'" end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
+local function not_given(by_name, name)
+  return ("the script gave this run no tool named '%s'; what it gave: %s"):format(shown(name), quoted_names(by_name))
+end
+
+-- Asked for a name that isn't there, the table has a stand-in that can say so: the assistant may describe functions of
+-- its own, and the model may make some up.
+local function new_by_name()
+  return setmetatable({}, { __index = function(by_name, name) return { missing = not_given(by_name, name) } end })
+end
+
+--- Takes a list of tools apart. Returns the definitions to send, the tools by name (with stand-ins for all other names,
+-- which `tools.run` takes), and the names of functions that are described but not given.
 function tools.split(list)
-  local definitions, by_name, described = json.array({}), {}, {}
+  local definitions, by_name, described = json.array({}), new_by_name(), {}
   for index, item in ipairs(list) do
     if is_tool(item) then
       definitions[index] = definition_of(item)
@@ -64,8 +100,8 @@ end
 -- ------------------------------------------------------------------------------------------------------ one call
 
 local function error_output(message)
-  local text = json.encode({ error = message })
-  return text or '{"error":"the tool failed, and its message is not text"}'
+  local output = json.encode({ error = message })
+  return output or '{"error":"the tool failed, and its message is not text"}'
 end
 
 local function failed(message)
@@ -73,9 +109,9 @@ local function failed(message)
 end
 
 --- The arguments of a call as a table, or nil and what is wrong with them. Models send "" for none.
-function tools.arguments(text)
-  if text == nil or text == json.null or (type(text) == "string" and text:find("^%s*$")) then return {} end
-  local arguments, problem = json.decode(text)
+function tools.arguments(written)
+  if written == nil or written == json.null or (type(written) == "string" and written:find("^%s*$")) then return {} end
+  local arguments, problem = json.decode(written)
   if arguments == nil then return nil, "the arguments are not JSON: " .. problem end
   if type(arguments) ~= "table" or json.is_array(arguments) then return nil, "the arguments are not a JSON object" end
   return arguments
@@ -83,12 +119,12 @@ end
 
 local function output_of(name, value)
   if type(value) == "string" then
-    local text, problem = json.encode(value)
-    return text and value or nil, problem
+    local written, problem = json.encode(value)
+    return written and value or nil, problem
   end
   if value == nil then value = json.null end
-  local text, problem = json.encode(value)
-  return text, problem and "tool '" .. name .. "' returned what JSON can't hold: " .. problem
+  local written, problem = json.encode(value)
+  return written, problem and "tool '" .. name .. "' returned what JSON can't hold: " .. problem
 end
 
 local function finish(name, ok, value, problem)
@@ -102,6 +138,7 @@ end
 --- Runs a call of a tool; returns its output, which is always a string, and what went wrong, or nil.
 function tools.run(tool, name, arguments_text)
   if not tool then return failed("there is no tool named '" .. shown(name) .. "'") end
+  if tool.missing then return failed(tool.missing) end
   local arguments, problem = tools.arguments(arguments_text)
   if not arguments then return failed(problem) end
   return finish(name, pcall(tool.call, arguments))
@@ -116,7 +153,7 @@ function tools.can_answer(calls, by_name, described)
   local foreign = false
   for _, call in ipairs(calls) do
     local name = name_of(call)
-    if by_name[name] then return true end
+    if name and rawget(by_name, name) then return true end
     foreign = foreign or described[name]
   end
   return not foreign
@@ -135,13 +172,9 @@ local function fair_length(outputs)
   end
 end
 
-local function cut(text, length)
-  local mark = "... [cut: of " .. #text .. " bytes, since all outputs together may have 512 kB]"
-  local kept = text:sub(1, math.max(length - #mark, 0))
-  if text:byte(#kept + 1) and text:byte(#kept + 1) >= 128 and text:byte(#kept + 1) < 192 then
-    kept = kept:gsub("[\192-\255]?[\128-\191]*$", "") -- not in the middle of a character
-  end
-  return kept .. mark
+local function cut(output, length)
+  local mark = "... [cut: of " .. #output .. " bytes, since all outputs together may have 512 kB]"
+  return text.cut(output, math.max(length - #mark, 0)) .. mark
 end
 
 --- Cuts the longest outputs, visibly, so that all together keep within what the API takes.
@@ -152,11 +185,6 @@ function tools.limit(outputs)
     if #output.output > length then output.output = cut(output.output, length) end
   end
   return outputs
-end
-
---- An error about a run's request that makes no sense.
-function tools.bad_request(run)
-  return errors.new({ kind = "protocol", message = "the run asks for action but names no tool calls", run = run })
 end
 
 return tools

@@ -457,6 +457,7 @@ end
 -- -------------------------------------------------------------------------------------------------- manual style
 
 local DROPPED = "dropped" -- the id of whatever is not recorded; all functions take it
+local KEPT_ENDED = 256 -- ended spans of a trace that new ones can still be put below: the latest
 
 local manual_methods = {}
 local manual_mt = { __index = manual_methods, __name = "nexus_assistants.nexus" }
@@ -478,9 +479,7 @@ local function check_id(method, name, id)
   end
 end
 
-local function look_up(self, method, known, id)
-  local found = known[id]
-  if found or id == DROPPED then return found end
+local function unknown_id(self, method, id)
   self.unknown_ids = self.unknown_ids + 1
   if self.unknown_ids == 1 then
     local text = "nexus:%s: there is no open trace or span '%s'; it may have ended"
@@ -488,12 +487,18 @@ local function look_up(self, method, known, id)
   end
 end
 
+local function look_up(self, method, known, id)
+  local found = known[id]
+  if not found and id ~= DROPPED then unknown_id(self, method, id) end
+  return found
+end
+
 --- Starts a trace of `{ name, agent_id, input, metadata }`; returns `{ id = … }`.
 function manual_methods:start_trace(given)
   local owner = start(self.recorder, read_options("start_trace", given))
   if not owner.handle then return { id = DROPPED } end
   local id = owner:id()
-  owner.span_ids = {}
+  owner.span_ids, owner.ended_ids, owner.ended = {}, {}, 0
   self.traces[id] = owner
   return { id = id }
 end
@@ -502,8 +507,16 @@ local function keep_span(self, owner, span)
   if not span.handle then return { id = DROPPED } end
   local id = span:id()
   self.spans[id] = span
-  owner.span_ids[#owner.span_ids + 1] = id
+  owner.span_ids[id] = true
   return { id = id }
+end
+
+-- Ended spans give way to later ones, in a ring: a trace may go on for as long as the process.
+local function retire(self, owner, id)
+  local place = owner.ended % KEPT_ENDED + 1
+  local oldest = owner.ended_ids[place]
+  if oldest then self.spans[oldest], owner.span_ids[oldest] = nil, nil end
+  owner.ended_ids[place], owner.ended = id, owner.ended + 1
 end
 
 --- Starts a span of `{ name, type, input, metadata, parent_id }` in a trace; returns `{ id = … }`.
@@ -526,22 +539,25 @@ local function error_of(values)
   if values.status ~= "ok" and values.status ~= "success" then return values.metadata and values.metadata.error end
 end
 
---- Ends a span with `{ status, output, error, metadata }`. The status is "error" where there is an error, else "ok".
+--- Ends a span with `{ status, output, error, metadata }`. The status is "error" where there is an error, else "ok". A
+-- second time it does nothing but count the id as unknown.
 function manual_methods:end_span(span_id, given)
   check_id("end_span", "span_id", span_id)
   local values = read_options("end_span", given)
   local span = look_up(self, "end_span", self.spans, span_id)
   if not span then return end
+  if span.finished then return unknown_id(self, "end_span", span_id) end
   span:output(values.output)
   set_all(span, values.metadata)
   if values.error ~= nil then span:error(values.error) end
   if values.status then span.failed = values.status == "error" end
   span:finish()
+  retire(self, span.trace, span_id)
 end
 
 local function forget(self, owner, trace_id)
   self.traces[trace_id] = nil
-  for _, id in ipairs(owner.span_ids) do self.spans[id] = nil end
+  for id in next, owner.span_ids do self.spans[id] = nil end
 end
 
 --- Ends a trace with `{ status, output, error, metadata }`. The status is "error" where there is an error, else

@@ -1,5 +1,7 @@
 #include "binding.h"
 
+#include <string.h>
+
 static const nxa__lua_option endpoint_options[] = {
     {"base_url", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, base_url), 0},
     {"key", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, key), 0},
@@ -44,6 +46,18 @@ static int endpoint_has_key(lua_State *L) {
   return 1;
 }
 
+static int endpoint_redact(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 2, &length);
+  char *copy = lua_newuserdatauv(L, length, 0);
+  memcpy(copy, text, length);
+  const nxa__lua_endpoint *self = check(L);
+  if (self->endpoint)
+    nxa_endpoint_redact(self->endpoint, copy, length);
+  lua_pushlstring(L, copy, length);
+  return 1;
+}
+
 /* The URL and nothing else: this ends up in logs. */
 static int endpoint_tostring(lua_State *L) {
   lua_pushfstring(L, "endpoint: %s", base_url(check(L)));
@@ -59,7 +73,8 @@ static int endpoint_gc(lua_State *L) {
 
 void nxa__lua_endpoint_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", endpoint_gc}, {"__tostring", endpoint_tostring}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"base_url", endpoint_base_url}, {"has_key", endpoint_has_key}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"base_url", endpoint_base_url}, {"has_key", endpoint_has_key}, {"redact", endpoint_redact}, {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_ENDPOINT, metamethods, methods);
   lua_pop(L, 1);
 }

@@ -3,6 +3,7 @@
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
+local query = require("nexus_assistants.query")
 
 local assistants = {}
 
@@ -38,32 +39,8 @@ end
 
 -- ------------------------------------------------------------------------------------------------------ requests
 
-local function add_pair(pairs_found, name, value)
-  if type(value) == "number" and value % 1 == 0 then value = string.format("%.0f", value) end
-  pairs_found[#pairs_found + 1] = operations.escape(name) .. "=" .. operations.escape(tostring(value))
-end
-
-local function sorted_names(query)
-  local names = {}
-  for name in pairs(query) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
---- `{ limit = 20, include = { "a", "b" } }` as the text of a query, names in order; nil for nothing.
-function assistants.query_text(query)
-  if query == nil then return nil end
-  local found = {}
-  for _, name in ipairs(sorted_names(query)) do
-    local value = query[name]
-    if type(value) == "table" then
-      for _, item in ipairs(value) do add_pair(found, name .. "[]", item) end
-    elseif value ~= json.null then
-      add_pair(found, name, value)
-    end
-  end
-  return found[1] and table.concat(found, "&")
-end
+--- The text of a query, see `query.text`.
+assistants.query_text = query.text
 
 -- The body's text is kept with the parameters, so that tracing need not write it again.
 local function body_text(operation, params)
@@ -90,7 +67,7 @@ local function build(self, operation, params)
     endpoint = self.endpoint,
     method = operation.method,
     path = path,
-    query = assistants.query_text(params.query),
+    query = query.text(params.query),
     headers = options.headers,
     body = body,
     timeout = options.timeout or defaults.timeout,
@@ -110,7 +87,7 @@ end
 
 local function failure(self, operation, core_err, response)
   self.calls_failed = self.calls_failed + 1
-  local err = errors.from_call(core_err, response, operation)
+  local err = errors.from_call(core_err, response, operation, self.endpoint)
   local path = operation.path
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
@@ -128,9 +105,21 @@ local function unreadable(operation, response, problem)
   })
 end
 
+-- The core leaves the answers of calls that went well alone. But what they tell of a run's or a step's failure becomes
+-- an error's message, and goes on traces.
+local function redact_last_error(object, endpoint)
+  if type(object) == "table" and type(object.last_error) == "table" then errors.redact(object.last_error, endpoint) end
+end
+
+local function redact_failures(result, endpoint)
+  redact_last_error(result, endpoint)
+  for _, item in ipairs(type(result.data) == "table" and result.data or {}) do redact_last_error(item, endpoint) end
+  return result
+end
+
 local function read(self, operation, response)
   local result, problem = json.decode(response.body)
-  if type(result) == "table" then return result, response end
+  if type(result) == "table" then return redact_failures(result, self.endpoint), response end
   self.calls_failed = self.calls_failed + 1
   return nil, unreadable(operation, response, problem or "not a JSON object")
 end

@@ -3,6 +3,7 @@
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
 local options = require("nexus_assistants.options")
+local query = require("nexus_assistants.query")
 local runs = require("nexus_assistants.resources.runs")
 
 local resources = {}
@@ -16,37 +17,20 @@ local function method_name(operation_name)
   return (operation_name:gsub("%.([%w_]+)$", ":%1"))
 end
 
-local function is_query_value(value)
-  local kind = type(value)
-  return kind == "string" or kind == "number" or kind == "boolean" or value == json.null
-end
-
-local function bad_query(query)
-  for name, value in pairs(query) do
-    if type(name) ~= "string" then return "names must be strings, got a " .. type(name) end
-    local items = type(value) == "table" and value or { value }
-    for _, item in pairs(items) do
-      if not is_query_value(item) then
-        return "'" .. name .. "' must be text, a number or a boolean, or a list of them"
-      end
-    end
-  end
-end
-
 -- What the caller's table becomes: a query, or a body and what of it travels in the query.
 local function divide(entry, payload)
   if entry.payload == "query" then return payload, nil end
   if not entry.query_parameters or payload == nil then return nil, payload end
-  local query, body = nil, {}
+  local moved, body = nil, {}
   for name, value in pairs(payload) do
     if entry.query_parameters[name] then
-      query = query or {}
-      query[name] = value
+      moved = moved or {}
+      moved[name] = value
     else
       body[name] = value
     end
   end
-  return query, body
+  return moved, body
 end
 
 local function read_path(entry, arguments)
@@ -56,14 +40,14 @@ local function read_path(entry, arguments)
   return path, built, problem
 end
 
+-- Returns the query and the body, or nil, nil and what is wrong.
 local function read_payload(entry, payload)
-  if payload == nil and not entry.required then return nil end
-  if type(payload) ~= "table" then return nil, "params must be a table, got " .. type_name(payload) end
-  if entry.payload == "query" then
-    local problem = bad_query(payload)
-    if problem then return nil, "params: " .. problem end
-  end
-  return payload
+  if not entry.payload or payload == nil and not entry.required then return nil end
+  if type(payload) ~= "table" then return nil, nil, "params must be a table, got " .. type_name(payload) end
+  local parameters, body = divide(entry, payload)
+  local fault = parameters and query.fault(parameters)
+  if fault then return nil, nil, "params: " .. fault end
+  return parameters, body
 end
 
 --- Reads the arguments of a method: ids, the table of parameters where the operation has one, options. Returns the
@@ -73,19 +57,15 @@ function resources.read(entry, where, fields, ...)
   local path, built, problem = read_path(entry, arguments)
   if not built then return nil, where .. ": " .. problem end
   local index = #entry.path_parameters + 1
-  local payload
-  if entry.payload then
-    payload, problem = read_payload(entry, arguments[index])
-    if problem then return nil, where .. ": " .. problem end
-    index = index + 1
-  end
-  local given = arguments[index]
+  local parameters, body
+  parameters, body, problem = read_payload(entry, arguments[index])
+  if problem then return nil, where .. ": " .. problem end
+  local given = arguments[entry.payload and index + 1 or index]
   if given ~= nil then
     given, problem = options.read(where, fields, given)
     if problem then return nil, problem end
   end
-  local query, body = divide(entry, payload)
-  return { path = path, built_path = built, query = query, body = body, options = given }
+  return { path = path, built_path = built, query = parameters, body = body, options = given }
 end
 
 local function make_method(entry)

@@ -101,6 +101,23 @@ local function lacks_assistant(params)
   return id == nil or id == json.null
 end
 
+local function tools_fault(params)
+  local list = params.body and params.body.tools
+  if list == nil or list == json.null then return nil end
+  return tools.fault("params.tools", list)
+end
+
+-- Makes `read` check what only runs have: tools.
+local function with_tools(read)
+  return function(where, fields, ...)
+    local params, problem = read(CREATE, where, fields, ...)
+    if not params then return nil, problem end
+    local fault = tools_fault(params)
+    if fault then return nil, where .. ": " .. fault end
+    return params
+  end
+end
+
 -- ---------------------------------------------------------------------------------------------------------- methods
 
 local function check_self(where, self)
@@ -111,7 +128,7 @@ local function make_create(read)
   local where = "threads.runs:create"
   return function(self, ...)
     check_self(where, self)
-    local params, problem = read(CREATE, where, options.call, ...)
+    local params, problem = read(where, options.call, ...)
     if not params then error(problem, 2) end
     complete(self.client, params)
     if lacks_assistant(params) then return nil, no_assistant(CREATE.name) end
@@ -133,7 +150,7 @@ local function make_create_and_poll(read)
   return function(self, ...)
     check_self(where, self)
     local client = self.client
-    local params, problem = read(CREATE, where, options.create_and_poll, ...)
+    local params, problem = read(where, options.create_and_poll, ...)
     if not params then error(problem, 2) end
     local by_name, described = complete(client, params)
     if lacks_assistant(params) then return nil, no_assistant(CREATE.name) end
@@ -152,8 +169,9 @@ end
 
 --- Adds the methods to those that were made of the table of operations. `read` reads a method's arguments.
 function runs.extend(methods, read)
-  methods.create = make_create(read)
-  methods.create_and_poll = make_create_and_poll(read)
+  local read_run = with_tools(read)
+  methods.create = make_create(read_run)
+  methods.create_and_poll = make_create_and_poll(read_run)
 end
 
 return runs

@@ -1,0 +1,25 @@
+--- What values are, beyond their types.
+local values = {}
+
+--- True for numbers that are neither NaN nor infinite.
+function values.is_finite(value)
+  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
+end
+
+--- True for tables that hold nothing but positions from 1 on, without holes; an empty one is a list too.
+function values.is_list(value)
+  if type(value) ~= "table" then return false end
+  local count, highest = 0, 0
+  for position in next, value do
+    if not values.is_finite(position) or position < 1 or position % 1 ~= 0 then return false end
+    count, highest = count + 1, math.max(highest, position)
+  end
+  return count == highest
+end
+
+--- True for texts with a zero, a line break or another control character in them, whatever the locale says.
+function values.has_control(text)
+  return text:find("[%z\1-\31\127]") ~= nil
+end
+
+return values
