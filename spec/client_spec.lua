@@ -379,6 +379,24 @@ describe("client", function()
       assert.equal("cancelled", err.kind)
     end)
 
+    it("returns though a task waits on, whatever it is told", function()
+      new()
+      local rounds = 0
+      client:task(function()
+        while rounds < 1e6 do
+          rounds = rounds + 1
+          pcall(client.sleep, client, 100)
+          client.threads:create()
+        end
+      end)
+      client:update()
+      assert.is_true(client:close(0.05))
+      local before = rounds
+      assert.is_true(before < 1e6)
+      client:update()
+      assert.is_true(rounds <= before + 1)
+    end)
+
     it("may be called in a task", function()
       new()
       client:task(function() client:sleep(100) end)

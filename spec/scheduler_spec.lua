@@ -264,6 +264,60 @@ describe("scheduler", function()
       assert.equal(0, engine.now)
     end)
 
+    describe("a task that waits on, whatever it is told,", function()
+      -- Ends after so many rounds, so that what never gave way fails instead of hanging.
+      local MANY = 100
+
+      local function stubborn(wait)
+        local rounds = 0
+        local task = tasks:spawn(function()
+          tasks:sleep(1)
+          while rounds < MANY do
+            rounds = rounds + 1
+            pcall(wait)
+          end
+        end)
+        tasks:turn(0)
+        task:cancel()
+        return function() return rounds end
+      end
+
+      local function refuse(_, request) return nil, { kind = "closed", message = request } end
+
+      local function waits()
+        local done = tasks:spawn(function() return "done" end)
+        done:wait()
+        local endless = tasks:spawn(function() tasks:sleep(1e6) end)
+        endless.background = true
+        return {
+          ["for time"] = function() tasks:sleep(1) end,
+          ["for a call"] = function() tasks:await(engine:call(1)) end,
+          ["for a call that can't begin"] = function() tasks:call("refused") end,
+          ["for a task"] = function() endless:wait() end,
+          ["for a task, with a timeout"] = function() endless:wait(1) end,
+          ["for a task that is done"] = function() done:wait() end,
+        }
+      end
+
+      for _, name in ipairs({ "for time", "for a call", "for a call that can't begin", "for a task",
+        "for a task, with a timeout", "for a task that is done" }) do
+        it("gives way each time it waits " .. name, function()
+          local wait = waits()[name]
+          if name == "for a call that can't begin" then engine.call = refuse end
+          local rounds = stubborn(wait)
+          for _ = 1, 3 do tasks:update(0.002) end
+          assert.equal(3, rounds())
+        end)
+      end
+
+      it("is given up when the time to close in is over", function()
+        local rounds = stubborn(function() tasks:sleep(1) end)
+        engine.step = function(self) self.now = self.now + 0.1 end
+        tasks:close(1)
+        assert.is_true(rounds() < MANY)
+      end)
+    end)
+
     it("has nothing to do with a task that is done", function()
       local task = tasks:spawn(function() return 1 end)
       task:wait()

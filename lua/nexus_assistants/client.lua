@@ -118,7 +118,7 @@ local function assemble(values, warn, endpoint, engine, tracer)
     scheduler = tasks,
     recorder = recorder,
     tracer = tracer,
-    provider = assistants.new(engine, tasks, endpoint, request_defaults(values.openai)),
+    provider = assistants.new(tasks, tasks, endpoint, request_defaults(values.openai)),
     assistant_id = values.assistant_id,
     poll = values.poll,
     wall = core.wall,

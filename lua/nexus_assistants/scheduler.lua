@@ -153,7 +153,10 @@ end
 local function settle(self, task, ok, ...)
   if not ok then return finish(self, task, "failed", pack(nil, (...))) end
   if coroutine.status(task.thread) == "dead" then return finish(self, task, "completed", pack(...)) end
-  if (...) == PARKED then return end
+  if (...) == PARKED then
+    task.state = "waiting"
+    return
+  end
   task.state = "runnable" -- the script's own yield: the others come first
   enqueue(self, task)
 end
@@ -182,9 +185,14 @@ local function run_next(self)
 end
 
 -- A task that waits says so and gives way; it is resumed when there may be news, or when it was cancelled.
-local function park(task)
-  task.state = "waiting"
+local function park()
   yield(PARKED)
+end
+
+-- A wait that is over before it began gives way all the same: a task that goes on waiting, whatever it is told, would
+-- keep everyone else from their turn for ever, `close` and `update` too.
+local function give_way()
+  yield()
 end
 
 --- Starts a task; it runs for the first time when the scheduler is next driven.
@@ -294,12 +302,22 @@ local function turn_until(self, is_over, subject, due)
 end
 
 local function await_in_task(self, task, call)
-  if task.cancelled then call:cancel() end
+  if task.cancelled then
+    call:cancel()
+    give_way()
+  end
   self.waiting[call] = task
   task.call = call
-  while not call:done() do park(task) end
+  while not call:done() do park() end
   task.call = nil
   self.waiting[call] = nil
+end
+
+--- Starts a call of the core's, as `engine:call` does. A refusal counts as a wait that is over at once.
+function scheduler_methods:call(request)
+  local call, refused = self.engine:call(request)
+  if not call and self:running_task() then give_way() end
+  return call, refused
 end
 
 --- Waits for a call of the core's; returns what `call:result()` does.
@@ -319,10 +337,11 @@ end
 
 -- In a task: parks until `is_over(subject)`, the timer fires or the task is cancelled.
 local function park_until(self, task, is_over, subject, seconds)
+  if task.cancelled then return give_way() end
   local timer = seconds and self:arm(seconds, wake, task)
   while not is_over(subject) and not task.cancelled do
     if timer and not timer.index then break end
-    park(task)
+    park()
   end
   self:disarm(timer)
 end
