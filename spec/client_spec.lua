@@ -89,6 +89,32 @@ describe("client", function()
         .. "or nexus = false for none\n", result.err)
     end)
 
+    it("survives a handler of warnings that raises, whatever that is", function()
+      local result = process.chunk([[
+        local nexus = require("nexus_assistants")
+        for _, value in ipairs({ "text", 7, setmetatable({}, { __tostring = function() error("worse") end }) }) do
+          local client = assert(nexus.new({ on_warning = function() error(value, 0) end }))
+          client:close(0)
+        end
+        assert(nexus.new({ on_warning = function() error() end })):close(0)
+        print("alive")
+      ]], { OPENAI_API_KEY = "sk-x" })
+      assert.equal("alive\n", result.out)
+      local line = "nexus%-assistants: warning: traces are not delivered: [^\n]* %(on_warning failed: "
+      assert.matches("^" .. line .. "text%)\n" .. line .. "7%)\n" .. line
+        .. "%(an error value that can't be shown%)%)\n" .. line .. "nil%)\n$", result.err)
+    end)
+
+    it("survives a host without io.stderr", function()
+      local result = process.chunk([[
+        io.stderr = nil
+        for _, on_warning in ipairs({ function() error("no") end, false }) do
+          print(require("nexus_assistants").new({ on_warning = on_warning or nil }) ~= nil)
+        end
+      ]], { OPENAI_API_KEY = "sk-x" })
+      assert.equal("true\ntrue\n", result.out)
+    end)
+
     it("is silent where traces are not wanted", function()
       new({ nexus = false })
       assert.equal("result", client:trace({ name = "x" }, function() return "result" end))

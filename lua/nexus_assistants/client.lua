@@ -16,15 +16,21 @@ local client_mt = { __index = client_methods, __name = "nexus_assistants.client"
 local DEFAULT_BUDGET = 2 -- milliseconds of client:update
 local DEFAULT_CLOSE = 2 -- seconds
 
-local function print_warning(text)
+local function write_warning(text)
   io.stderr:write("nexus-assistants: warning: ", text, "\n")
+end
+
+-- A host may have taken `io.stderr` away from its scripts.
+local function print_warning(text)
+  pcall(write_warning, text)
 end
 
 -- A handler that fails must not take down what it was to be told about.
 local function guarded(handler)
+  if not handler then return print_warning end
   return function(text)
     local ok, problem = pcall(handler, text)
-    if not ok then print_warning(text .. " (on_warning failed: " .. tostring(problem) .. ")") end
+    if not ok then print_warning(("%s (on_warning failed: %s)"):format(text, errors.shown(problem))) end
   end
 end
 
@@ -131,7 +137,7 @@ local function assemble(values, warn, endpoint, engine, tracer)
 end
 
 local function build(values)
-  local warn = guarded(values.on_warning or print_warning)
+  local warn = guarded(values.on_warning)
   local endpoint, problem = api_endpoint(values.openai)
   if not endpoint then return nil, problem end
   local engine
