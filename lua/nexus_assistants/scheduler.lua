@@ -385,6 +385,7 @@ local function remove_waiter(task, waiter)
   for index = #waiters, 1, -1 do
     if waiters[index] == waiter then table.remove(waiters, index) end
   end
+  if not waiters[1] then task.waiters = nil end
 end
 
 local function wait_in_task(self, task, timeout, waiter)
