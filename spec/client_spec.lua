@@ -289,6 +289,10 @@ describe("client", function()
     for message, misuse in pairs({
       ["client:task: a function is needed, got nil"] = function(c) c:task() end,
       ["client:wait: a task of this client is needed, got nil"] = function(c) c:wait() end,
+      ["client:wait: timeout must be a number, 0 or more, got a string"] = function(c)
+        c:wait(c:task(function() end), "1")
+      end,
+      ["client:sleep: seconds must be a number, 0 or more, got a nil"] = function(c) c:sleep() end,
       ["client:update: budget_ms must be a number, 0 or more, got a string"] = function(c) c:update("2") end,
       ["client:update: budget_ms must be a number, 0 or more, got -1"] = function(c) c:update(-1) end,
       ["client:close: timeout must be a number, 0 or more, got a table"] = function(c) c:close({}) end,

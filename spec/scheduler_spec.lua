@@ -159,6 +159,31 @@ describe("scheduler", function()
       assert.is_nil(slow.waiters)
     end)
 
+    it("refuses what is no time, at the line of the caller", function()
+      local task = tasks:spawn(function() return tasks:sleep(1) end)
+      for got, timeout in pairs({ ["a string"] = "1", ["a boolean"] = false, ["a table"] = {}, ["-1"] = -1 }) do
+        local line = debug.getinfo(1, "l").currentline + 1
+        local ok, problem = pcall(function() task:wait(timeout) end)
+        assert.is_false(ok)
+        assert.equal(line .. ": task:wait: timeout must be a number, 0 or more, got " .. got,
+          problem:match("scheduler_spec%.lua:(.*)$"))
+      end
+      local ok, problem = pcall(function() task:wait(0 / 0) end)
+      assert.is_false(ok)
+      assert.matches("task:wait: timeout must be a number, 0 or more, got %-?nan$", problem)
+    end)
+
+    it("waits for ever where that is infinite, but for nothing that can't happen", function()
+      local one, other
+      one = tasks:spawn(function() return other:wait() end)
+      other = tasks:spawn(function() return one:wait() end)
+      local result, err = one:wait(math.huge)
+      assert.is_nil(result)
+      assert.equal("invalid", err.kind)
+      local task = tasks:spawn(function() return tasks:sleep(1e5) end)
+      assert.is_true(task:wait(math.huge))
+    end)
+
     it("takes its timer away when the task is done first", function()
       local quick = tasks:spawn(function() return tasks:sleep(1) end)
       local waiter = tasks:spawn(function() return quick:wait(100) end)

@@ -13,6 +13,8 @@ local client = {}
 local client_methods = {}
 local client_mt = { __index = client_methods, __name = "nexus_assistants.client" }
 
+local check_number = scheduler.check_number
+
 local DEFAULT_BUDGET = 2 -- milliseconds of client:update
 local DEFAULT_CLOSE = 2 -- seconds
 
@@ -175,13 +177,6 @@ function client_methods:trace(given, fn)
 end
 
 -- ------------------------------------------------------------------------------------------------------- driving
-
-local function check_number(where, name, value)
-  if type(value) ~= "number" or value ~= value or value < 0 then
-    local got = type(value) == "number" and tostring(value) or "a " .. type(value)
-    error(("%s: %s must be a number, 0 or more, got %s"):format(where, name, got), 3)
-  end
-end
 
 --- Does what there is to do without waiting, within `budget_ms` milliseconds as a rule. Games call it once a frame.
 function client_methods:update(budget_ms)

@@ -28,6 +28,15 @@ local function pack(...)
   return { n = select("#", ...), ... }
 end
 
+--- Raises at the line of the public function's caller where an argument is no number, NaN, or negative. Infinity is
+-- for ever.
+function scheduler.check_number(where, name, value)
+  if type(value) ~= "number" or value ~= value or value < 0 then
+    local got = type(value) == "number" and tostring(value) or "a " .. type(value)
+    error(("%s: %s must be a number, 0 or more, got %s"):format(where, name, got), 3)
+  end
+end
+
 --- `clock` returns monotonic seconds, `warn` takes a text.
 function scheduler.new(engine, clock, warn)
   return setmetatable({
@@ -407,6 +416,8 @@ end
 --- Waits until the task has ended and returns what its function did; nil and the error where that raised. `timeout`
 -- ends the wait (nil, an error of kind "timeout"), not the task.
 function task_methods:wait(timeout)
+  if timeout ~= nil then scheduler.check_number("task:wait", "timeout", timeout) end
+  if timeout == math.huge then timeout = nil end
   local owner = self.scheduler
   local waiter = owner:running_task()
   if waiter == self then error("task:wait: a task can't wait for itself", 2) end
