@@ -202,6 +202,35 @@ describe("scheduler", function()
       assert.equal("failed", task:status())
     end)
 
+    -- Variables that are to be closed are 5.4's own syntax.
+    local function fail_with_a_variable(close)
+      local run = assert((rawget(_G, "loadstring") or load)([[
+        local close = ...
+        local subject <close> = setmetatable({}, { __close = close })
+        error("first", 0)
+      ]]))
+      return tasks:spawn(run, close)
+    end
+
+    it("closes its variables that are to be closed, with the error", function()
+      local given
+      local task = fail_with_a_variable(function(_, err) given = err end)
+      assert.same({ nil, "first", n = 2 }, { n = 2, task:wait() })
+      assert.equal("first", given)
+    end)
+
+    it("is the first error, though closing raises another", function()
+      assert.equal("first", select(2, fail_with_a_variable(function() error("second", 0) end):wait()))
+    end)
+
+    it("lets what closes the variables wait, blocking", function()
+      local answer
+      local task = fail_with_a_variable(function() answer = tasks:await(engine:call(1, "answer")) end)
+      assert.equal("first", select(2, task:wait()))
+      assert.equal("answer", answer)
+      assert.equal(0, tasks.task_count)
+    end)
+
     it("is a warning where nobody waits for it", function()
       tasks:spawn(function() error("boom", 0) end)
       tasks:sleep(0.5)

@@ -22,6 +22,7 @@ local PARKED = {} -- what a task yields when it waits; anything else is a yield 
 
 local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
 local running, resume, yield = coroutine.running, coroutine.resume, coroutine.yield
+local close_thread = rawget(coroutine, "close") or function() end -- 5.4 has to-be-closed variables, and this for them
 local setmetatable = setmetatable
 
 local function pack(...)
@@ -159,8 +160,15 @@ local function finish(self, task, state, results)
   wake_waiters(self, task)
 end
 
+-- What closing the variables of the failed raises changes nothing: the first error counts. It can't give way any more.
+local function fail(self, task, problem)
+  self.by_thread[task.thread] = nil
+  close_thread(task.thread)
+  finish(self, task, "failed", pack(nil, problem))
+end
+
 local function settle(self, task, ok, ...)
-  if not ok then return finish(self, task, "failed", pack(nil, (...))) end
+  if not ok then return fail(self, task, (...)) end
   if coroutine.status(task.thread) == "dead" then return finish(self, task, "completed", pack(...)) end
   if (...) == PARKED then
     task.state = "waiting"
