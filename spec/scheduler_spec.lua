@@ -513,6 +513,54 @@ describe("scheduler", function()
       assert.is_true(engine.now - before >= 1)
     end)
 
+    describe("leaves a scheduler in which", function()
+      local function closed(ok, err)
+        assert.is_nil(ok)
+        assert.is_true(errors.is(err))
+        assert.equal("closed: the client is closed", tostring(err))
+        assert.equal(0, engine.now)
+      end
+
+      it("nothing sleeps", function()
+        tasks:close(0)
+        closed(tasks:sleep(100))
+      end)
+
+      it("nobody waits for a task that did not end", function()
+        local task = tasks:spawn(function()
+          while true do coroutine.yield() end
+        end)
+        tasks:turn(0)
+        tasks:close(0)
+        closed(task:wait())
+        closed(task:wait(100))
+      end)
+
+      it("what tasks did can still be asked for", function()
+        local task = tasks:spawn(function() return "done" end)
+        task:wait()
+        tasks:close(0)
+        assert.equal("done", task:wait())
+      end)
+
+      it("a wait that is under way ends", function()
+        local task = tasks:spawn(function() tasks:close(0) end)
+        tasks:spawn(function() tasks:sleep(100) end).background = true
+        closed(tasks:sleep(100))
+        assert.is_true(task:done())
+      end)
+
+      it("the task that closed it gives way in its waits, and gets the error", function()
+        local kinds = {}
+        tasks:spawn(function()
+          tasks:close(0)
+          while #kinds < 100 do kinds[#kinds + 1] = select(2, tasks:sleep(1)).kind end
+        end)
+        for _ = 1, 4 do tasks:update(0.002) end
+        assert.same({ "closed", "closed", "closed" }, kinds)
+      end)
+    end)
+
     it("tells what failed without being asked about", function()
       tasks:spawn(function() error("boom", 0) end)
       tasks:turn(0)

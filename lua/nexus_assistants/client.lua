@@ -195,7 +195,7 @@ function client_methods:task(fn, ...)
   return task
 end
 
---- Waits for a task, see `task:wait`.
+--- Waits for a task, see `task:wait`; in a client that is closed, for none that has not ended.
 function client_methods:wait(task, timeout)
   if type(task) ~= "table" or task.scheduler ~= self.scheduler then
     error("client:wait: a task of this client is needed, got " .. type(task), 2)
@@ -204,7 +204,8 @@ function client_methods:wait(task, timeout)
   return task:wait(timeout)
 end
 
---- Waits without blocking other tasks.
+--- Waits without blocking other tasks. Returns true, or nil and an error where the task was cancelled, or the client
+-- closed.
 function client_methods:sleep(seconds)
   check_number("client:sleep", "seconds", seconds)
   return self.scheduler:sleep(seconds)
@@ -215,8 +216,9 @@ function client_methods:fds()
   return self.engine:fds()
 end
 
---- Seconds after which `update` is wanted even if nothing happens; nil for none.
+--- Seconds after which `update` is wanted even if nothing happens; nil for none: a closed client wants no more.
 function client_methods:timeout()
+  if self.closed then return nil end
   local own, engine = self.scheduler:idle_time(), self.engine:timeout()
   if own and engine then return math.min(own, engine) end
   return own or engine

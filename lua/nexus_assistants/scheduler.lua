@@ -54,6 +54,7 @@ function scheduler.new(engine, clock, warn)
     timers = {}, -- a binary heap, the earliest first
     sequence = 0,
     current = nil, -- the task that runs
+    closed = false,
   }, scheduler_mt)
 end
 
@@ -301,20 +302,32 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- waiting
 
-local function cancelled_error()
-  return errors.new({ kind = "cancelled", message = "the task was cancelled" })
+-- What ends every wait at once: the closing of the scheduler, or that the task it is in was cancelled.
+local function is_interrupted(self, task)
+  return self.closed or (task and task.cancelled)
+end
+
+local function interruption(self, task)
+  if task and task.cancelled then return errors.new({ kind = "cancelled", message = "the task was cancelled" }) end
+  if self.closed then return errors.new({ kind = "closed", message = "the client is closed" }) end
 end
 
 local function nothing_to_come(self)
   return not self:idle_time() and not self.engine:timeout()
 end
 
--- Outside tasks: turns until `is_over(subject)` or until `due`; without a due time also until nothing can come.
+-- Outside tasks: turns once, if not `due` is over or, without a due time, nothing can come. Returns whether it did.
+local function turn_before(self, due)
+  local left = due and due - self.clock() or LONGEST_STEP
+  if left <= 0 or (not due and nothing_to_come(self)) then return false end
+  self:turn(left < LONGEST_STEP and left or LONGEST_STEP)
+  return true
+end
+
+-- Outside tasks: turns until `is_over(subject)`, or an interruption, or as `turn_before` says.
 local function turn_until(self, is_over, subject, due)
-  while not is_over(subject) do
-    local left = due and due - self.clock() or LONGEST_STEP
-    if left <= 0 or (not due and nothing_to_come(self)) then return end
-    self:turn(left < LONGEST_STEP and left or LONGEST_STEP)
+  while not is_over(subject) and not is_interrupted(self, self.current) do
+    if not turn_before(self, due) then return end
   end
 end
 
@@ -337,13 +350,20 @@ function scheduler_methods:call(request)
   return call, refused
 end
 
+local function await_outside(self, call)
+  while not call:done() do
+    if is_interrupted(self, self.current) then return call:cancel() end
+    self:turn(LONGEST_STEP)
+  end
+end
+
 --- Waits for a call of the core's; returns what `call:result()` does.
 function scheduler_methods:await(call)
   local task = self:running_task()
   if task then
     await_in_task(self, task, call)
   else
-    while not call:done() do self:turn(LONGEST_STEP) end
+    await_outside(self, call)
   end
   return call:result()
 end
@@ -352,26 +372,27 @@ local function never()
   return false
 end
 
--- In a task: parks until `is_over(subject)`, the timer fires or the task is cancelled.
+-- In a task: parks until `is_over(subject)`, the timer fires or the wait is interrupted.
 local function park_until(self, task, is_over, subject, seconds)
-  if task.cancelled then return give_way() end
+  if is_interrupted(self, task) then return give_way() end
   local timer = seconds and self:arm(seconds, wake, task)
-  while not is_over(subject) and not task.cancelled do
+  while not is_over(subject) and not is_interrupted(self, task) do
     if timer and not timer.index then break end
     park()
   end
   self:disarm(timer)
 end
 
---- Waits; returns true, or nil and an error where the task was cancelled meanwhile.
+--- Waits; returns true, or nil and an error where the task was cancelled, or the scheduler closed.
 function scheduler_methods:sleep(seconds)
   local task = self:running_task()
-  if not task then
+  if task then
+    park_until(self, task, never, nil, seconds)
+  else
     turn_until(self, never, nil, self.clock() + seconds)
-    return true
   end
-  park_until(self, task, never, nil, seconds)
-  if task.cancelled then return nil, cancelled_error() end
+  local err = interruption(self, task or self.current)
+  if err then return nil, err end
   return true
 end
 
@@ -435,8 +456,7 @@ function task_methods:wait(timeout)
     turn_until(owner, is_done, self, timeout and owner.clock() + timeout)
   end
   if self.results then return results_of(owner, self) end
-  if waiter and waiter.cancelled then return nil, cancelled_error() end
-  return nil, not_done_error(timeout)
+  return nil, interruption(owner, waiter or owner.current) or not_done_error(timeout)
 end
 
 local function never_started(task)
@@ -451,7 +471,7 @@ function task_methods:cancel()
   local owner = self.scheduler
   if never_started(self) then
     self.arguments = nil
-    finish(owner, self, "failed", pack(nil, cancelled_error()))
+    finish(owner, self, "failed", pack(nil, interruption(owner, self)))
     return true
   end
   if self.call then self.call:cancel() end
@@ -473,12 +493,14 @@ local function no_task_left(self)
 end
 
 --- Cancels all tasks but those that are marked as `background`, and drives all of them to their end for at most
--- `timeout` seconds.
+-- `timeout` seconds. Waits that begin or go on after that end at once with an error of kind "closed".
 function scheduler_methods:close(timeout)
   for _, task in ipairs(all_tasks(self)) do
     if not task.background and task ~= self.current then task:cancel() end
   end
-  turn_until(self, no_task_left, self, self.clock() + timeout)
+  local due = self.clock() + timeout
+  repeat until no_task_left(self) or not turn_before(self, due)
+  self.closed = true
   for task in pairs(self.unobserved) do warn_unobserved(self, task) end
 end
 
