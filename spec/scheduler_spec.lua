@@ -109,14 +109,6 @@ describe("scheduler", function()
       assert.is_true(task:done())
     end)
 
-    it("may block in a coroutine of its own", function()
-      local task = tasks:spawn(function()
-        local inner = coroutine.wrap(function() return (tasks:await(engine:call(1, "answer"))) end)
-        return inner()
-      end)
-      assert.equal("answer", task:wait())
-    end)
-
     it("can't wait for itself", function()
       local task
       task = tasks:spawn(function() task:wait() end)
@@ -131,6 +123,96 @@ describe("scheduler", function()
       local result, err = one:wait()
       assert.is_nil(result)
       assert.equal("invalid", err.kind)
+    end)
+  end)
+
+  describe("a task that waits in a coroutine of its own", function()
+    local function inside(fn)
+      return tasks:spawn(function() return coroutine.wrap(fn)() end)
+    end
+
+    it("blocks until the wait is over", function()
+      local task = inside(function() return (tasks:await(engine:call(1, "answer"))) end)
+      tasks:turn(0)
+      assert.equal("answer", task:wait(0))
+      assert.equal(1, engine.now)
+    end)
+
+    it("lets others move on meanwhile", function()
+      local other = tasks:spawn(function()
+        tasks:sleep(1)
+        return engine.now
+      end)
+      inside(function() tasks:sleep(2) end)
+      tasks:turn(0)
+      assert.equal(1, other:wait(0))
+    end)
+
+    it("gets its answers, however many such tasks there are", function()
+      local all = {}
+      for index = 1, 300 do
+        all[index] = inside(function() return (tasks:await(engine:call(1, index))), tasks:sleep(1) end)
+      end
+      for index = 1, 300 do assert.same({ index, true }, { all[index]:wait() }) end
+    end)
+
+    it("does not busy itself where nothing can be run on top of it", function()
+      for _ = 1, 12 do inside(function() tasks:await(engine:call(1)) end) end
+      tasks:turn(0)
+      assert.is_true(engine.steps < 40, engine.steps .. " steps")
+    end)
+
+    it("is told where it waits for a task that can't be run on top of it", function()
+      local other, refusals = nil, {}
+      for _ = 1, 20 do
+        inside(function()
+          local _, err = other:wait()
+          refusals[#refusals + 1] = err
+        end)
+      end
+      other = tasks:spawn(function() return nil end)
+      tasks:turn(0)
+      assert.is_true(#refusals > 0)
+      for _, err in ipairs(refusals) do
+        assert.equal("invalid: too many tasks block on top of each other: wait in a task itself, not in a coroutine it "
+          .. "runs", tostring(err))
+      end
+      assert.is_true(other:done())
+    end)
+
+    it("can't wait for itself there either, nor for one it runs on top of", function()
+      local one, other, told
+      one = inside(function()
+        other = inside(function()
+          told = select(2, one:wait(5))
+          other:wait()
+        end)
+        tasks:sleep(1)
+      end)
+      tasks:turn(0)
+      assert.equal("invalid: the task waits for what can't happen", tostring(told))
+      assert.matches("task:wait: a task can't wait for itself", select(2, other:wait()))
+    end)
+
+    it("is told when it is cancelled, by one that runs on top of it", function()
+      local task, said
+      task = inside(function()
+        local _, call_error = tasks:await(engine:call(100))
+        local _, sleep_error = tasks:sleep(100)
+        said = { call_error.kind, sleep_error.kind }
+      end)
+      tasks:spawn(function() task:cancel() end)
+      tasks:turn(0)
+      assert.same({ "cancelled", "cancelled" }, said)
+      assert.equal(0, engine.now)
+    end)
+
+    it("keeps no other that runs on top of it from closing", function()
+      local blocked = inside(function() return tasks:sleep(100) end)
+      tasks:spawn(function() tasks:close(50) end)
+      tasks:turn(0)
+      assert.equal(0, engine.now)
+      assert.is_true(blocked:done())
     end)
   end)
 

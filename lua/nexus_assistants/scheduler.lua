@@ -3,6 +3,11 @@
 -- A method that waits yields inside a task and steps the engine outside of one. This is the only place that yields and
 -- the only one that resumes. What happens is always the same: events of the engine and timers make tasks runnable, and
 -- runnable tasks are run in the order they became so.
+--
+-- A coroutine that a script made inside a task can't give way: a yield would end up at the script's own resume. So a
+-- wait there steps the engine as outside of tasks. It blocks its task and whoever drives that; others run meanwhile, on
+-- top of it, and where they block too it returns after them. That takes C stack: from DEEPEST on none is run on top, so
+-- that a wait for a call or for time just blocks, and one for a task is refused.
 local errors = require("nexus_assistants.error")
 
 local scheduler = {}
@@ -18,6 +23,7 @@ local SHORTEST_BUDGET = 1e-5 -- seconds; none at all would mean no limit to the 
 local SHARE = 0.5 -- of a budget, after which nothing is begun: the last piece of work and the collector come on top
 local GENTLE = 8 -- the collector's pace in an update; at the usual one, 100, it does most of a cycle in one go
 local UNOBSERVED = 1 -- seconds after which the failure of a task that nobody waits for is worth a warning
+local DEEPEST = 10 -- tasks that run on top of each other; there is C stack for about 40, fewer with pcalls in them
 local PARKED = {} -- what a task yields when it waits; anything else is a yield of the script's own
 
 local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
@@ -54,6 +60,7 @@ function scheduler.new(engine, clock, warn)
     timers = {}, -- a binary heap, the earliest first
     sequence = 0,
     current = nil, -- the task that runs
+    depth = 0, -- how many run, on top of each other; all but `current` block
     closed = false,
   }, scheduler_mt)
 end
@@ -181,7 +188,7 @@ end
 
 local function run(self, task)
   local previous, arguments = self.current, task.arguments
-  self.current = task
+  self.current, self.depth = task, self.depth + 1
   task.state = "running"
   if arguments then
     task.arguments = nil
@@ -189,7 +196,11 @@ local function run(self, task)
   else
     settle(self, task, resume(task.thread))
   end
-  self.current = previous
+  self.current, self.depth = previous, self.depth - 1
+end
+
+local function can_run(self)
+  return self.first <= self.last and self.depth < DEEPEST
 end
 
 local function run_next(self)
@@ -266,12 +277,12 @@ end
 local function dispatch(self, deadline)
   handle_events(self, deadline)
   if self.timers[1] then handle_timers(self, deadline) end
-  if self.first <= self.last then run_tasks(self, deadline) end
+  if can_run(self) then run_tasks(self, deadline) end
 end
 
 --- Seconds until the scheduler itself has something to do: 0 for now, nil for not before something else happens.
 function scheduler_methods:idle_time()
-  if self.first <= self.last then return 0 end
+  if can_run(self) then return 0 end
   local timer = self.timers[1]
   if timer then return math.max(timer.due - self.clock(), 0) end
 end
@@ -432,13 +443,30 @@ local function wait_in_task(self, task, timeout, waiter)
   remove_waiter(task, waiter)
 end
 
+local function invalid(problem)
+  return errors.new({ kind = "invalid", message = problem })
+end
+
+-- Outside tasks: an error where the other task can't be run before the wait returns.
+local function refusal(self, task)
+  if task.state == "running" then return invalid("the task waits for what can't happen") end
+  if self.depth < DEEPEST then return nil end
+  return invalid("too many tasks block on top of each other: wait in a task itself, not in a coroutine it runs")
+end
+
+local function wait_outside(self, task, timeout)
+  local err = refusal(self, task)
+  if not err then turn_until(self, is_done, task, timeout and self.clock() + timeout) end
+  return err
+end
+
 local function results_of(self, task)
   self.unobserved[task] = nil
   return unpack(task.results, 1, task.results.n)
 end
 
 local function not_done_error(timeout)
-  if not timeout then return errors.new({ kind = "invalid", message = "the task waits for what can't happen" }) end
+  if not timeout then return invalid("the task waits for what can't happen") end
   return errors.new({ kind = "timeout", message = "the task was not done after " .. tostring(timeout) .. " s" })
 end
 
@@ -449,14 +477,16 @@ function task_methods:wait(timeout)
   if timeout == math.huge then timeout = nil end
   local owner = self.scheduler
   local waiter = owner:running_task()
-  if waiter == self then error("task:wait: a task can't wait for itself", 2) end
+  local around = waiter or owner.current
+  if around == self then error("task:wait: a task can't wait for itself", 2) end
+  local refused
   if waiter then
     wait_in_task(owner, self, timeout, waiter)
-  else
-    turn_until(owner, is_done, self, timeout and owner.clock() + timeout)
+  elseif not self.results then
+    refused = wait_outside(owner, self, timeout)
   end
   if self.results then return results_of(owner, self) end
-  return nil, interruption(owner, waiter or owner.current) or not_done_error(timeout)
+  return nil, interruption(owner, around) or refused or not_done_error(timeout)
 end
 
 local function never_started(task)
@@ -488,8 +518,7 @@ local function all_tasks(self)
 end
 
 local function no_task_left(self)
-  local within = self.current and 1 or 0 -- a task that closes the client can't be waited for
-  return self.task_count <= within
+  return self.task_count <= self.depth -- the task that closes the client and those below it can't be waited for
 end
 
 --- Cancels all tasks but those that are marked as `background`, and drives all of them to their end for at most
