@@ -89,6 +89,32 @@ describe("client", function()
         .. "or nexus = false for none\n", result.err)
     end)
 
+    it("survives a handler of warnings that raises, whatever that is", function()
+      local result = process.chunk([[
+        local nexus = require("nexus_assistants")
+        for _, value in ipairs({ "text", 7, setmetatable({}, { __tostring = function() error("worse") end }) }) do
+          local client = assert(nexus.new({ on_warning = function() error(value, 0) end }))
+          client:close(0)
+        end
+        assert(nexus.new({ on_warning = function() error() end })):close(0)
+        print("alive")
+      ]], { OPENAI_API_KEY = "sk-x" })
+      assert.equal("alive\n", result.out)
+      local line = "nexus%-assistants: warning: traces are not delivered: [^\n]* %(on_warning failed: "
+      assert.matches("^" .. line .. "text%)\n" .. line .. "7%)\n" .. line
+        .. "%(an error value that can't be shown%)%)\n" .. line .. "nil%)\n$", result.err)
+    end)
+
+    it("survives a host without io.stderr", function()
+      local result = process.chunk([[
+        io.stderr = nil
+        for _, on_warning in ipairs({ function() error("no") end, false }) do
+          print(require("nexus_assistants").new({ on_warning = on_warning or nil }) ~= nil)
+        end
+      ]], { OPENAI_API_KEY = "sk-x" })
+      assert.equal("true\ntrue\n", result.out)
+    end)
+
     it("is silent where traces are not wanted", function()
       new({ nexus = false })
       assert.equal("result", client:trace({ name = "x" }, function() return "result" end))
@@ -274,6 +300,10 @@ describe("client", function()
     for message, misuse in pairs({
       ["client:task: a function is needed, got nil"] = function(c) c:task() end,
       ["client:wait: a task of this client is needed, got nil"] = function(c) c:wait() end,
+      ["client:wait: timeout must be a number, 0 or more, got a string"] = function(c)
+        c:wait(c:task(function() end), "1")
+      end,
+      ["client:sleep: seconds must be a number, 0 or more, got a nil"] = function(c) c:sleep() end,
       ["client:update: budget_ms must be a number, 0 or more, got a string"] = function(c) c:update("2") end,
       ["client:update: budget_ms must be a number, 0 or more, got -1"] = function(c) c:update(-1) end,
       ["client:close: timeout must be a number, 0 or more, got a table"] = function(c) c:close({}) end,
@@ -390,6 +420,24 @@ describe("client", function()
       assert.equal("cancelled", err.kind)
     end)
 
+    it("returns though a task waits on, whatever it is told", function()
+      new()
+      local rounds = 0
+      client:task(function()
+        while rounds < 1e6 do
+          rounds = rounds + 1
+          pcall(client.sleep, client, 100)
+          client.threads:create()
+        end
+      end)
+      client:update()
+      assert.is_true(client:close(0.05))
+      local before = rounds
+      assert.is_true(before < 1e6)
+      client:update()
+      assert.is_true(rounds <= before + 1)
+    end)
+
     it("may be called in a task", function()
       new()
       client:task(function() client:sleep(100) end)
@@ -405,6 +453,20 @@ describe("client", function()
       assert.equal("closed", err.kind)
       local task = client:task(function() return 1 end)
       assert.equal("cancelled", task:status())
+      assert.equal("closed", select(2, client:sleep(100)).kind)
+    end)
+
+    it("lets nobody wait for a task that did not end in time", function()
+      new()
+      local task = client:task(function()
+        while true do coroutine.yield() end
+      end)
+      client:update()
+      client:close(0)
+      local result, err = client:wait(task)
+      assert.is_nil(result)
+      assert.equal("closed", err.kind)
+      assert.is_nil(client:timeout())
     end)
 
     it("is not needed: a client may be left to the collector", function()

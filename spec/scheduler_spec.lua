@@ -109,14 +109,6 @@ describe("scheduler", function()
       assert.is_true(task:done())
     end)
 
-    it("may block in a coroutine of its own", function()
-      local task = tasks:spawn(function()
-        local inner = coroutine.wrap(function() return (tasks:await(engine:call(1, "answer"))) end)
-        return inner()
-      end)
-      assert.equal("answer", task:wait())
-    end)
-
     it("can't wait for itself", function()
       local task
       task = tasks:spawn(function() task:wait() end)
@@ -131,6 +123,96 @@ describe("scheduler", function()
       local result, err = one:wait()
       assert.is_nil(result)
       assert.equal("invalid", err.kind)
+    end)
+  end)
+
+  describe("a task that waits in a coroutine of its own", function()
+    local function inside(fn)
+      return tasks:spawn(function() return coroutine.wrap(fn)() end)
+    end
+
+    it("blocks until the wait is over", function()
+      local task = inside(function() return (tasks:await(engine:call(1, "answer"))) end)
+      tasks:turn(0)
+      assert.equal("answer", task:wait(0))
+      assert.equal(1, engine.now)
+    end)
+
+    it("lets others move on meanwhile", function()
+      local other = tasks:spawn(function()
+        tasks:sleep(1)
+        return engine.now
+      end)
+      inside(function() tasks:sleep(2) end)
+      tasks:turn(0)
+      assert.equal(1, other:wait(0))
+    end)
+
+    it("gets its answers, however many such tasks there are", function()
+      local all = {}
+      for index = 1, 300 do
+        all[index] = inside(function() return (tasks:await(engine:call(1, index))), tasks:sleep(1) end)
+      end
+      for index = 1, 300 do assert.same({ index, true }, { all[index]:wait() }) end
+    end)
+
+    it("does not busy itself where nothing can be run on top of it", function()
+      for _ = 1, 12 do inside(function() tasks:await(engine:call(1)) end) end
+      tasks:turn(0)
+      assert.is_true(engine.steps < 40, engine.steps .. " steps")
+    end)
+
+    it("is told where it waits for a task that can't be run on top of it", function()
+      local other, refusals = nil, {}
+      for _ = 1, 20 do
+        inside(function()
+          local _, err = other:wait()
+          refusals[#refusals + 1] = err
+        end)
+      end
+      other = tasks:spawn(function() return nil end)
+      tasks:turn(0)
+      assert.is_true(#refusals > 0)
+      for _, err in ipairs(refusals) do
+        assert.equal("invalid: too many tasks block on top of each other: wait in a task itself, not in a coroutine it "
+          .. "runs", tostring(err))
+      end
+      assert.is_true(other:done())
+    end)
+
+    it("can't wait for itself there either, nor for one it runs on top of", function()
+      local one, other, told
+      one = inside(function()
+        other = inside(function()
+          told = select(2, one:wait(5))
+          other:wait()
+        end)
+        tasks:sleep(1)
+      end)
+      tasks:turn(0)
+      assert.equal("invalid: the task waits for what can't happen", tostring(told))
+      assert.matches("task:wait: a task can't wait for itself", select(2, other:wait()))
+    end)
+
+    it("is told when it is cancelled, by one that runs on top of it", function()
+      local task, said
+      task = inside(function()
+        local _, call_error = tasks:await(engine:call(100))
+        local _, sleep_error = tasks:sleep(100)
+        said = { call_error.kind, sleep_error.kind }
+      end)
+      tasks:spawn(function() task:cancel() end)
+      tasks:turn(0)
+      assert.same({ "cancelled", "cancelled" }, said)
+      assert.equal(0, engine.now)
+    end)
+
+    it("keeps no other that runs on top of it from closing", function()
+      local blocked = inside(function() return tasks:sleep(100) end)
+      tasks:spawn(function() tasks:close(50) end)
+      tasks:turn(0)
+      assert.equal(0, engine.now)
+      assert.is_true(blocked:done())
     end)
   end)
 
@@ -156,7 +238,32 @@ describe("scheduler", function()
       assert.is_nil(result)
       assert.equal("timeout", err.kind)
       assert.equal(1, engine.now)
-      assert.same({}, slow.waiters)
+      assert.is_nil(slow.waiters)
+    end)
+
+    it("refuses what is no time, at the line of the caller", function()
+      local task = tasks:spawn(function() return tasks:sleep(1) end)
+      for got, timeout in pairs({ ["a string"] = "1", ["a boolean"] = false, ["a table"] = {}, ["-1"] = -1 }) do
+        local line = debug.getinfo(1, "l").currentline + 1
+        local ok, problem = pcall(function() task:wait(timeout) end)
+        assert.is_false(ok)
+        assert.equal(line .. ": task:wait: timeout must be a number, 0 or more, got " .. got,
+          problem:match("scheduler_spec%.lua:(.*)$"))
+      end
+      local ok, problem = pcall(function() task:wait(0 / 0) end)
+      assert.is_false(ok)
+      assert.matches("task:wait: timeout must be a number, 0 or more, got %-?nan$", problem)
+    end)
+
+    it("waits for ever where that is infinite, but for nothing that can't happen", function()
+      local one, other
+      one = tasks:spawn(function() return other:wait() end)
+      other = tasks:spawn(function() return one:wait() end)
+      local result, err = one:wait(math.huge)
+      assert.is_nil(result)
+      assert.equal("invalid", err.kind)
+      local task = tasks:spawn(function() return tasks:sleep(1e5) end)
+      assert.is_true(task:wait(math.huge))
     end)
 
     it("takes its timer away when the task is done first", function()
@@ -177,11 +284,50 @@ describe("scheduler", function()
       assert.equal("failed", task:status())
     end)
 
+    -- Variables that are to be closed are 5.4's own syntax.
+    local function fail_with_a_variable(close)
+      local run = assert((rawget(_G, "loadstring") or load)([[
+        local close = ...
+        local subject <close> = setmetatable({}, { __close = close })
+        error("first", 0)
+      ]]))
+      return tasks:spawn(run, close)
+    end
+
+    it("closes its variables that are to be closed, with the error", function()
+      local given
+      local task = fail_with_a_variable(function(_, err) given = err end)
+      assert.same({ nil, "first", n = 2 }, { n = 2, task:wait() })
+      assert.equal("first", given)
+    end)
+
+    it("is the first error, though closing raises another", function()
+      assert.equal("first", select(2, fail_with_a_variable(function() error("second", 0) end):wait()))
+    end)
+
+    it("lets what closes the variables wait, blocking", function()
+      local answer
+      local task = fail_with_a_variable(function() answer = tasks:await(engine:call(1, "answer")) end)
+      assert.equal("first", select(2, task:wait()))
+      assert.equal("answer", answer)
+      assert.equal(0, tasks.task_count)
+    end)
+
     it("is a warning where nobody waits for it", function()
       tasks:spawn(function() error("boom", 0) end)
       tasks:sleep(0.5)
       assert.same({}, warnings)
       tasks:sleep(1)
+      assert.same({ "a task failed and nobody waited for it: boom" }, warnings)
+    end)
+
+    it("is a warning where a wait for it ran out before", function()
+      local task = tasks:spawn(function()
+        tasks:sleep(5)
+        error("boom", 0)
+      end)
+      tasks:spawn(function() task:wait(1) end)
+      tasks:sleep(10)
       assert.same({ "a task failed and nobody waited for it: boom" }, warnings)
     end)
 
@@ -262,6 +408,60 @@ describe("scheduler", function()
       task:wait()
       assert.same({ "cancelled", "cancelled", "cancelled", "cancelled" }, kinds)
       assert.equal(0, engine.now)
+    end)
+
+    describe("a task that waits on, whatever it is told,", function()
+      -- Ends after so many rounds, so that what never gave way fails instead of hanging.
+      local MANY = 100
+
+      local function stubborn(wait)
+        local rounds = 0
+        local task = tasks:spawn(function()
+          tasks:sleep(1)
+          while rounds < MANY do
+            rounds = rounds + 1
+            pcall(wait)
+          end
+        end)
+        tasks:turn(0)
+        task:cancel()
+        return function() return rounds end
+      end
+
+      local function refuse(_, request) return nil, { kind = "closed", message = request } end
+
+      local function waits()
+        local done = tasks:spawn(function() return "done" end)
+        done:wait()
+        local endless = tasks:spawn(function() tasks:sleep(1e6) end)
+        endless.background = true
+        return {
+          ["for time"] = function() tasks:sleep(1) end,
+          ["for a call"] = function() tasks:await(engine:call(1)) end,
+          ["for a call that can't begin"] = function() tasks:call("refused") end,
+          ["for a task"] = function() endless:wait() end,
+          ["for a task, with a timeout"] = function() endless:wait(1) end,
+          ["for a task that is done"] = function() done:wait() end,
+        }
+      end
+
+      for _, name in ipairs({ "for time", "for a call", "for a call that can't begin", "for a task",
+        "for a task, with a timeout", "for a task that is done" }) do
+        it("gives way each time it waits " .. name, function()
+          local wait = waits()[name]
+          if name == "for a call that can't begin" then engine.call = refuse end
+          local rounds = stubborn(wait)
+          for _ = 1, 3 do tasks:update(0.002) end
+          assert.equal(3, rounds())
+        end)
+      end
+
+      it("is given up when the time to close in is over", function()
+        local rounds = stubborn(function() tasks:sleep(1) end)
+        engine.step = function(self) self.now = self.now + 0.1 end
+        tasks:close(1)
+        assert.is_true(rounds() < MANY)
+      end)
     end)
 
     it("has nothing to do with a task that is done", function()
@@ -393,6 +593,54 @@ describe("scheduler", function()
       engine.step = function(self) self.now = self.now + 0.1 end
       tasks:close(1)
       assert.is_true(engine.now - before >= 1)
+    end)
+
+    describe("leaves a scheduler in which", function()
+      local function closed(ok, err)
+        assert.is_nil(ok)
+        assert.is_true(errors.is(err))
+        assert.equal("closed: the client is closed", tostring(err))
+        assert.equal(0, engine.now)
+      end
+
+      it("nothing sleeps", function()
+        tasks:close(0)
+        closed(tasks:sleep(100))
+      end)
+
+      it("nobody waits for a task that did not end", function()
+        local task = tasks:spawn(function()
+          while true do coroutine.yield() end
+        end)
+        tasks:turn(0)
+        tasks:close(0)
+        closed(task:wait())
+        closed(task:wait(100))
+      end)
+
+      it("what tasks did can still be asked for", function()
+        local task = tasks:spawn(function() return "done" end)
+        task:wait()
+        tasks:close(0)
+        assert.equal("done", task:wait())
+      end)
+
+      it("a wait that is under way ends", function()
+        local task = tasks:spawn(function() tasks:close(0) end)
+        tasks:spawn(function() tasks:sleep(100) end).background = true
+        closed(tasks:sleep(100))
+        assert.is_true(task:done())
+      end)
+
+      it("the task that closed it gives way in its waits, and gets the error", function()
+        local kinds = {}
+        tasks:spawn(function()
+          tasks:close(0)
+          while #kinds < 100 do kinds[#kinds + 1] = select(2, tasks:sleep(1)).kind end
+        end)
+        for _ = 1, 4 do tasks:update(0.002) end
+        assert.same({ "closed", "closed", "closed" }, kinds)
+      end)
     end)
 
     it("tells what failed without being asked about", function()

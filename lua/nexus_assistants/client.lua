@@ -13,18 +13,26 @@ local client = {}
 local client_methods = {}
 local client_mt = { __index = client_methods, __name = "nexus_assistants.client" }
 
+local check_number = scheduler.check_number
+
 local DEFAULT_BUDGET = 2 -- milliseconds of client:update
 local DEFAULT_CLOSE = 2 -- seconds
 
-local function print_warning(text)
+local function write_warning(text)
   io.stderr:write("nexus-assistants: warning: ", text, "\n")
+end
+
+-- A host may have taken `io.stderr` away from its scripts.
+local function print_warning(text)
+  pcall(write_warning, text)
 end
 
 -- A handler that fails must not take down what it was to be told about.
 local function guarded(handler)
+  if not handler then return print_warning end
   return function(text)
     local ok, problem = pcall(handler, text)
-    if not ok then print_warning(text .. " (on_warning failed: " .. tostring(problem) .. ")") end
+    if not ok then print_warning(("%s (on_warning failed: %s)"):format(text, errors.shown(problem))) end
   end
 end
 
@@ -118,7 +126,7 @@ local function assemble(values, warn, endpoint, engine, tracer)
     scheduler = tasks,
     recorder = recorder,
     tracer = tracer,
-    provider = assistants.new(engine, tasks, endpoint, request_defaults(values.openai)),
+    provider = assistants.new(tasks, tasks, endpoint, request_defaults(values.openai)),
     assistant_id = values.assistant_id,
     poll = values.poll,
     wall = core.wall,
@@ -131,7 +139,7 @@ local function assemble(values, warn, endpoint, engine, tracer)
 end
 
 local function build(values)
-  local warn = guarded(values.on_warning or print_warning)
+  local warn = guarded(values.on_warning)
   local endpoint, problem = api_endpoint(values.openai)
   if not endpoint then return nil, problem end
   local engine
@@ -170,13 +178,6 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- driving
 
-local function check_number(where, name, value)
-  if type(value) ~= "number" or value ~= value or value < 0 then
-    local got = type(value) == "number" and tostring(value) or "a " .. type(value)
-    error(("%s: %s must be a number, 0 or more, got %s"):format(where, name, got), 3)
-  end
-end
-
 --- Does what there is to do without waiting, within `budget_ms` milliseconds as a rule. Games call it once a frame.
 function client_methods:update(budget_ms)
   if budget_ms == nil then budget_ms = DEFAULT_BUDGET end
@@ -194,7 +195,7 @@ function client_methods:task(fn, ...)
   return task
 end
 
---- Waits for a task, see `task:wait`.
+--- Waits for a task, see `task:wait`; in a client that is closed, for none that has not ended.
 function client_methods:wait(task, timeout)
   if type(task) ~= "table" or task.scheduler ~= self.scheduler then
     error("client:wait: a task of this client is needed, got " .. type(task), 2)
@@ -203,7 +204,8 @@ function client_methods:wait(task, timeout)
   return task:wait(timeout)
 end
 
---- Waits without blocking other tasks.
+--- Waits without blocking other tasks. Returns true, or nil and an error where the task was cancelled, or the client
+-- closed.
 function client_methods:sleep(seconds)
   check_number("client:sleep", "seconds", seconds)
   return self.scheduler:sleep(seconds)
@@ -214,8 +216,9 @@ function client_methods:fds()
   return self.engine:fds()
 end
 
---- Seconds after which `update` is wanted even if nothing happens; nil for none.
+--- Seconds after which `update` is wanted even if nothing happens; nil for none: a closed client wants no more.
 function client_methods:timeout()
+  if self.closed then return nil end
   local own, engine = self.scheduler:idle_time(), self.engine:timeout()
   if own and engine then return math.min(own, engine) end
   return own or engine

@@ -3,6 +3,11 @@
 -- A method that waits yields inside a task and steps the engine outside of one. This is the only place that yields and
 -- the only one that resumes. What happens is always the same: events of the engine and timers make tasks runnable, and
 -- runnable tasks are run in the order they became so.
+--
+-- A coroutine that a script made inside a task can't give way: a yield would end up at the script's own resume. So a
+-- wait there steps the engine as outside of tasks. It blocks its task and whoever drives that; others run meanwhile, on
+-- top of it, and where they block too it returns after them. That takes C stack: from DEEPEST on none is run on top, so
+-- that a wait for a call or for time just blocks, and one for a task is refused.
 local errors = require("nexus_assistants.error")
 
 local scheduler = {}
@@ -18,14 +23,25 @@ local SHORTEST_BUDGET = 1e-5 -- seconds; none at all would mean no limit to the 
 local SHARE = 0.5 -- of a budget, after which nothing is begun: the last piece of work and the collector come on top
 local GENTLE = 8 -- the collector's pace in an update; at the usual one, 100, it does most of a cycle in one go
 local UNOBSERVED = 1 -- seconds after which the failure of a task that nobody waits for is worth a warning
+local DEEPEST = 10 -- tasks that run on top of each other; there is C stack for about 40, fewer with pcalls in them
 local PARKED = {} -- what a task yields when it waits; anything else is a yield of the script's own
 
 local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
 local running, resume, yield = coroutine.running, coroutine.resume, coroutine.yield
+local close_thread = rawget(coroutine, "close") or function() end -- 5.4 has to-be-closed variables, and this for them
 local setmetatable = setmetatable
 
 local function pack(...)
   return { n = select("#", ...), ... }
+end
+
+--- Raises at the line of the public function's caller where an argument is no number, NaN, or negative. Infinity is
+-- for ever.
+function scheduler.check_number(where, name, value)
+  if type(value) ~= "number" or value ~= value or value < 0 then
+    local got = type(value) == "number" and tostring(value) or "a " .. type(value)
+    error(("%s: %s must be a number, 0 or more, got %s"):format(where, name, got), 3)
+  end
 end
 
 --- `clock` returns monotonic seconds, `warn` takes a text.
@@ -44,6 +60,8 @@ function scheduler.new(engine, clock, warn)
     timers = {}, -- a binary heap, the earliest first
     sequence = 0,
     current = nil, -- the task that runs
+    depth = 0, -- how many run, on top of each other; all but `current` block
+    closed = false,
   }, scheduler_mt)
 end
 
@@ -150,17 +168,27 @@ local function finish(self, task, state, results)
   wake_waiters(self, task)
 end
 
+-- What closing the variables of the failed raises changes nothing: the first error counts. It can't give way any more.
+local function fail(self, task, problem)
+  self.by_thread[task.thread] = nil
+  close_thread(task.thread)
+  finish(self, task, "failed", pack(nil, problem))
+end
+
 local function settle(self, task, ok, ...)
-  if not ok then return finish(self, task, "failed", pack(nil, (...))) end
+  if not ok then return fail(self, task, (...)) end
   if coroutine.status(task.thread) == "dead" then return finish(self, task, "completed", pack(...)) end
-  if (...) == PARKED then return end
+  if (...) == PARKED then
+    task.state = "waiting"
+    return
+  end
   task.state = "runnable" -- the script's own yield: the others come first
   enqueue(self, task)
 end
 
 local function run(self, task)
   local previous, arguments = self.current, task.arguments
-  self.current = task
+  self.current, self.depth = task, self.depth + 1
   task.state = "running"
   if arguments then
     task.arguments = nil
@@ -168,7 +196,11 @@ local function run(self, task)
   else
     settle(self, task, resume(task.thread))
   end
-  self.current = previous
+  self.current, self.depth = previous, self.depth - 1
+end
+
+local function can_run(self)
+  return self.first <= self.last and self.depth < DEEPEST
 end
 
 local function run_next(self)
@@ -182,9 +214,14 @@ local function run_next(self)
 end
 
 -- A task that waits says so and gives way; it is resumed when there may be news, or when it was cancelled.
-local function park(task)
-  task.state = "waiting"
+local function park()
   yield(PARKED)
+end
+
+-- A wait that is over before it began gives way all the same: a task that goes on waiting, whatever it is told, would
+-- keep everyone else from their turn for ever, `close` and `update` too.
+local function give_way()
+  yield()
 end
 
 --- Starts a task; it runs for the first time when the scheduler is next driven.
@@ -240,12 +277,12 @@ end
 local function dispatch(self, deadline)
   handle_events(self, deadline)
   if self.timers[1] then handle_timers(self, deadline) end
-  if self.first <= self.last then run_tasks(self, deadline) end
+  if can_run(self) then run_tasks(self, deadline) end
 end
 
 --- Seconds until the scheduler itself has something to do: 0 for now, nil for not before something else happens.
 function scheduler_methods:idle_time()
-  if self.first <= self.last then return 0 end
+  if can_run(self) then return 0 end
   local timer = self.timers[1]
   if timer then return math.max(timer.due - self.clock(), 0) end
 end
@@ -276,30 +313,59 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- waiting
 
-local function cancelled_error()
-  return errors.new({ kind = "cancelled", message = "the task was cancelled" })
+-- What ends every wait at once: the closing of the scheduler, or that the task it is in was cancelled.
+local function is_interrupted(self, task)
+  return self.closed or (task and task.cancelled)
+end
+
+local function interruption(self, task)
+  if task and task.cancelled then return errors.new({ kind = "cancelled", message = "the task was cancelled" }) end
+  if self.closed then return errors.new({ kind = "closed", message = "the client is closed" }) end
 end
 
 local function nothing_to_come(self)
   return not self:idle_time() and not self.engine:timeout()
 end
 
--- Outside tasks: turns until `is_over(subject)` or until `due`; without a due time also until nothing can come.
+-- Outside tasks: turns once, if not `due` is over or, without a due time, nothing can come. Returns whether it did.
+local function turn_before(self, due)
+  local left = due and due - self.clock() or LONGEST_STEP
+  if left <= 0 or (not due and nothing_to_come(self)) then return false end
+  self:turn(left < LONGEST_STEP and left or LONGEST_STEP)
+  return true
+end
+
+-- Outside tasks: turns until `is_over(subject)`, or an interruption, or as `turn_before` says.
 local function turn_until(self, is_over, subject, due)
-  while not is_over(subject) do
-    local left = due and due - self.clock() or LONGEST_STEP
-    if left <= 0 or (not due and nothing_to_come(self)) then return end
-    self:turn(left < LONGEST_STEP and left or LONGEST_STEP)
+  while not is_over(subject) and not is_interrupted(self, self.current) do
+    if not turn_before(self, due) then return end
   end
 end
 
 local function await_in_task(self, task, call)
-  if task.cancelled then call:cancel() end
+  if task.cancelled then
+    call:cancel()
+    give_way()
+  end
   self.waiting[call] = task
   task.call = call
-  while not call:done() do park(task) end
+  while not call:done() do park() end
   task.call = nil
   self.waiting[call] = nil
+end
+
+--- Starts a call of the core's, as `engine:call` does. A refusal counts as a wait that is over at once.
+function scheduler_methods:call(request)
+  local call, refused = self.engine:call(request)
+  if not call and self:running_task() then give_way() end
+  return call, refused
+end
+
+local function await_outside(self, call)
+  while not call:done() do
+    if is_interrupted(self, self.current) then return call:cancel() end
+    self:turn(LONGEST_STEP)
+  end
 end
 
 --- Waits for a call of the core's; returns what `call:result()` does.
@@ -308,7 +374,7 @@ function scheduler_methods:await(call)
   if task then
     await_in_task(self, task, call)
   else
-    while not call:done() do self:turn(LONGEST_STEP) end
+    await_outside(self, call)
   end
   return call:result()
 end
@@ -317,25 +383,27 @@ local function never()
   return false
 end
 
--- In a task: parks until `is_over(subject)`, the timer fires or the task is cancelled.
+-- In a task: parks until `is_over(subject)`, the timer fires or the wait is interrupted.
 local function park_until(self, task, is_over, subject, seconds)
+  if is_interrupted(self, task) then return give_way() end
   local timer = seconds and self:arm(seconds, wake, task)
-  while not is_over(subject) and not task.cancelled do
+  while not is_over(subject) and not is_interrupted(self, task) do
     if timer and not timer.index then break end
-    park(task)
+    park()
   end
   self:disarm(timer)
 end
 
---- Waits; returns true, or nil and an error where the task was cancelled meanwhile.
+--- Waits; returns true, or nil and an error where the task was cancelled, or the scheduler closed.
 function scheduler_methods:sleep(seconds)
   local task = self:running_task()
-  if not task then
+  if task then
+    park_until(self, task, never, nil, seconds)
+  else
     turn_until(self, never, nil, self.clock() + seconds)
-    return true
   end
-  park_until(self, task, never, nil, seconds)
-  if task.cancelled then return nil, cancelled_error() end
+  local err = interruption(self, task or self.current)
+  if err then return nil, err end
   return true
 end
 
@@ -366,6 +434,7 @@ local function remove_waiter(task, waiter)
   for index = #waiters, 1, -1 do
     if waiters[index] == waiter then table.remove(waiters, index) end
   end
+  if not waiters[1] then task.waiters = nil end
 end
 
 local function wait_in_task(self, task, timeout, waiter)
@@ -374,30 +443,50 @@ local function wait_in_task(self, task, timeout, waiter)
   remove_waiter(task, waiter)
 end
 
+local function invalid(problem)
+  return errors.new({ kind = "invalid", message = problem })
+end
+
+-- Outside tasks: an error where the other task can't be run before the wait returns.
+local function refusal(self, task)
+  if task.state == "running" then return invalid("the task waits for what can't happen") end
+  if self.depth < DEEPEST then return nil end
+  return invalid("too many tasks block on top of each other: wait in a task itself, not in a coroutine it runs")
+end
+
+local function wait_outside(self, task, timeout)
+  local err = refusal(self, task)
+  if not err then turn_until(self, is_done, task, timeout and self.clock() + timeout) end
+  return err
+end
+
 local function results_of(self, task)
   self.unobserved[task] = nil
   return unpack(task.results, 1, task.results.n)
 end
 
 local function not_done_error(timeout)
-  if not timeout then return errors.new({ kind = "invalid", message = "the task waits for what can't happen" }) end
+  if not timeout then return invalid("the task waits for what can't happen") end
   return errors.new({ kind = "timeout", message = "the task was not done after " .. tostring(timeout) .. " s" })
 end
 
 --- Waits until the task has ended and returns what its function did; nil and the error where that raised. `timeout`
 -- ends the wait (nil, an error of kind "timeout"), not the task.
 function task_methods:wait(timeout)
+  if timeout ~= nil then scheduler.check_number("task:wait", "timeout", timeout) end
+  if timeout == math.huge then timeout = nil end
   local owner = self.scheduler
   local waiter = owner:running_task()
-  if waiter == self then error("task:wait: a task can't wait for itself", 2) end
+  local around = waiter or owner.current
+  if around == self then error("task:wait: a task can't wait for itself", 2) end
+  local refused
   if waiter then
     wait_in_task(owner, self, timeout, waiter)
-  else
-    turn_until(owner, is_done, self, timeout and owner.clock() + timeout)
+  elseif not self.results then
+    refused = wait_outside(owner, self, timeout)
   end
   if self.results then return results_of(owner, self) end
-  if waiter and waiter.cancelled then return nil, cancelled_error() end
-  return nil, not_done_error(timeout)
+  return nil, interruption(owner, around) or refused or not_done_error(timeout)
 end
 
 local function never_started(task)
@@ -412,7 +501,7 @@ function task_methods:cancel()
   local owner = self.scheduler
   if never_started(self) then
     self.arguments = nil
-    finish(owner, self, "failed", pack(nil, cancelled_error()))
+    finish(owner, self, "failed", pack(nil, interruption(owner, self)))
     return true
   end
   if self.call then self.call:cancel() end
@@ -429,17 +518,18 @@ local function all_tasks(self)
 end
 
 local function no_task_left(self)
-  local within = self.current and 1 or 0 -- a task that closes the client can't be waited for
-  return self.task_count <= within
+  return self.task_count <= self.depth -- the task that closes the client and those below it can't be waited for
 end
 
 --- Cancels all tasks but those that are marked as `background`, and drives all of them to their end for at most
--- `timeout` seconds.
+-- `timeout` seconds. Waits that begin or go on after that end at once with an error of kind "closed".
 function scheduler_methods:close(timeout)
   for _, task in ipairs(all_tasks(self)) do
     if not task.background and task ~= self.current then task:cancel() end
   end
-  turn_until(self, no_task_left, self, self.clock() + timeout)
+  local due = self.clock() + timeout
+  repeat until no_task_left(self) or not turn_before(self, due)
+  self.closed = true
   for task in pairs(self.unobserved) do warn_unobserved(self, task) end
 end
 
