@@ -116,7 +116,8 @@ function client:task(fn, ...) end
 ---@return any ...
 function client:wait(task, timeout) end
 
----Waits; other tasks move on. Returns nil and an error where the task was cancelled meanwhile.
+---Waits; other tasks move on. Returns nil and an error where the task was cancelled meanwhile, or the client closed
+---(kind "closed").
 ---@param seconds number
 ---@return true? slept
 ---@return nexus_assistants.Error? err
@@ -173,7 +174,7 @@ function client:close(timeout) end
 local task = {}
 
 ---Waits until the task has ended; returns what its function did, or nil and what that raised. A timeout ends the wait
----(nil, an error of kind "timeout"), not the task.
+---(nil, an error of kind "timeout"), not the task; so does the end of the client (kind "closed").
 ---@param timeout? number seconds
 ---@return any ...
 function task:wait(timeout) end

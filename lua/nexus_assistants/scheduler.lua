@@ -530,7 +530,11 @@ function scheduler_methods:close(timeout)
   local due = self.clock() + timeout
   repeat until no_task_left(self) or not turn_before(self, due)
   self.closed = true
-  for task in pairs(self.unobserved) do warn_unobserved(self, task) end
+  local task = next(self.unobserved)
+  while task do
+    warn_unobserved(self, task) -- the handler may make more tasks fail
+    task = next(self.unobserved)
+  end
 end
 
 return scheduler
