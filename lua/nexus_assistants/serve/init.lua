@@ -37,8 +37,14 @@ local function logged(handler, loop)
   end
 end
 
---- Listens, and says where on standard output. `options`: those of `application`, `host`, `port`, `quiet`,
--- `exit_after` (seconds), and `wrap(handler, server options) → handler`. Returns the server, or nil, message.
+local function announce(server)
+  local host = server.host:find(":", 1, true) and "[" .. server.host .. "]" or server.host
+  io.stdout:write("listening on http://", host, ":", string.format("%d", server.port), "\n")
+  io.stdout:flush()
+end
+
+--- Listens; once it runs, the server says where on standard output. `options`: those of `application`, `host`, `port`,
+-- `quiet`, `exit_after` (seconds), and `wrap(handler, server options) → handler`. Returns the server, or nil, message.
 function serve.start(options)
   local handler, runtime = serve.application(options)
   local settings = { host = options.host, port = options.port }
@@ -51,9 +57,7 @@ function serve.start(options)
   if options.exit_after then
     server.loop:after(options.exit_after, function() server.loop:stop() end)
   end
-  local host = server.host:find(":", 1, true) and "[" .. server.host .. "]" or server.host
-  io.stdout:write("listening on http://", host, ":", string.format("%d", server.port), "\n")
-  io.stdout:flush()
+  server.on_run = announce
   return server
 end
 

@@ -159,9 +159,16 @@ function server.new(options)
   return self
 end
 
---- Serves until the loop is stopped, or Ctrl-C; closes all connections then.
+-- Whoever reads that it listens may interrupt it from then on.
+local function run(self)
+  if self.on_run then self:on_run() end
+  self.loop:run()
+end
+
+--- Calls `on_run(server)`, where that is set, and serves until the loop is stopped, or Ctrl-C; closes all connections
+-- then.
 function server_methods:run()
-  local ok, err = pcall(self.loop.run, self.loop)
+  local ok, err = pcall(run, self)
   self:close()
   if not ok and not tostring(err):find("interrupted!", 1, true) then error(err, 0) end
   return ok
