@@ -4,6 +4,7 @@ local operations = require("nexus_assistants.operations")
 local runtimes = require("nexus_assistants.providers.runtime")
 local script = require("nexus_assistants.models.script")
 local servers = require("spec.support.server")
+local stores = require("nexus_assistants.providers.runtime.store")
 
 local START = 1700000000
 
@@ -505,6 +506,51 @@ describe("the runtime", function()
       metadata.self = metadata
       refused(400, "Invalid request body: it is nested too deeply, or contains itself.",
         perform("threads.create", {}, { metadata = metadata }))
+    end)
+
+    local function nested(depth)
+      local value = {}
+      for _ = 2, depth do value = { value = value } end
+      return value
+    end
+
+    -- A message, its content and the part hold what is nested here.
+    local function add_nested(thread_id, depth)
+      local content = json.array({ { type = "image_file", image_file = nested(depth) } })
+      return add_message(thread_id, content)
+    end
+
+    it("take nothing so deep that it couldn't be shown", function()
+      answer = function() return "ok" end
+      local thread_id = new_thread()
+      assert(add_nested(thread_id, 98))
+      assert(json.encode(assert(perform("threads.messages.list", { thread_id = thread_id }))))
+      assert.equal("completed", get_run(assert(start_run(thread_id))).status)
+      refused(400, "Invalid request body: it is nested too deeply, or contains itself.", add_nested(thread_id, 99))
+    end)
+
+    it("fail alone where something goes wrong with them", function()
+      local store = stores.new()
+      runtime = new_runtime({ store = store, delay = 1 })
+      local bad, good = run_question("x"), run_question("y")
+      local list = store.list
+      function store:list(kind, parent, options)
+        if kind == "messages" and parent == bad.thread_id then error("out of order", 0) end
+        return list(self, kind, parent, options)
+      end
+      get_run(bad)
+      now = now + 1
+      bad = get_run(bad)
+      assert.same({ "failed", { code = "server_error", message = "out of order" } }, { bad.status, bad.last_error })
+      assert.equal("completed", get_run(good).status)
+    end)
+
+    it("leave an interrupt to whoever moves them on", function()
+      local store = stores.new()
+      runtime = new_runtime({ store = store })
+      run_question("x")
+      function store.list() error("somewhere:7: interrupted!", 0) end
+      assert.same({ false, "somewhere:7: interrupted!" }, { pcall(runtime.advance, runtime) })
     end)
 
     it("expire ten minutes after their creation", function()

@@ -3,14 +3,15 @@ local json = require("nexus_assistants.json")
 
 local MAX_DEPTH = 128
 
-local function copy(value, depth)
+local function copy(value, depth, most)
   if type(value) ~= "table" then return value end
-  if depth > MAX_DEPTH then error("nested too deeply, or contains itself", 0) end
+  if depth > most then error("nested too deeply, or contains itself", 0) end
   local result = json.is_array(value) and json.array() or {}
   for key, member in pairs(value) do
-    result[key] = copy(member, depth + 1)
+    result[key] = copy(member, depth + 1, most)
   end
   return result
 end
 
-return function(value) return copy(value, 0) end
+--- Copies a value; raises where it is nested more than `max_depth` levels deep (128, what JSON is written with).
+return function(value, max_depth) return copy(value, 0, max_depth or MAX_DEPTH) end

@@ -15,6 +15,9 @@ local runtime = {}
 local runtime_methods = {}
 local runtime_mt = { __index = runtime_methods }
 
+-- What comes in is nested anew where it is shown (in a list, in a chat), so it may be less deep than what goes out.
+local MAX_BODY_DEPTH = 100
+
 local function default_assistant(id)
   return { id = id, model = "local", instructions = json.null, tools = json.array() }
 end
@@ -42,7 +45,7 @@ function runtime.new(options)
 end
 
 local function body_of(params)
-  local copied, body = pcall(copy, params.body or {})
+  local copied, body = pcall(copy, params.body or {}, MAX_BODY_DEPTH)
   if not copied then return failure.bad_request("Invalid request body: it is " .. body .. ".") end
   if body.stream == true then
     return failure.bad_request("Streaming isn't there yet: leave 'stream' out or set it to false.", "stream")

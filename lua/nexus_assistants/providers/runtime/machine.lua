@@ -14,14 +14,14 @@ local machine_mt = { __index = machine_methods }
 -- How soon a model that yielded without a time is resumed.
 local YIELD_PAUSE = 0.01
 
--- All legal transitions; a status without any is an end.
+-- All legal transitions; a status without any is an end. What goes wrong here can make any run fail.
 local TRANSITIONS = {
   queued = { in_progress = true, cancelling = true, failed = true, expired = true },
   in_progress = {
     requires_action = true, cancelling = true, completed = true, failed = true, incomplete = true, expired = true,
   },
-  requires_action = { queued = true, cancelling = true, expired = true },
-  cancelling = { cancelled = true, expired = true },
+  requires_action = { queued = true, cancelling = true, failed = true, expired = true },
+  cancelling = { cancelled = true, failed = true, expired = true },
 }
 local ENDED_AT = { completed = "completed_at", cancelled = "cancelled_at", failed = "failed_at" }
 local ERROR_CODES = { server_error = true, rate_limit_exceeded = true, invalid_prompt = true }
@@ -120,13 +120,28 @@ end
 
 -- --------------------------------------------------------------------------------------------------- scheduling
 
+-- Ctrl-C, as Lua's own interpreter tells it: it is meant for whoever drives the runtime.
+local function is_interrupt(problem)
+  return type(problem) == "string" and problem:find("interrupted!$") ~= nil
+end
+
+-- Nothing that goes wrong with one run may be felt by the others or by the host.
+local function protected(self, run, act)
+  local ok, problem = pcall(act, self, run)
+  if ok then return end
+  if is_interrupt(problem) then error(problem, 0) end
+  if not self.jobs[run.id] then return end
+  pcall(fail, self, run, type(problem) == "string" and problem or "something failed with a " .. type(problem))
+  forget_job(self, run)
+end
+
 -- The run is looked up again when its time comes: it may have been deleted with its thread.
 local function schedule(self, run, seconds, act)
   local job, id, thread_id = self.jobs[run.id], run.id, run.thread_id
   if job.next then self.timers:cancel(job.next) end
   job.next = self.timers:add(self.clock() + seconds, function()
     local present = self.store:get("runs", thread_id, id)
-    if present and machine.active(present.status) then return act(self, present) end
+    if present and machine.active(present.status) then return protected(self, present, act) end
     forget_job(self, run)
   end)
 end
