@@ -1,6 +1,7 @@
 local new_ids = require("nexus_assistants.providers.runtime.id")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
+local prompt = require("nexus_assistants.providers.runtime.prompt")
 local runtimes = require("nexus_assistants.providers.runtime")
 local script = require("nexus_assistants.models.script")
 local servers = require("spec.support.server")
@@ -27,6 +28,32 @@ describe("ids", function()
     new_ids.new("x")
     new_ids.uuid()
     assert.equal(expected, math.random())
+  end)
+end)
+
+describe("a prompt", function()
+  -- Counts what is done to a chat, since time tells of nothing but the machine.
+  local function counting(chat)
+    local counted = { writes = 0 }
+    return setmetatable({}, {
+      __index = chat, __len = function() return #chat end,
+      __newindex = function(_, index, value)
+        counted.writes = counted.writes + 1
+        chat[index] = value
+      end,
+    }), counted
+  end
+
+  it("is cut by moving each message once at most", function()
+    local chat = { { role = "system", content = "i" } }
+    for index = 2, 1001 do chat[index] = { role = "user", content = "m" .. index } end
+    chat[1002] = { role = "tool", content = "t" }
+    local watched, counted = counting(chat)
+    if #watched == 0 then return pending("this Lua has no __len for tables") end
+    assert.is_true(prompt.truncate(watched, 2))
+    assert.is_true(counted.writes <= 1002)
+    assert.same({ "i", "m1000", "m1001", "t" }, { chat[1].content, chat[2].content, chat[3].content, chat[4].content })
+    assert.equal(4, #chat)
   end)
 end)
 
@@ -208,6 +235,18 @@ describe("the runtime", function()
       refused(400, "Unknown parameter: 'contents'.", create({ role = "user", content = "x", contents = "y" }))
       refused(400, "Missing required parameter: 'messages[1].content'.",
         perform("threads.create", {}, { messages = { { role = "user", content = "a" }, { role = "user" } } }))
+    end)
+
+    it("come 32 at a time at most", function()
+      local list = {}
+      for index = 1, 33 do list[index] = { role = "user", content = "m" .. index } end
+      local text = "Invalid '%s': array too long. Expected an array with maximum length 32, but got an array with "
+        .. "length 33 instead."
+      local err = refused(400, text:format("messages"), perform("threads.create", {}, { messages = list }))
+      assert.same({ "messages", "array_above_max_length" }, { err.param, err.code })
+      refused(400, text:format("additional_messages"), start_run(new_thread(), { additional_messages = list }))
+      list[33] = nil
+      assert.truthy(start_run(new_thread({ messages = list }), { additional_messages = list }))
     end)
 
     it("have metadata within limits", function()
@@ -489,6 +528,10 @@ describe("the runtime", function()
         run({ assistant_id = "asst_local", temperature = 2.5 }))
       refused(400, "Invalid type for 'tools': expected an array, but got a string instead.",
         run({ assistant_id = "asst_local", tools = "x" }))
+      local tools = {}
+      for index = 1, 129 do tools[index] = WEATHER end
+      refused(400, "Invalid 'tools': array too long. Expected an array with maximum length 128, but got an array with "
+        .. "length 129 instead.", run({ assistant_id = "asst_local", tools = tools }))
       refused(400, "Missing required parameter: 'tools[0].function.name'.",
         run({ assistant_id = "asst_local", tools = { { type = "function", ["function"] = {} } } }))
       refused(400, "Invalid type for 'truncation_strategy.last_messages': expected an integer, but got a string "

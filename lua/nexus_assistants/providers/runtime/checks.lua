@@ -30,6 +30,12 @@ local function too_long(name, most, length)
   return failure.bad_request(text:format(name, most, length), name, "string_above_max_length")
 end
 
+local function too_many(name, most, count)
+  local text = "Invalid '%s': array too long. Expected an array with maximum length %d, but got an array with length "
+    .. "%d instead."
+  return failure.bad_request(text:format(name, most, count), name, "array_above_max_length")
+end
+
 -- ---------------------------------------------------------------------------------------------------- of types
 
 --- A check that takes what has this type, or is absent: "string", "boolean", "number", "object" or "array".
@@ -208,13 +214,15 @@ function checks.object_of(parameters)
   end
 end
 
---- A check of an array of such objects.
-function checks.array_of(parameters)
+--- A check of an array of such objects, of `most` at most.
+function checks.array_of(parameters, most)
   local is_array, check_item = checks.type("array"), checks.object_of(parameters)
   return function(value, name)
     local fits, err = is_array(value, name)
     if not fits then return nil, err end
-    for index, item in ipairs(absent(value) and {} or value) do
+    if absent(value) then return true end
+    if most and #value > most then return too_many(name, most, #value) end
+    for index, item in ipairs(value) do
       local place = ("%s[%d]"):format(name, index - 1)
       if item == json.null then return wrong_type(place, "an object", item) end
       fits, err = check_item(item, place)

@@ -7,6 +7,9 @@ local STRING, OBJECT, BOOLEAN = checks.type("string"), checks.type("object"), ch
 
 local function anything() return true end
 
+-- What the API takes at once.
+local MAX_MESSAGES, MAX_TOOLS = 32, 128
+
 local METADATA = { checks.metadata }
 
 local MESSAGE = {
@@ -17,7 +20,7 @@ local MESSAGE = {
 }
 
 local THREAD = {
-  messages = { checks.array_of(MESSAGE) }, metadata = METADATA, tool_resources = { OBJECT },
+  messages = { checks.array_of(MESSAGE, MAX_MESSAGES) }, metadata = METADATA, tool_resources = { OBJECT },
 }
 
 local THREAD_UPDATE = { metadata = METADATA, tool_resources = { OBJECT } }
@@ -38,8 +41,8 @@ local TRUNCATION = {
 
 local RUN = {
   assistant_id = { STRING, required = true }, model = { STRING }, instructions = { STRING },
-  additional_instructions = { STRING }, additional_messages = { checks.array_of(MESSAGE) },
-  tools = { checks.array_of(TOOL) }, metadata = METADATA, temperature = { checks.number("decimal", 0, 2) },
+  additional_instructions = { STRING }, additional_messages = { checks.array_of(MESSAGE, MAX_MESSAGES) },
+  tools = { checks.array_of(TOOL, MAX_TOOLS) }, metadata = METADATA, temperature = { checks.number("decimal", 0, 2) },
   top_p = { checks.number("decimal", 0, 1) }, stream = { BOOLEAN },
   max_prompt_tokens = { checks.number("integer", 1) }, max_completion_tokens = { checks.number("integer", 1) },
   truncation_strategy = { checks.object_of(TRUNCATION) }, tool_choice = { anything }, parallel_tool_calls = { BOOLEAN },

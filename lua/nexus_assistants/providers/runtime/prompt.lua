@@ -82,15 +82,25 @@ local function forgettable(chat)
   return count, oldest
 end
 
+-- Takes `count` entries out from `first` on; those behind are moved once, however many go.
+local function remove_range(chat, first, count)
+  local length = #chat
+  for index = first, length do
+    chat[index] = index + count <= length and chat[index + count] or nil
+  end
+end
+
 --- Drops the oldest messages: down to `last_messages`, where that is given, and until `budget` tokens suffice, where
 -- that is. Returns whether they do.
 function prompt.truncate(chat, last_messages, budget)
   local tokens, count, oldest = prompt.chat_tokens(chat), forgettable(chat)
-  -- the messages stand together, so the next oldest moves to where the oldest was; the last always stays
+  local dropped = 0
+  -- the messages stand together; the last always stays
   while count > 1 and (last_messages and count > last_messages or budget and tokens > budget) do
-    local dropped = table.remove(chat, oldest)
-    count, tokens = count - 1, tokens - prompt.message_tokens(dropped)
+    tokens = tokens - prompt.message_tokens(chat[oldest + dropped])
+    count, dropped = count - 1, dropped + 1
   end
+  if dropped > 0 then remove_range(chat, oldest, dropped) end
   return not budget or tokens <= budget
 end
 
