@@ -6,6 +6,7 @@ local runtimes = require("nexus_assistants.providers.runtime")
 local script = require("nexus_assistants.models.script")
 local servers = require("spec.support.server")
 local stores = require("nexus_assistants.providers.runtime.store")
+local timers = require("nexus_assistants.providers.runtime.timers")
 
 local START = 1700000000
 
@@ -28,6 +29,67 @@ describe("ids", function()
     new_ids.new("x")
     new_ids.uuid()
     assert.equal(expected, math.random())
+  end)
+end)
+
+describe("timers", function()
+  local set, fired
+
+  before_each(function()
+    set, fired = timers.new(), {}
+  end)
+
+  local function add(due, name, act)
+    return set:add(due, function()
+      fired[#fired + 1] = name
+      if act then act() end
+    end)
+  end
+
+  it("fire once, the earliest first", function()
+    add(3, "c")
+    add(1, "a")
+    add(2, "b")
+    add(9, "later")
+    set:fire(5)
+    set:fire(5)
+    assert.same({ "a", "b", "c" }, fired)
+    assert.equal(9, set:next_due())
+  end)
+
+  it("leave for the next time what is added meanwhile", function()
+    add(2, "a", function() add(1, "added") end)
+    set:fire(5)
+    assert.same({ "a" }, fired)
+    assert.equal(1, set:next_due())
+    set:fire(5)
+    assert.same({ "a", "added" }, fired)
+  end)
+
+  it("can be cancelled while others are fired that were due with them", function()
+    local second
+    add(1, "a", function() set:cancel(second) end)
+    second = add(2, "b")
+    add(3, "c", function() set:cancel(second) end)
+    set:fire(5)
+    assert.same({ "a", "c" }, fired)
+    assert.is_nil(set:next_due())
+  end)
+
+  it("aren't lost where one raises", function()
+    add(1, "a", function() error("oh no") end)
+    add(2, "b")
+    assert.has_error(function() set:fire(5) end)
+    assert.equal(2, set:next_due())
+    set:fire(5)
+    assert.same({ "a", "b" }, fired)
+  end)
+
+  it("may be fired from within one", function()
+    add(1, "a", function() set:fire(5) end)
+    add(2, "b")
+    set:fire(5)
+    assert.same({ "a", "b" }, fired)
   end)
 end)
 
@@ -498,6 +560,39 @@ describe("the runtime", function()
       assert.equal("in_progress", get_run(run).status)
       now = now + 1
       assert.equal("completed", get_run(run).status)
+    end)
+
+    it("may be cancelled, and moved on, by the model of another run", function()
+      local first, second
+      answer = function(_, _, run)
+        coroutine.yield(run.id == first.id and 1 or 2)
+        if run.id ~= first.id then return "this one's time had come too" end
+        local _, err = perform("threads.runs.cancel", { thread_id = second.thread_id, run_id = second.id })
+        return tostring(err)
+      end
+      first = run_question("x")
+      second = run_question("y")
+      runtime:advance()
+      now = now + 2
+      assert.equal("completed", get_run(second).status)
+      local list = perform("threads.messages.list", { thread_id = first.thread_id })
+      assert.matches("Cannot cancel run with status 'completed'.", list.data[1].content[1].text.value, 1, true)
+    end)
+
+    it("don't mind what a model yields", function()
+      local yielded
+      answer = function()
+        coroutine.yield(yielded)
+        return "done"
+      end
+      for _, value in ipairs({ 0 / 0, 1 / 0, -1 / 0, -5, "soon" }) do
+        yielded = value
+        local run = run_question("x")
+        local pause = runtime:advance()
+        assert.is_true(pause > 0 and pause < 1)
+        now = now + 1
+        assert.equal("completed", get_run(run).status)
+      end
     end)
 
     it("allow no message and no other run meanwhile", function()

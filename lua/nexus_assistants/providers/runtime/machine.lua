@@ -6,6 +6,7 @@ local objects = require("nexus_assistants.providers.runtime.objects")
 local prompt = require("nexus_assistants.providers.runtime.prompt")
 local timers = require("nexus_assistants.providers.runtime.timers")
 local copy = require("nexus_assistants.providers.runtime.copy")
+local values = require("nexus_assistants.values")
 
 local machine = {}
 local machine_methods = {}
@@ -296,7 +297,7 @@ local function resume(self, run)
   if self.jobs[run.id] ~= job then return end
   if not ok then return fail(self, run, "the model failed: " .. tostring(answer)) end
   if coroutine.status(job.thread) ~= "dead" then
-    return schedule(self, run, math.max(type(answer) == "number" and answer or 0, YIELD_PAUSE), resume)
+    return schedule(self, run, math.max(values.is_finite(answer) and answer or 0, YIELD_PAUSE), resume)
   end
   if answer == nil then return fail(self, run, err == nil and "the model returned nothing" or err) end
   take_answer(self, run, job.chat, answer)

@@ -1,11 +1,11 @@
---- Timers in a binary heap: what is due first is on top.
+--- Timers in a binary heap: what is due first is on top. What is being fired waits in a queue of its own.
 local timers = {}
 local timers_methods = {}
 local timers_mt = { __index = timers_methods }
 
 --- An empty set of timers.
 function timers.new()
-  return setmetatable({ heap = {} }, timers_mt)
+  return setmetatable({ heap = {}, queue = {}, first = 1, last = 0 }, timers_mt)
 end
 
 local function place(heap, index, timer)
@@ -43,10 +43,8 @@ function timers_methods:add(due, fire)
   return timer
 end
 
---- Forgets a timer; one that has fired or was cancelled is left alone.
-function timers_methods:cancel(timer)
-  local heap, index = self.heap, timer.index
-  if not index then return end
+local function take_out(heap, timer)
+  local index = timer.index
   timer.index = nil
   local last = table.remove(heap)
   if last == timer then return end
@@ -55,21 +53,46 @@ function timers_methods:cancel(timer)
   sink(heap, last.index)
 end
 
+--- Forgets a timer, also where `fire` has come to others that were due with it; one that has fired is left alone.
+function timers_methods:cancel(timer)
+  timer.cancelled = true
+  if timer.index then take_out(self.heap, timer) end
+end
+
+-- The next of those that are being fired, or nil.
+local function head(self)
+  while self.first <= self.last do
+    local timer = self.queue[self.first]
+    if not timer.cancelled then return timer end
+    self.queue[self.first], self.first = nil, self.first + 1
+  end
+end
+
 --- When the next one is due, or nil.
 function timers_methods:next_due()
-  local first = self.heap[1]
+  local first = head(self) or self.heap[1]
   return first and first.due
 end
 
---- Fires what is due at `now`, earliest first; timers added meanwhile wait for the next time.
-function timers_methods:fire(now)
-  local due = {}
-  while self.heap[1] and self.heap[1].due <= now do
-    due[#due + 1] = self.heap[1]
-    self:cancel(self.heap[1])
+local function enqueue_due(self, now)
+  local heap = self.heap
+  while heap[1] and heap[1].due <= now do
+    local timer = heap[1]
+    take_out(heap, timer)
+    self.last = self.last + 1
+    self.queue[self.last] = timer
   end
-  for _, timer in ipairs(due) do
+end
+
+--- Fires what is due at `now`, earliest first; timers added meanwhile wait for the next time. Where one raises, those
+-- behind it are fired the next time.
+function timers_methods:fire(now)
+  enqueue_due(self, now)
+  local timer = head(self)
+  while timer do
+    self.queue[self.first], self.first = nil, self.first + 1
     timer.fire()
+    timer = head(self)
   end
 end
 
