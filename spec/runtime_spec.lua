@@ -715,6 +715,15 @@ describe("the runtime", function()
       assert.equal(0, model_calls)
     end)
 
+    it("expire where nobody came by until their time was over", function()
+      runtime = new_runtime({ delay = 1 })
+      local run = run_question("x")
+      runtime:advance()
+      now = START + 3600
+      assert.equal("expired", get_run(run).status)
+      assert.equal(0, model_calls)
+    end)
+
     it("are cancelled, over cancelling", function()
       runtime = new_runtime({ delay = 3 })
       local run = run_question("x")

@@ -136,26 +136,27 @@ local function protected(self, run, act)
   forget_job(self, run)
 end
 
+local function expire(self, run)
+  transition(self, run, "expired")
+end
+
 -- The run is looked up again when its time comes: it may have been deleted with its thread.
 local function schedule(self, run, seconds, act)
   local job, id, thread_id = self.jobs[run.id], run.id, run.thread_id
   if job.next then self.timers:cancel(job.next) end
   job.next = self.timers:add(self.clock() + seconds, function()
     local present = self.store:get("runs", thread_id, id)
-    if present and machine.active(present.status) then return protected(self, present, act) end
-    forget_job(self, run)
+    if not present or not machine.active(present.status) then return forget_job(self, run) end
+    -- where nobody came by for long, all that was to happen is due at once, and the end of its time comes first
+    protected(self, present, self.clock() >= job.expires and expire or act)
   end)
-end
-
-local function expire(self, run)
-  transition(self, run, "expired")
 end
 
 local start
 
 --- Takes charge of a run that was just created and stored.
 function machine_methods:admit(run)
-  local job = {}
+  local job = { expires = run.expires_at }
   self.jobs[run.id] = job
   schedule(self, run, run.expires_at - self.clock(), expire)
   job.expiry, job.next = job.next, nil
