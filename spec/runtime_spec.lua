@@ -200,6 +200,10 @@ describe("the runtime", function()
     return perform("threads.runs.submit_tool_outputs", path, { tool_outputs = outputs })
   end
 
+  local function usage_of(prompt_tokens, completion_tokens)
+    return { prompt_tokens = prompt_tokens, completion_tokens = completion_tokens }
+  end
+
   it("performs every operation there is", function()
     for _, operation in ipairs(operations.list) do
       local path = { thread_id = "thread_x", run_id = "run_x", step_id = "step_x", message_id = "msg_x" }
@@ -755,6 +759,24 @@ describe("the runtime", function()
       assert.equal(10, run.usage.completion_tokens)
       local list = perform("threads.messages.list", { thread_id = run.thread_id }, nil, { run_id = run.id })
       assert.equal(("é"):rep(20), list.data[1].content[1].text.value)
+    end)
+
+    it("count what was used for what didn't fit, and write no message of nothing", function()
+      answer = function(messages)
+        if messages[#messages].role == "tool" then return { text = "x", usage = usage_of(7, 2) } end
+        return { tool_calls = { { id = "call_1", name = "f" } }, usage = usage_of(500, 10) }
+      end
+      local run = get_run(run_question("x", { max_completion_tokens = 9 }))
+      assert.same({ "incomplete", 500, 9 },
+        { run.status, run.usage.prompt_tokens, run.usage.completion_tokens })
+      assert.same({}, get_steps(run))
+      run = get_run(run_question("x", { max_completion_tokens = 10 }))
+      submit(run, { { tool_call_id = "call_1", output = "x" } })
+      run = get_run(run)
+      assert.same({ "incomplete", 507, 10 },
+        { run.status, run.usage.prompt_tokens, run.usage.completion_tokens })
+      local list = perform("threads.messages.list", { thread_id = run.thread_id })
+      assert.equal(1, #list.data)
     end)
 
     it("forget the oldest messages for max_prompt_tokens, and end incomplete where that isn't enough", function()

@@ -50,8 +50,10 @@ local function steps_of(self, run)
   return self.store:list("steps", run.id, { order = "asc" })
 end
 
-local function sum_usage(steps)
-  local prompt_tokens, completion_tokens = 0, 0
+-- `unwritten` is what was used for something that no step tells of, or nil.
+local function sum_usage(steps, unwritten)
+  local prompt_tokens = unwritten and unwritten.prompt_tokens or 0
+  local completion_tokens = unwritten and unwritten.completion_tokens or 0
   for _, step in ipairs(steps) do
     local usage = checks.given(step.usage)
     prompt_tokens = prompt_tokens + (usage and usage.prompt_tokens or 0)
@@ -75,7 +77,8 @@ local function settle(self, run)
   for _, step in ipairs(steps) do
     if step.status == "in_progress" then end_step(self, run, step, STEP_ENDS[run.status]) end
   end
-  run.usage = sum_usage(steps)
+  local job = self.jobs[run.id]
+  run.usage = sum_usage(steps, job and job.unwritten)
   if run.status ~= "expired" then run.expires_at = json.null end
   local field = ENDED_AT[run.status]
   if field then run[field] = now_of(self) end
@@ -264,10 +267,11 @@ local function remaining(run, used, limit, kind)
   return most and most - used[kind]
 end
 
--- More than was allowed: what fits is kept, as a model's own limit would.
+-- More than was allowed: what of the text fits is kept, as a model's own limit would.
 local function cut_short(self, run, answer, usage, left)
   usage = objects.usage(usage.prompt_tokens, left)
-  if answer.text then write_message(self, run, prompt.cut(answer.text, left), usage) end
+  local kept = prompt.cut(answer.text or "", left)
+  if kept ~= "" then write_message(self, run, kept, usage) else self.jobs[run.id].unwritten = usage end
   leave_incomplete(self, run, "max_completion_tokens")
 end
 
