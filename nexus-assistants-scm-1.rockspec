@@ -49,6 +49,7 @@ build = {
     ["nexus_assistants.providers.runtime.prompt"] = "lua/nexus_assistants/providers/runtime/prompt.lua",
     ["nexus_assistants.providers.runtime.store"] = "lua/nexus_assistants/providers/runtime/store.lua",
     ["nexus_assistants.providers.runtime.timers"] = "lua/nexus_assistants/providers/runtime/timers.lua",
+    ["nexus_assistants.providers.runtime.weight"] = "lua/nexus_assistants/providers/runtime/weight.lua",
     ["nexus_assistants.query"] = "lua/nexus_assistants/query.lua",
     ["nexus_assistants.resources"] = "lua/nexus_assistants/resources/init.lua",
     ["nexus_assistants.resources.runs"] = "lua/nexus_assistants/resources/runs.lua",

@@ -265,6 +265,51 @@ describe("the runtime", function()
       assert.truthy(perform("threads.retrieve", { thread_id = fourth }))
     end)
 
+    local function with_metadata(length) return { metadata = { k = ("v"):rep(length) } } end
+
+    it("go, the oldest first, where they hold too much, but never the one that is written to", function()
+      runtime = new_runtime({ max_bytes = 3500 })
+      local first, second = new_thread(), new_thread()
+      add_message(first, ("x"):rep(800))
+      add_message(first, ("x"):rep(800))
+      assert.is_nil((perform("threads.retrieve", { thread_id = second })))
+      assert.truthy(perform("threads.retrieve", { thread_id = first }))
+      local third = new_thread(with_metadata(500))
+      assert.is_nil((perform("threads.retrieve", { thread_id = first })))
+      assert.truthy(perform("threads.retrieve", { thread_id = third }))
+      for _ = 1, 50 do assert(perform("threads.update", { thread_id = third }, with_metadata(500))) end
+      assert.truthy(new_thread(with_metadata(500)))
+      assert.truthy(perform("threads.retrieve", { thread_id = third }))
+    end)
+
+    it("say so where they are full", function()
+      runtime = new_runtime({ max_thread_bytes = 4000 })
+      local id = new_thread()
+      assert(add_message(id, ("x"):rep(2000)))
+      local text = "Thread " .. id .. " is full: it holds as much as this server lets one hold."
+      assert.equal("thread_full", refused(400, text, add_message(id, ("x"):rep(2000))).code)
+      refused(400, text, start_run(id, { instructions = ("x"):rep(2000) }))
+      refused(400, text, perform("threads.update", { thread_id = id }, { tool_resources = { k = ("x"):rep(2000) } }))
+      assert.is_nil((perform("threads.create", {}, { tool_resources = { k = ("x"):rep(4000) } })))
+      assert(start_run(id, {}))
+      runtime = new_runtime({ max_thread_bytes = 6000 })
+      answer = ask_twice
+      local run = get_run(run_question("x"))
+      local outputs = { { tool_call_id = "call_1", output = "x" }, { tool_call_id = "call_2", output = ("x"):rep(6000) } }
+      assert.equal("thread_full", select(2, submit(run, outputs)).code)
+      runtime = new_runtime({ max_messages = 2 })
+      id = new_thread()
+      assert(add_message(id, "a") and add_message(id, "b"))
+      assert.is_nil((add_message(id, "c")))
+    end)
+
+    it("weigh what their tables take, too", function()
+      runtime = new_runtime({ max_thread_bytes = 10000 })
+      local empty = {}
+      for index = 1, 100 do empty[index] = json.array() end
+      assert.is_nil((perform("threads.create", {}, { tool_resources = { k = empty } })))
+    end)
+
     it("are the caller's own copies", function()
       local metadata = { k = "v" }
       local thread = assert(perform("threads.create", {}, { metadata = metadata }))

@@ -5,6 +5,7 @@ local failure = require("nexus_assistants.providers.runtime.failure")
 local machines = require("nexus_assistants.providers.runtime.machine")
 local objects = require("nexus_assistants.providers.runtime.objects")
 local parameters = require("nexus_assistants.providers.runtime.parameters")
+local weight = require("nexus_assistants.providers.runtime.weight")
 
 local actions = {}
 
@@ -55,6 +56,13 @@ local function refuse_while_active(self, thread_id, text)
   return failure.bad_request(text:format(thread_id, run.id))
 end
 
+-- A thread takes what comes from outside while there is room; what its runs write is bounded by themselves.
+local function refuse_where_full(self, thread_id, body)
+  if self.store:has_room(thread_id, weight(body)) then return true end
+  return failure.bad_request("Thread " .. thread_id .. " is full: it holds as much as this server lets one hold.", nil,
+    "thread_full")
+end
+
 local function add_message(self, thread_id, body)
   local message = objects.message(self.new_id("msg_"), now_of(self), thread_id, body)
   self.store:insert("messages", thread_id, message)
@@ -65,6 +73,8 @@ end
 
 actions["threads.create"] = function(self, _, body)
   local thread = objects.thread(self.new_id("thread_"), now_of(self), body)
+  local free, err = refuse_where_full(self, thread.id, body)
+  if not free then return nil, err end
   self.store:insert("threads", "", thread)
   for _, message in ipairs(checks.given(body.messages) or {}) do
     add_message(self, thread.id, message)
@@ -77,6 +87,9 @@ actions["threads.retrieve"] = find_thread
 actions["threads.update"] = function(self, path, body)
   local thread, err = find_thread(self, path)
   if not thread then return nil, err end
+  local free
+  free, err = refuse_where_full(self, thread.id, body)
+  if not free then return nil, err end
   thread.metadata = checks.given(body.metadata) or thread.metadata
   thread.tool_resources = checks.given(body.tool_resources) or thread.tool_resources
   self.store:save("threads", "", thread)
@@ -97,6 +110,7 @@ actions["threads.messages.create"] = function(self, path, body)
   if not thread then return nil, err end
   local free
   free, err = refuse_while_active(self, thread.id, "Can't add messages to %s while a run %s is active.")
+  if free then free, err = refuse_where_full(self, thread.id, body) end
   if not free then return nil, err end
   return add_message(self, thread.id, body)
 end
@@ -120,6 +134,7 @@ actions["threads.runs.create"] = function(self, path, body)
   if not assistant then return failure.not_found("assistant", body.assistant_id) end
   local free
   free, err = refuse_while_active(self, thread.id, "Thread %s already has an active run %s.")
+  if free then free, err = refuse_where_full(self, thread.id, body) end
   if not free then return nil, err end
   for _, message in ipairs(checks.given(body.additional_messages) or {}) do
     add_message(self, thread.id, message)
@@ -188,6 +203,9 @@ actions["threads.runs.submit_tool_outputs"] = function(self, path, body)
   local outputs
   outputs, err = match_outputs(run, body.tool_outputs)
   if not outputs then return nil, err end
+  local free
+  free, err = refuse_where_full(self, run.thread_id, body)
+  if not free then return nil, err end
   self.machine:submit(run, outputs)
   return run
 end

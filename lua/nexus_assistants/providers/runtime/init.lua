@@ -30,12 +30,13 @@ end
 --   delay         seconds a model takes before it answers; default 0
 --   clock()       Unix seconds; default the wall clock
 --   new_id(prefix) makes ids; default random
---   store         default: in memory, with at most `max_threads` threads
+--   store         default: in memory (store.lua), within `max_threads`, `max_bytes`, `max_messages` of a thread and
+--                 `max_thread_bytes`
 function runtime.new(options)
   local assistant = default_assistant(options.assistant_id or "asst_local")
   local self = {
     clock = options.clock or core.wall, new_id = options.new_id or ids.new,
-    store = options.store or stores.new(options.max_threads), assistants = { [assistant.id] = assistant },
+    store = options.store or stores.new(options), assistants = { [assistant.id] = assistant },
   }
   self.machine = machines.new({
     store = self.store, clock = self.clock, new_id = self.new_id, delay = options.delay or 0,
