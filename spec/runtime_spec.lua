@@ -295,7 +295,7 @@ describe("the runtime", function()
       runtime = new_runtime({ max_thread_bytes = 6000 })
       answer = ask_twice
       local run = get_run(run_question("x"))
-      local outputs = { { tool_call_id = "call_1", output = "x" }, { tool_call_id = "call_2", output = ("x"):rep(6000) } }
+      local outputs = { { tool_call_id = "call_1", output = ("x"):rep(6000) }, { tool_call_id = "call_2" } }
       assert.equal("thread_full", select(2, submit(run, outputs)).code)
       runtime = new_runtime({ max_messages = 2 })
       id = new_thread()
@@ -487,6 +487,20 @@ describe("the runtime", function()
       now = now + 0.5
       assert.is_nil(runtime:advance())
       assert.equal(1, model_calls)
+    end)
+
+    it("don't mind when the clock on the wall is set", function()
+      local wall = START
+      runtime = new_runtime({ delay = 1, clock = function() return wall end, monotonic = function() return now end })
+      local run = run_question("x")
+      assert.equal(1, runtime:advance())
+      wall = START - 3600
+      assert.equal(1, runtime:advance())
+      wall, now = START + 3600, now + 0.5
+      assert.equal("in_progress", get_run(run).status)
+      now = now + 0.5
+      run = get_run(run)
+      assert.same({ "completed", START + 3600 }, { run.status, run.completed_at })
     end)
 
     it("write a message and the step that tells of it", function()

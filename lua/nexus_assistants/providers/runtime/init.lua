@@ -28,7 +28,9 @@ end
 --                 Default: repeats the question (models/script.lua tells how to make one of a Lua function)
 --   assistant_id  the one assistant there is; default asst_local
 --   delay         seconds a model takes before it answers; default 0
---   clock()       Unix seconds; default the wall clock
+--   clock()       Unix seconds, for what objects say; default the wall clock
+--   monotonic()   seconds that only go forward, for what is due when; default `clock` where that is given, else the
+--                 monotonic clock
 --   new_id(prefix) makes ids; default random
 --   store         default: in memory (store.lua), within `max_threads`, `max_bytes`, `max_messages` of a thread and
 --                 `max_thread_bytes`
@@ -40,6 +42,7 @@ function runtime.new(options)
   }
   self.machine = machines.new({
     store = self.store, clock = self.clock, new_id = self.new_id, delay = options.delay or 0,
+    monotonic = options.monotonic or options.clock or core.monotonic,
     model = options.model or require("nexus_assistants.models.script").echo(),
   })
   return setmetatable(self, runtime_mt)

@@ -27,11 +27,11 @@ local TRANSITIONS = {
 local ENDED_AT = { completed = "completed_at", cancelled = "cancelled_at", failed = "failed_at" }
 local ERROR_CODES = { server_error = true, rate_limit_exceeded = true, invalid_prompt = true }
 
---- `settings`: `store`, `model`, `clock`, `new_id`, `delay`.
+--- `settings`: `store`, `model`, `clock`, `monotonic`, `new_id`, `delay`.
 function machine.new(settings)
   return setmetatable({
-    store = settings.store, model = settings.model, clock = settings.clock, new_id = settings.new_id,
-    delay = settings.delay, timers = timers.new(), jobs = {},
+    store = settings.store, model = settings.model, clock = settings.clock, monotonic = settings.monotonic,
+    new_id = settings.new_id, delay = settings.delay, timers = timers.new(), jobs = {},
   }, machine_mt)
 end
 
@@ -147,11 +147,11 @@ end
 local function schedule(self, run, seconds, act)
   local job, id, thread_id = self.jobs[run.id], run.id, run.thread_id
   if job.next then self.timers:cancel(job.next) end
-  job.next = self.timers:add(self.clock() + seconds, function()
+  job.next = self.timers:add(self.monotonic() + seconds, function()
     local present = self.store:get("runs", thread_id, id)
     if not present or not machine.active(present.status) then return forget_job(self, run) end
     -- where nobody came by for long, all that was to happen is due at once, and the end of its time comes first
-    protected(self, present, self.clock() >= job.expires and expire or act)
+    protected(self, present, self.monotonic() >= job.expires and expire or act)
   end)
 end
 
@@ -159,9 +159,10 @@ local start
 
 --- Takes charge of a run that was just created and stored.
 function machine_methods:admit(run)
-  local job = { expires = run.expires_at }
+  local lifetime = run.expires_at - self.clock()
+  local job = { expires = self.monotonic() + lifetime }
   self.jobs[run.id] = job
-  schedule(self, run, run.expires_at - self.clock(), expire)
+  schedule(self, run, lifetime, expire)
   job.expiry, job.next = job.next, nil
   schedule(self, run, 0, start)
 end
@@ -169,7 +170,7 @@ end
 --- Moves on what is due; returns the seconds until something will be, or nil.
 function machine_methods:advance()
   local due = self.timers:next_due()
-  local now = due and self.clock()
+  local now = due and self.monotonic()
   while due and due <= now do
     self.timers:fire(now)
     due = self.timers:next_due()
