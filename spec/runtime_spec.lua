@@ -378,6 +378,16 @@ describe("the runtime", function()
       refused(400, "Invalid type for 'metadata': expected an object, but got a string instead.", with("x"))
     end)
 
+    it("are measured in characters", function()
+      local function with(key, value) return create({ role = "user", content = "x", metadata = { [key] = value } }) end
+      assert.truthy(with(("é"):rep(64), ("日"):rep(512)))
+      assert.matches("length 64, but got a string with length 65 ", select(2, with(("é"):rep(65), "v")).message)
+      assert.matches("length 512, but got a string with length 513 ", select(2, with("k", ("日"):rep(513))).message)
+      assert.truthy(create({ role = "user", content = ("日"):rep(256000) }))
+      assert.matches("maximum length 256000, but got a string with length 256001 ",
+        select(2, create({ role = "user", content = ("日"):rep(256001) })).message)
+    end)
+
     it("of a run alone can be asked for", function()
       local run = run_question("one")
       local list = assert(perform("threads.messages.list", { thread_id = run.thread_id }, nil, { run_id = run.id }))

@@ -24,7 +24,16 @@ local function wrong_type(name, expected, value)
   return failure.bad_request(text:format(name, expected, kind_of(value)), name, "invalid_type")
 end
 
-local function too_long(name, most, length)
+-- The API counts characters; what has no more bytes than that needs no counting.
+local function length_beyond(value, most)
+  if #value <= most then return nil end
+  local _, length = value:gsub("[^\128-\191]", "")
+  return length > most and length or nil
+end
+
+local function check_length(value, most, name)
+  local length = length_beyond(value, most)
+  if not length then return true end
   local text = "Invalid '%s': string too long. Expected a string with maximum length %d, but got a string with length "
     .. "%d instead."
   return failure.bad_request(text:format(name, most, length), name, "string_above_max_length")
@@ -98,13 +107,13 @@ end
 local function check_pair(key, value, name)
   if type(key) ~= "string" then return wrong_type(name, "an object", json.array()) end
   local place = name .. "." .. key
-  if #key > MAX_KEY then return too_long(name, MAX_KEY, #key) end
   if type(value) ~= "string" then return wrong_type(place, "a string", value) end
-  if #value > MAX_VALUE then return too_long(place, MAX_VALUE, #value) end
-  return true
+  local fits, err = check_length(key, MAX_KEY, name)
+  if not fits then return nil, err end
+  return check_length(value, MAX_VALUE, place)
 end
 
---- Up to 16 pairs of a key of 64 and a value of 512 bytes.
+--- Up to 16 pairs of a key of 64 and a value of 512 characters.
 function checks.metadata(value, name)
   if absent(value) then return true end
   local fits, err = checks.type("object")(value, name)
@@ -126,8 +135,7 @@ end
 local function check_text(value, name)
   if type(value) ~= "string" then return wrong_type(name, "a string", value) end
   if value == "" then return failure.bad_request("Message content must be non-empty.", name) end
-  if #value > MAX_TEXT then return too_long(name, MAX_TEXT, #value) end
-  return true
+  return check_length(value, MAX_TEXT, name)
 end
 
 local PARTS = { text = check_text, image_file = checks.type("object"), image_url = checks.type("object") }
