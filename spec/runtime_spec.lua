@@ -460,6 +460,12 @@ describe("the runtime", function()
       refused(400, "Invalid 'limit': integer below minimum value. Expected a value >= 1, but got 0 instead.",
         page({ limit = "0" }))
       refused(400, "Invalid type for 'limit': expected an integer, but got a string instead.", page({ limit = "many" }))
+      for _, limit in ipairs({ "0x10", "1e1", " 7 ", "10.0" }) do
+        refused(400, "Invalid type for 'limit': expected an integer, but got a string instead.",
+          page({ limit = limit }))
+      end
+      refused(400, "Invalid 'limit': integer below minimum value. Expected a value >= 1, but got -3 instead.",
+        page({ limit = "-3" }))
       refused(400, "Invalid value: 'up'. Supported values are: 'asc' and 'desc'.", page({ order = "up" }))
       refused(404, "No message found with id 'msg_x'.", page({ after = "msg_x" }))
       refused(404, "No message found with id 'msg_x'.", page({ before = "msg_x" }))
@@ -710,6 +716,48 @@ describe("the runtime", function()
         run({ assistant_id = "asst_local", stream = true }))
       assert.equal("stream", err.param)
       assert.truthy(run({ assistant_id = "asst_local", stream = false, max_completion_tokens = 16, model = json.null }))
+    end)
+
+    it("are refused with what the API refuses", function()
+      local thread_id = new_thread()
+      local function refuses(text, name, value)
+        refused(400, text, perform("threads.runs.create", { thread_id = thread_id },
+          { assistant_id = "asst_local", [name] = value }))
+      end
+      refuses("Missing required parameter: 'tools[0].function'.", "tools", { { type = "function" } })
+      refuses("Invalid 'tools[0].function.name': string does not match pattern. Expected a string that matches the "
+        .. "pattern '^[a-zA-Z0-9_-]+$'.", "tools", { { type = "function", ["function"] = { name = "a b" } } })
+      refuses("Invalid type for 'tool_choice': expected a string or an object, but got an integer instead.",
+        "tool_choice", 5)
+      refuses("Invalid value: 'bogus'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice", "bogus")
+      refuses("Missing required parameter: 'tool_choice.function'.", "tool_choice", { type = "function" })
+      refuses("Missing required parameter: 'truncation_strategy.last_messages'.",
+        "truncation_strategy", { type = "last_messages" })
+      refuses("Invalid type for 'response_format': expected a string or an object, but got an integer instead.",
+        "response_format", 5)
+      refuses("Invalid value: 'text'. Supported values are: 'auto'.", "response_format", "text")
+      refuses("Missing required parameter: 'response_format.json_schema'.",
+        "response_format", { type = "json_schema" })
+      refuses("Invalid value: 'bogus'. Supported values are: 'none', 'minimal', 'low', 'medium', 'high', and 'xhigh'.",
+        "reasoning_effort", "bogus")
+      refuses("Invalid 'model': empty string. Expected a string with minimum length 1, but got an empty string "
+        .. "instead.", "model", "")
+      refuses("Invalid 'instructions': string too long. Expected a string with maximum length 256000, but got a string "
+        .. "with length 256001 instead.", "instructions", ("x"):rep(256001))
+    end)
+
+    it("take what the API takes", function()
+      assert(start_run(new_thread(), {
+        tools = { WEATHER, { type = "code_interpreter" } }, tool_choice = { type = "file_search" },
+        truncation_strategy = { type = "last_messages", last_messages = 3 }, instructions = "", model = json.null,
+        response_format = { type = "json_schema", json_schema = { name = "n", schema = {}, strict = true } },
+        reasoning_effort = "low",
+      }))
+      assert(start_run(new_thread(), {
+        tool_choice = { type = "function", ["function"] = { name = "get_weather" } }, response_format = "auto",
+        truncation_strategy = { type = "auto", last_messages = json.null }, reasoning_effort = json.null,
+      }))
+      assert(start_run(new_thread(), { tool_choice = "required", response_format = { type = "json_object" } }))
     end)
 
     it("refuse a body that holds itself", function()

@@ -5,7 +5,7 @@ local json = require("nexus_assistants.json")
 local checks = {}
 
 local MAX_PAIRS, MAX_KEY, MAX_VALUE = 16, 64, 512
-local MAX_TEXT = 256000
+local MAX_TEXT, MAX_NAME = 256000, 64
 
 local function absent(value)
   return value == nil or value == json.null
@@ -62,12 +62,38 @@ function checks.type(expected)
   end
 end
 
+--- A check that takes a text, or nothing: one of at least one character, and of `most` at most where that is given.
+function checks.text(most)
+  local is_string = checks.type("string")
+  return function(value, name)
+    local fits, err = is_string(value, name)
+    if not fits then return nil, err end
+    if absent(value) then return true end
+    if most then return check_length(value, most, name) end
+    if value ~= "" then return true end
+    local text = "Invalid '%s': empty string. Expected a string with minimum length 1, but got an empty string instead."
+    return failure.bad_request(text:format(name), name, "empty_string")
+  end
+end
+
+--- A check of a function's name.
+function checks.name(value, name)
+  local fits, err = checks.text()(value, name)
+  if not fits then return nil, err end
+  if absent(value) then return true end
+  if value:find("^[A-Za-z0-9_-]+$") then return check_length(value, MAX_NAME, name) end
+  local text = "Invalid '%s': string does not match pattern. Expected a string that matches the pattern "
+    .. "'^[a-zA-Z0-9_-]+$'."
+  return failure.bad_request(text:format(name), name, "invalid_value")
+end
+
 local function listed(values)
   local quoted = {}
   for index, value in ipairs(values) do
     quoted[index] = "'" .. value .. "'"
   end
   local last = table.remove(quoted)
+  if #quoted == 0 then return last end
   return table.concat(quoted, ", ") .. (#quoted > 1 and "," or "") .. " and " .. last
 end
 
@@ -211,20 +237,31 @@ function checks.body(body, parameters, place)
   return true
 end
 
---- A check of an object with a table of parameters of its own.
-function checks.object_of(parameters)
+--- A check of an object with a table of parameters of its own. One whose type is `own` must have a member called so.
+function checks.object_of(parameters, own)
   local is_object = checks.type("object")
   return function(value, name)
     local fits, err = is_object(value, name)
     if not fits then return nil, err end
     if absent(value) then return true end
+    if own and value.type == own and absent(value[own]) then return checks.missing(name .. "." .. own) end
     return checks.body(value, parameters, name .. ".")
   end
 end
 
+--- A check of one of these strings, or of such an object.
+function checks.word_or_object(words, parameters, own)
+  local check_word, check_object = checks.one_of(words), checks.object_of(parameters, own)
+  return function(value, name)
+    if type(value) == "table" and not json.is_array(value) then return check_object(value, name) end
+    if type(value) == "string" or absent(value) then return check_word(value, name) end
+    return wrong_type(name, "a string or an object", value)
+  end
+end
+
 --- A check of an array of such objects, of `most` at most.
-function checks.array_of(parameters, most)
-  local is_array, check_item = checks.type("array"), checks.object_of(parameters)
+function checks.array_of(parameters, most, own)
+  local is_array, check_item = checks.type("array"), checks.object_of(parameters, own)
   return function(value, name)
     local fits, err = is_array(value, name)
     if not fits then return nil, err end

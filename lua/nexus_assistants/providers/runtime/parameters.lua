@@ -5,10 +5,8 @@ local parameters = {}
 
 local STRING, OBJECT, BOOLEAN = checks.type("string"), checks.type("object"), checks.type("boolean")
 
-local function anything() return true end
-
 -- What the API takes at once.
-local MAX_MESSAGES, MAX_TOOLS = 32, 128
+local MAX_MESSAGES, MAX_TOOLS, MAX_INSTRUCTIONS = 32, 128, 256000
 
 local METADATA = { checks.metadata }
 
@@ -26,12 +24,26 @@ local THREAD = {
 local THREAD_UPDATE = { metadata = METADATA, tool_resources = { OBJECT } }
 
 local FUNCTION = {
-  name = { STRING, required = true }, description = { STRING }, parameters = { OBJECT }, strict = { BOOLEAN },
+  name = { checks.name, required = true }, description = { STRING }, parameters = { OBJECT }, strict = { BOOLEAN },
 }
 
+local TOOL_TYPE = { checks.one_of({ "code_interpreter", "file_search", "function" }), required = true }
+
 local TOOL = {
-  type = { checks.one_of({ "code_interpreter", "file_search", "function" }), required = true },
-  ["function"] = { checks.object_of(FUNCTION) }, file_search = { OBJECT },
+  type = TOOL_TYPE, ["function"] = { checks.object_of(FUNCTION) }, file_search = { OBJECT },
+}
+
+local TOOL_CHOICE = {
+  type = TOOL_TYPE, ["function"] = { checks.object_of({ name = { checks.name, required = true } }) },
+}
+
+local RESPONSE_FORMAT = {
+  type = { checks.one_of({ "text", "json_object", "json_schema" }), required = true },
+  json_schema = {
+    checks.object_of({
+      name = { checks.name, required = true }, description = { STRING }, schema = { OBJECT }, strict = { BOOLEAN },
+    }),
+  },
 }
 
 local TRUNCATION = {
@@ -40,13 +52,17 @@ local TRUNCATION = {
 }
 
 local RUN = {
-  assistant_id = { STRING, required = true }, model = { STRING }, instructions = { STRING },
-  additional_instructions = { STRING }, additional_messages = { checks.array_of(MESSAGE, MAX_MESSAGES) },
-  tools = { checks.array_of(TOOL, MAX_TOOLS) }, metadata = METADATA, temperature = { checks.number("decimal", 0, 2) },
-  top_p = { checks.number("decimal", 0, 1) }, stream = { BOOLEAN },
+  assistant_id = { STRING, required = true }, model = { checks.text() },
+  instructions = { checks.text(MAX_INSTRUCTIONS) }, additional_instructions = { STRING },
+  additional_messages = { checks.array_of(MESSAGE, MAX_MESSAGES) },
+  tools = { checks.array_of(TOOL, MAX_TOOLS, "function") }, metadata = METADATA, stream = { BOOLEAN },
+  temperature = { checks.number("decimal", 0, 2) }, top_p = { checks.number("decimal", 0, 1) },
   max_prompt_tokens = { checks.number("integer", 1) }, max_completion_tokens = { checks.number("integer", 1) },
-  truncation_strategy = { checks.object_of(TRUNCATION) }, tool_choice = { anything }, parallel_tool_calls = { BOOLEAN },
-  response_format = { anything }, reasoning_effort = { STRING },
+  truncation_strategy = { checks.object_of(TRUNCATION, "last_messages") },
+  tool_choice = { checks.word_or_object({ "none", "auto", "required" }, TOOL_CHOICE, "function") },
+  parallel_tool_calls = { BOOLEAN },
+  response_format = { checks.word_or_object({ "auto" }, RESPONSE_FORMAT, "json_schema") },
+  reasoning_effort = { checks.one_of({ "none", "minimal", "low", "medium", "high", "xhigh" }) },
 }
 
 local SUBMISSION = {
@@ -69,8 +85,8 @@ local check_limit, check_order = checks.number("integer", 1, 100), checks.one_of
 
 --- What a list was asked for: `limit`, `order`, `after`, `before`; or nil and an error. Over HTTP all of it is text.
 function parameters.page(query)
-  local limit = checks.given(query.limit)
-  limit = tonumber(limit) or limit or 20
+  local limit = checks.given(query.limit) or 20
+  if type(limit) == "string" and limit:find("^%-?%d+$") then limit = tonumber(limit) end
   local fits, err = check_limit(limit, "limit")
   if fits then fits, err = check_order(query.order, "order") end
   if not fits then return nil, err end
