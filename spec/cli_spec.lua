@@ -162,7 +162,8 @@ describe("the command view", function()
       assert.is_nil(result.err:find("nxs_secret", 1, true))
       return result.err
     end
-    assert.equal("nexus-assistants: " .. server.url .. ": Trace not found\n", failure({ "view", "no/such?trace" }))
+    assert.equal("nexus-assistants: there is no file 'no-such?trace', and " .. server.url .. ": Trace not found\n",
+      failure({ "view", "no-such?trace" }))
     assert.equal("nexus-assistants: NEXUS_API_KEY is not set\n", failure({ "view" }, { NEXUS_BASE_URL = server.url }))
     server:faults({ { path = "/api", action = "status", status = 401, body = '{"error":"Invalid API key"}' } })
     assert.equal("nexus-assistants: " .. server.url .. ": Invalid API key\n", failure({ "view" }))
@@ -170,6 +171,59 @@ describe("the command view", function()
     assert.matches("invalid JSON", failure({ "view" }))
     server:faults({ { path = "/api", action = "html" } })
     assert.matches("invalid JSON", failure({ "view", "x" }))
+  end)
+
+  it("lets nothing a server or a file says act on the terminal", function()
+    local body = '{"error":"\\u001b]0;pwned\\u0007\\u001b[2J\\u001b[31m\\u009bgone"}'
+    server:faults({ { path = "/api", action = "status", status = 404, body = body } })
+    local result = run({ "view" }, environment)
+    assert.equal("nexus-assistants: " .. server.url .. ": ?]0;pwned??[2J?[31m?gone\n", result.err)
+    assert.equal("nexus-assistants: unknown command 'x?[2J'; try: nexus-assistants --help\n", run({ "x\27[2J" }).err)
+  end)
+
+  local function write_file(content)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(content)
+    file:close()
+    finally(function() os.remove(path) end)
+    return path
+  end
+
+  it("says so where there is JSON that is no trace", function()
+    for _, content in ipairs({ "false", "null", "1", '"x"', "[]", "{}" }) do
+      assert.same({ code = 1, out = "", err = "nexus-assistants: this is not a trace: it has no spans\n" },
+        run({ "view", write_file(content) }))
+      server:faults({ { path = "/api", action = "status", status = 200, body = content } })
+      assert.same({ code = 1, out = "", err = "nexus-assistants: this is not a trace: it has no spans\n" },
+        run({ "view", "x" }, environment))
+      assert.equal("nexus-assistants: there is no trace yet\n", run({ "view" }, environment).err)
+    end
+  end)
+
+  it("sends no file's name to Nexus", function()
+    server:clear_requests()
+    for _, name in ipairs({ "missing.json", "no/such/trace" }) do
+      assert.same({ code = 1, out = "", err = "nexus-assistants: there is no file '" .. name .. "'\n" },
+        run({ "view", name }, environment))
+    end
+    assert.same({}, server:requests())
+    assert.equal("nexus-assistants: there is no file 'an-id', and NEXUS_API_KEY is not set\n",
+      run({ "view", "an-id" }).err)
+    assert.matches("^nexus%-assistants: /: %u", run({ "view", "/" }).err)
+  end)
+
+  it("fails where what it says can't be written", function()
+    local full = io.open("/dev/full", "w")
+    if not full then return pending("there is no /dev/full here") end
+    full:close()
+    local path = write_file('{"spans":[]}')
+    for _, words in ipairs({ { "view", path }, { "--version" }, { "--help" }, { "view", "--help" } }) do
+      local command = process.command({ COMMAND, (unpack or table.unpack)(words) }) -- luacheck: ignore
+      local pipe = io.popen("( " .. command .. " ) 2>&1 >/dev/full; echo $?")
+      assert.matches("^nexus%-assistants: can't write to standard output: .*\n1\n$", pipe:read("*a"))
+      pipe:close()
+    end
   end)
 
   it("takes the terminal's width and its colours", function()

@@ -37,8 +37,11 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- commands
 
-local function report(message)
-  io.stderr:write("nexus-assistants: ", message, "\n")
+--- Says what went wrong, on standard error. Messages quote what servers and files say, which may be anything.
+function cli.report(message)
+  -- without the core there is nothing but the error that says so
+  local found, view_text = pcall(require, "nexus_assistants.view.text")
+  io.stderr:write("nexus-assistants: ", found and view_text.harmless(message) or tostring(message), "\n")
 end
 
 --- Options for `serve.run` from what was parsed; nil, message where the model's script can't be loaded.
@@ -55,6 +58,15 @@ function cli.serve_options(options)
   return result
 end
 
+-- Prints the answer to a command; returns the exit code.
+local function print_out(answer)
+  local ok, err = io.stdout:write(answer)
+  if ok then ok, err = io.stdout:flush() end
+  if ok then return 0 end
+  cli.report("can't write to standard output: " .. tostring(err))
+  return EXIT_FAILURE
+end
+
 local function run_serve(options)
   local settings, err = cli.serve_options(options)
   local ok
@@ -62,14 +74,14 @@ local function run_serve(options)
     ok, err = require("nexus_assistants.serve").run(settings)
   end
   if ok then return 0 end
-  report(err)
+  cli.report(err)
   return EXIT_FAILURE
 end
 
 local function run_view(options, arguments)
-  local shown, err = require("nexus_assistants.view").show(arguments[1], options)
-  if shown then return 0 end
-  report(err)
+  local drawn, err = require("nexus_assistants.view").draw(arguments[1], options)
+  if drawn then return print_out(drawn) end
+  cli.report(err)
   return EXIT_FAILURE
 end
 
@@ -181,17 +193,14 @@ function cli.parse(name, arguments, first)
 end
 
 local function misused(problem, hint)
-  report(problem .. "; try: nexus-assistants " .. hint)
+  cli.report(problem .. "; try: nexus-assistants " .. hint)
   return EXIT_USAGE
 end
 
 local function run_command(command, arguments)
   local options, rest = parse_arguments(command, arguments, 2)
   if not options then return misused(rest, command.name .. " --help") end
-  if options.help then
-    io.stdout:write(command_help(command))
-    return 0
-  end
+  if options.help then return print_out(command_help(command)) end
   return command.run(options, rest)
 end
 
@@ -199,13 +208,9 @@ end
 function cli.main(arguments)
   local name = arguments[1]
   if name == "--version" then
-    io.stdout:write("nexus-assistants ", require("nexus_assistants.core").version, "\n")
-    return 0
+    return print_out("nexus-assistants " .. require("nexus_assistants.core").version .. "\n")
   end
-  if name == "--help" or name == "-h" or name == "help" then
-    io.stdout:write(general_help())
-    return 0
-  end
+  if name == "--help" or name == "-h" or name == "help" then return print_out(general_help()) end
   if not name then return misused("a command is missing", "--help") end
   local command = find_by_name(COMMANDS, name)
   if not command then return misused("unknown command '" .. name .. "'", "--help") end

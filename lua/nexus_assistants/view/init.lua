@@ -1,4 +1,4 @@
---- The command `view`: finds a trace, at Nexus or in a file, and prints it.
+--- The command `view`: finds a trace, at Nexus or in a file, and draws it.
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
@@ -10,6 +10,7 @@ local view = {}
 local NEXUS_URL = "https://nexus.keylightdigital.dev"
 local TIMEOUT, DEADLINE, STEP = 10, 30, 1
 local STDOUT = 1
+local NO_SUCH_FILE = 2 -- ENOENT
 
 -- ------------------------------------------------------------------------------------------------------ sources
 
@@ -29,7 +30,7 @@ end
 
 local function latest_id(engine, endpoint)
   local list, problem = get(engine, endpoint, "/api/v1/traces", "limit=1")
-  if not list then return nil, problem end
+  if problem then return nil, problem end
   local newest = type(list) == "table" and list[1]
   if type(newest) ~= "table" or type(newest.id) ~= "string" then return nil, "there is no trace yet" end
   return newest.id
@@ -49,19 +50,33 @@ local function fetch(id)
   return trace, problem
 end
 
+-- The content; or nil, and what is wrong with it where it is there.
 local function read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local content = file:read("*a")
+  local file, problem, code = io.open(path, "rb")
+  if not file then return nil, code ~= NO_SUCH_FILE and problem or nil end
+  local content
+  content, problem = file:read("*a")
   file:close()
-  return content or ""
+  if content then return content end
+  return nil, path .. ": " .. problem
 end
 
-local function find(target)
-  local content = target and read_file(target)
-  if not content then return fetch(target) end
+local function read_trace(path, content)
   local trace, problem = json.decode(content)
-  if not trace then return nil, target .. ": " .. problem end
+  if problem then return nil, path .. ": " .. problem end
+  return trace
+end
+
+-- What names a file alone is never sent to Nexus: ids have neither folders nor endings.
+local function find(target)
+  if not target then return fetch() end
+  local content, problem = read_file(target)
+  if content then return read_trace(target, content) end
+  if problem then return nil, problem end
+  if target:find("[/.]") then return nil, "there is no file '" .. target .. "'" end
+  local trace
+  trace, problem = fetch(target)
+  if problem then return nil, "there is no file '" .. target .. "', and " .. problem end
   return trace
 end
 
@@ -92,18 +107,14 @@ local function width()
   return columns and columns >= 40 and math.min(columns, 1000) or 100
 end
 
---- Prints a trace: the file `target`, the trace with the id `target`, or the newest. `options`: `color` ("auto",
--- "always", "never"), `width`, `ascii`. Returns true, or nil and a message.
-function view.show(target, options)
+--- Draws a trace: the file `target`, the trace with the id `target`, or the newest. `options`: `color` ("auto",
+-- "always", "never"), `width`, `ascii`. Returns the text for standard output, or nil and a message.
+function view.draw(target, options)
   local trace, problem = find(target)
-  if not trace then return nil, problem end
-  local drawn
-  drawn, problem = terminal.render(trace, {
+  if problem then return nil, problem end
+  return terminal.render(trace, {
     color = wants_color(options.color), width = options.width or width(), unicode = not options.ascii and is_utf8(),
   })
-  if not drawn then return nil, problem end
-  io.stdout:write(drawn)
-  return true
 end
 
 return view
