@@ -68,6 +68,7 @@ build = {
     ["nexus_assistants.trace"] = "lua/nexus_assistants/trace.lua",
     ["nexus_assistants.values"] = "lua/nexus_assistants/values.lua",
     ["nexus_assistants.view"] = "lua/nexus_assistants/view/init.lua",
+    ["nexus_assistants.view.columns"] = "lua/nexus_assistants/view/columns.lua",
     ["nexus_assistants.view.terminal"] = "lua/nexus_assistants/view/terminal.lua",
     ["nexus_assistants.view.text"] = "lua/nexus_assistants/view/text.lua",
     ["nexus_assistants.view.tree"] = "lua/nexus_assistants/view/tree.lua",

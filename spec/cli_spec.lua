@@ -245,8 +245,8 @@ describe("the command view", function()
     local drawn = on_terminal("unset NO_COLOR; export TERM=xterm; ")
     assert.truthy(drawn:find("\27[32m", 1, true))
     local row = drawn:gsub("\27%[%d+m", ""):match("\n(  step of [^\r\n]*)")
-    -- "ok" takes 3 columns less than "error", and 16 are kept for tokens
-    assert.equal(77 - 3 - 16, text.width(row))
+    -- "ok" takes 3 columns less than "error"
+    assert.equal(77 - 3, text.width(row))
     assert.is_nil(on_terminal("export NO_COLOR=1; "):find("\27", 1, true))
   end)
 end)

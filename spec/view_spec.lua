@@ -54,11 +54,11 @@ describe("the waterfall", function()
     }, { metadata = { ["run.usage.total_tokens"] = 57 } }), { width = 80 })
     assert.equal(table.concat({
       "bot  success  1.00 s  57 tokens  0b1e",
-      "  thread.create        ▏██▌                        100 ms  ok",
-      "  run                  ▏  ███████████████████▋     800 ms  ok     57 tokens",
-      "    tool get_weather   ▏            ████▉          200 ms  error",
+      "  thread.create        ▏███                             100 ms  ok",
+      "  run                  ▏   ███████████████████████▏     800 ms  ok     57 tokens",
+      "    tool get_weather   ▏               █████▍           200 ms  error",
       "      no such city",
-      "  thread.messages.list ▏                      ██   100 ms  ok",
+      "  thread.messages.list ▏                          ███   100 ms  ok",
       "",
     }, "\n"), drawn)
   end)
@@ -105,7 +105,7 @@ describe("the waterfall", function()
     assert.matches("█ +open  ok$", lines[2])
     lines = lines_of(render(trace({ span("a", 0, 400) }, { ended_at = json.null, status = "running" })))
     assert.matches("^bot  running  open  0b1e$", lines[1])
-    assert.matches("▏" .. ("█"):rep(54) .. "   400 ms  ok", lines[2], 1, true)
+    assert.matches("▏" .. ("█"):rep(70) .. "   400 ms  ok", lines[2], 1, true)
   end)
 
   it("shows bars of no length, wherever they are", function()
@@ -201,9 +201,117 @@ describe("the waterfall", function()
   end)
 end)
 
+-- Columns counted without the code under test: what is known takes what is written here, and all else is ASCII.
+local KNOWN = {
+  [0] = { "\204\129", "्", "ี", "่" },
+  [1] = {
+    "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█", "…", "न", "ि", "ह", "द", "ी", "ก", "ำ", "ท", "é", "⚠", "→",
+    "🇩", "🇪",
+  },
+  [2] = { "日", "本", "語", "✅", "❌", "⚡", "⏰", "☕", "🌮", "👩", "💻", "👍", "한", "글" },
+}
+
+local function columns(line)
+  for width, characters in pairs(KNOWN) do
+    for _, character in ipairs(characters) do line = line:gsub(character, ("x"):rep(width)) end
+  end
+  assert.is_nil(line:find("[\128-\255]"), line)
+  return #line
+end
+
+describe("the waterfall's columns", function()
+  local NAMES = {
+    "plan", ("long name "):rep(12), "日本語", "✅ done", "❌⚡⏰☕", "🌮 taco", "👩\226\128\141💻 dev",
+    "👍🏽 ok", "🇩🇪 flag", "नि हिन्दी", "กำ ที่", "e\204\129 é", "⚠\239\184\143 → warn", "한글",
+    "soft\194\173hyphen\239\187\191",
+  }
+  local STATUSES = { "ok", "error", "timeout", "running", "something else", "✅✅✅✅✅" }
+
+  local function spans_of(tokens)
+    local spans = {}
+    for index, name in ipairs(NAMES) do
+      spans[index] = span("id" .. index, index * 10, 900, {
+        name = name, status = STATUSES[index % #STATUSES + 1],
+        error = index % 3 == 0 and ("boom "):rep(40) or json.null,
+        parent_span_id = index > 5 and "id" .. index - 1 or json.null,
+        output = tokens and { usage = { total_tokens = 10 ^ index } } or json.null,
+      })
+    end
+    spans[#spans + 1] = span("ages", 0, 0, { started_at = "0001-01-01T00:00:00Z" })
+    return spans
+  end
+
+  local function check(width, tokens)
+    local axis
+    for index, line in ipairs(lines_of(render(trace(spans_of(tokens)), { width = width }))) do
+      local taken = columns(line)
+      assert(index == 1 or taken <= width, width .. ": " .. taken .. ": " .. line)
+      local before = line:match("^(.-)▏")
+      if before and not line:find("boom", 1, true) then
+        axis = axis or columns(before)
+        assert(columns(before) == axis, width .. ": " .. line)
+      end
+    end
+    assert.truthy(axis)
+  end
+
+  it("stand below each other and within the page, at any width", function()
+    for _, width in ipairs({ 40, 41, 45, 50, 54, 55, 60, 72, 80, 100, 120, 200 }) do
+      check(width, true)
+      check(width, false)
+    end
+  end)
+
+  it("keep a status from what stands behind it", function()
+    local drawn = render(trace({
+      span("a", 0, 10, { status = "timeout", output = { usage = { total_tokens = 42 } } }),
+    }), { width = 80 })
+    assert.matches("  timeout  42 tokens", drawn, 1, true)
+  end)
+
+  it("leave the tokens out where there is no room for them", function()
+    local spans = { span("a", 0, 10, { output = { usage = { total_tokens = 123456 } } }) }
+    assert.is_nil(lines_of(render(trace(spans), { width = 40 }))[2]:find("token"))
+    assert.truthy(lines_of(render(trace(spans), { width = 60 }))[2]:find("123456 tokens"))
+  end)
+
+  it("show something of every name, however deep", function()
+    local spans = {}
+    for index = 1, 22 do
+      spans[index] = span("s" .. index, index, 400, { parent_span_id = "s" .. index - 1, name = "name" .. index })
+    end
+    local lines = lines_of(render(trace(spans), { width = 40 }))
+    for index = 1, 22 do assert.matches("name", lines[index + 1], 1, true) end
+  end)
+
+  it("are what the C library counts, too", function()
+    local probe = io.popen("printf '日' | LC_ALL=C.UTF-8 wc -L 2>/dev/null")
+    local works = tonumber(probe:read("*a")) == 2
+    probe:close()
+    if not works then return pending("no wc that measures columns here") end
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    for index, name in ipairs(NAMES) do
+      local line = text.harmless(name)
+      local file = assert(io.open(path, "w"))
+      file:write(line)
+      file:close()
+      local pipe = io.popen("LC_ALL=C.UTF-8 wc -L <" .. path)
+      assert.equal(tonumber(pipe:read("*a")), text.width(line), NAMES[index])
+      pipe:close()
+    end
+  end)
+end)
+
 describe("text for a terminal", function()
   it("is measured in columns", function()
     assert.same({ 3, 4, 1, 2 }, { text.width("abc"), text.width("日本"), text.width("e\204\129"), text.width("🌮") })
+  end)
+
+  it("has nothing in it that can't be seen", function()
+    assert.equal("ab", text.harmless("a\226\128\139b"))
+    assert.equal("👩💻👍", text.harmless("👩\226\128\141💻👍🏽"))
+    assert.equal("xyz", text.harmless("x\194\173y\239\187\191z\243\160\129\129\239\184\143"))
   end)
 
   it("is fitted to a width", function()

@@ -10,6 +10,7 @@ local view = {}
 local NEXUS_URL = "https://nexus.keylightdigital.dev"
 local TIMEOUT, DEADLINE, STEP = 10, 30, 1
 local STDOUT = 1
+local NARROWEST, WIDEST, DEFAULT_WIDTH = 40, 1000, 100
 local NO_SUCH_FILE = 2 -- ENOENT
 
 -- ------------------------------------------------------------------------------------------------------ sources
@@ -104,7 +105,7 @@ end
 
 local function width()
   local columns = core.terminal_width and core.terminal_width(STDOUT) or tonumber(core.environment("COLUMNS"))
-  return columns and columns >= 40 and math.min(columns, 1000) or 100
+  return columns and columns > 0 and math.max(NARROWEST, math.min(columns, WIDEST)) or DEFAULT_WIDTH
 end
 
 --- Draws a trace: the file `target`, the trace with the id `target`, or the newest. `options`: `color` ("auto",

@@ -9,7 +9,12 @@ local terminal = {}
 
 local STATUS_COLORS = { ok = "32", success = "32", error = "31", timeout = "33", running = "36" }
 local RED, BOLD, DIM = "31", "1", "2"
-local DURATION_WIDTH, STATUS_WIDTH, TOKENS_WIDTH = 8, 5, 14
+local DURATION_WIDTH, GAP = 8, 2
+local NARROWEST_STATUS, WIDEST_STATUS = 5, 8
+local NARROWEST_NAME, LEAST_OF_NAME = 12, 6
+local NARROWEST_PAGE = 40
+-- Beside a bar narrower than this, tokens are left out.
+local FAIR_BAR, NARROWEST_BAR = 10, 4
 local DRAWINGS = {
   unicode = { axis = "▏", ellipsis = "…", parts = { "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" } },
   ascii = { axis = "|", ellipsis = "...", parts = { "#", "#", "#", "#", "#", "#", "#", "#" } },
@@ -58,12 +63,21 @@ local function format_tokens(tokens)
   return string.format("%.0f token%s", tokens, tokens == 1 and "" or "s")
 end
 
+local LONG_UNITS = {
+  { name = "min", milliseconds = 60000 }, { name = "h", milliseconds = 3600000 },
+  { name = "days", milliseconds = 86400000 },
+}
+
 local function format_duration(milliseconds)
   if not milliseconds then return "open" end
   if milliseconds < 1000 then return string.format("%.0f ms", milliseconds) end
   if milliseconds < 9995 then return string.format("%.2f s", milliseconds / 1000) end
   if milliseconds < 60000 then return string.format("%.1f s", milliseconds / 1000) end
-  return string.format("%.0f min", milliseconds / 60000)
+  for _, unit in ipairs(LONG_UNITS) do
+    local count = milliseconds / unit.milliseconds
+    if count < 1000 then return string.format("%.0f %s", count, unit.name) end
+  end
+  return "years"
 end
 
 local function present_text(value)
@@ -100,24 +114,30 @@ local function bar(page, row)
   return (" "):rep(column), drawn, (" "):rep(page.bar_width - column - width)
 end
 
+local function indent(page, depth)
+  return (" "):rep(math.min(2 * depth, page.most_indent))
+end
+
+local function status_cell(page, row, color)
+  local status = text.cut(row.status, page.status_width, page.drawing.ellipsis)
+  return page.paint(color, status) .. (" "):rep(page.status_width - text.width(status))
+end
+
 local function row_line(page, row)
-  local span = row.span
-  local status = harmless(page, present_text(span.status) or "-")
-  local color = STATUS_COLORS[status]
-  local name = text.fit(("  "):rep(row.depth + 1) .. row.name, page.name_width, page.drawing.ellipsis)
+  local color = STATUS_COLORS[row.status]
+  local name = text.fit(indent(page, row.depth + 1) .. row.name, page.name_width, page.drawing.ellipsis)
   local before, drawn, after = bar(page, row)
   local duration = format_duration(row.to and math.max(0, row.to - row.from))
   local line = name .. " " .. page.paint(DIM, page.drawing.axis) .. before .. page.paint(color, drawn) .. after .. " "
-    .. (" "):rep(DURATION_WIDTH - #duration) .. duration .. "  "
-    .. page.paint(color, text.cut(status, STATUS_WIDTH, page.drawing.ellipsis))
-    .. (" "):rep(STATUS_WIDTH - text.width(status) + 2) .. format_tokens(tokens_of(span))
+    .. (" "):rep(DURATION_WIDTH - #duration) .. duration .. (" "):rep(GAP) .. status_cell(page, row, color)
+  if page.shows_tokens then line = line .. (" "):rep(GAP) .. row.tokens end
   return (line:gsub(" +$", ""))
 end
 
 local function error_line(page, message, depth)
-  local indent = ("  "):rep(depth + 2)
-  local line = text.cut(harmless(page, message), page.width - #indent, page.drawing.ellipsis)
-  return indent .. page.paint(RED, line)
+  local before = indent(page, depth + 2)
+  local line = text.cut(harmless(page, message), page.width - #before, page.drawing.ellipsis)
+  return before .. page.paint(RED, line)
 end
 
 local function header(page, trace, rows)
@@ -125,7 +145,8 @@ local function header(page, trace, rows)
   local parts = {}
   local function add(value, code)
     value = present_text(value)
-    if value then parts[#parts + 1] = page.paint(code, harmless(page, value)) end
+    if not value then return end
+    parts[#parts + 1] = page.paint(code, text.cut(harmless(page, value), page.width, page.drawing.ellipsis))
   end
   add(trace.agent_name, BOLD)
   add(trace.name, BOLD)
@@ -147,28 +168,51 @@ local function time_range(trace, rows)
   return from or 0, math.max(to or 0, from or 0)
 end
 
-local function name_width(page, rows)
-  local widest = 12
+local function describe(page, rows)
   for _, row in ipairs(rows) do
     row.name = harmless(page, present_text(row.span.name) or "(no name)")
-    widest = math.max(widest, text.width(row.name) + 2 * (row.depth + 1))
+    row.status = harmless(page, present_text(row.span.status) or "-")
+    row.tokens = format_tokens(tokens_of(row.span))
   end
-  return math.min(widest, math.floor(page.width * 0.4))
+end
+
+local function widest(rows, least, measure)
+  local width = least
+  for _, row in ipairs(rows) do
+    width = math.max(width, measure(row))
+  end
+  return width
+end
+
+-- What the columns of a page are wide; the bars have what the others leave.
+local function lay_out(page, rows)
+  local name = widest(rows, NARROWEST_NAME, function(row) return text.width(row.name) + 2 * (row.depth + 1) end)
+  local status = widest(rows, NARROWEST_STATUS, function(row) return text.width(row.status) end)
+  local tokens = widest(rows, 0, function(row) return #row.tokens end)
+  page.name_width, page.status_width = math.min(name, math.floor(page.width * 0.4)), math.min(status, WIDEST_STATUS)
+  -- the name, the axis between two spaces, the duration, the status
+  local left = page.width - page.name_width - 3 - DURATION_WIDTH - GAP - page.status_width
+  page.shows_tokens = tokens > 0 and left - GAP - tokens >= FAIR_BAR
+  page.bar_width = math.max(NARROWEST_BAR, page.shows_tokens and left - GAP - tokens or left)
+  page.name_width = page.name_width - math.max(0, page.bar_width - left)
+  -- however deep a row is, something of its name can be seen
+  page.most_indent = name <= page.name_width and page.width or page.name_width - LEAST_OF_NAME
 end
 
 local function new_page(trace, rows, options)
   local page = {
-    width = options.width or 100, drawing = options.unicode and DRAWINGS.unicode or DRAWINGS.ascii,
+    width = math.max(options.width or 100, NARROWEST_PAGE),
+    drawing = options.unicode and DRAWINGS.unicode or DRAWINGS.ascii,
     paint = painter(options.color), ended = timestamp.milliseconds(trace.ended_at) ~= nil,
   }
   page.from, page.to = time_range(trace, rows)
-  page.name_width = name_width(page, rows)
-  local rest = 3 + DURATION_WIDTH + 2 + STATUS_WIDTH + 2 + TOKENS_WIDTH
-  page.bar_width = math.max(4, page.width - page.name_width - rest)
+  describe(page, rows)
+  lay_out(page, rows)
   return page
 end
 
---- Renders a trace as Nexus's `GET /api/v1/traces/:id` gives it. `options`: `width` (columns, 100), `color`, `unicode`.
+--- Renders a trace as Nexus's `GET /api/v1/traces/:id` gives it. `options`: `width` (columns, 100; at least
+-- 40), `color`, `unicode`.
 -- Returns the text, or nil and a message where it isn't a trace.
 function terminal.render(trace, options)
   if type(trace) ~= "table" or type(trace.spans) ~= "table" then return nil, "this is not a trace: it has no spans" end

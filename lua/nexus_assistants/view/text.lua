@@ -1,17 +1,18 @@
 --- Text for a terminal: what can't do harm there, and how many columns it takes.
+local columns = require("nexus_assistants.view.columns")
 local core = require("nexus_assistants.core")
 
 local text = {}
 
--- Ranges of code points that take two columns.
-local WIDE = {
-  { 0x1100, 0x115F }, { 0x2E80, 0xA4CF }, { 0xAC00, 0xD7A3 }, { 0xF900, 0xFAFF }, { 0xFE30, 0xFE6F },
-  { 0xFF00, 0xFF60 }, { 0xFFE0, 0xFFE6 }, { 0x1F300, 0x1FAFF }, { 0x20000, 0x3FFFD },
-}
--- And of those that take none.
-local NARROW = { { 0x0300, 0x036F }, { 0x200B, 0x200F }, { 0x20D0, 0x20FF }, { 0xFE00, 0xFE0F } }
 -- C1 controls act like escape sequences; marks of direction turn around what stands beside them.
 local HARMFUL = { { 0x80, 0x9F }, { 0x061C, 0x061C }, { 0x200E, 0x200F }, { 0x2028, 0x202E }, { 0x2066, 0x2069 } }
+-- What shows nothing by itself and changes how others are shown: terminals disagree on how many columns that takes.
+-- Soft hyphens, joiners, selectors of variants, fillers, tags, the colours of emojis' skin.
+local INVISIBLE = {
+  { 0xAD, 0xAD }, { 0x034F, 0x034F }, { 0x115F, 0x1160 }, { 0x180B, 0x180F }, { 0x200B, 0x200D }, { 0x2060, 0x2065 },
+  { 0x206A, 0x206F }, { 0x3164, 0x3164 }, { 0xFE00, 0xFE0F }, { 0xFEFF, 0xFEFF }, { 0xFFA0, 0xFFA0 },
+  { 0xFFF9, 0xFFFB }, { 0x1F3FB, 0x1F3FF }, { 0xE0000, 0xE0FFF },
+}
 
 local CHARACTER = "[%z\1-\127\192-\255][\128-\191]*"
 
@@ -32,21 +33,20 @@ local function within(ranges, point)
   return false
 end
 
---- Any value as one line that a terminal only shows: no controls, no marks of direction, valid UTF-8 (or ASCII alone).
+--- Any value as one line that a terminal only shows, in columns that all terminals agree on: no controls, no marks of
+-- direction, nothing invisible, valid UTF-8 (or ASCII alone).
 function text.harmless(value, ascii)
   local line = tostring(value):gsub("[\r\n\t]+", " ")
   if ascii or not core.utf8_valid(line) then return (line:gsub("[^\32-\126]", "?")) end
   return (line:gsub(CHARACTER, function(character)
     local point = code_point(character)
     if point < 0x20 or point == 0x7F or within(HARMFUL, point) then return "?" end
+    if point >= 0xAD and within(INVISIBLE, point) then return "" end
   end))
 end
 
-local function columns(character)
-  if #character == 1 then return 1 end
-  local point = code_point(character)
-  if within(NARROW, point) then return 0 end
-  return within(WIDE, point) and 2 or 1
+local function columns_of(character)
+  return #character == 1 and 1 or columns.of(code_point(character))
 end
 
 --- How many columns a harmless text takes.
@@ -54,7 +54,7 @@ function text.width(line)
   if not line:find("[\128-\255]") then return #line end
   local total = 0
   for character in line:gmatch(CHARACTER) do
-    total = total + columns(character)
+    total = total + columns_of(character)
   end
   return total
 end
@@ -65,7 +65,7 @@ function text.fit(line, width, mark)
   if have <= width then return line .. (" "):rep(width - have) end
   local kept, room = {}, width - text.width(mark)
   for character in line:gmatch(CHARACTER) do
-    room = room - columns(character)
+    room = room - columns_of(character)
     if room < 0 then break end
     kept[#kept + 1] = character
   end
