@@ -3,7 +3,8 @@
 #   sh dev/build.sh [CMake options]
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-build=${BUILD:-$root/build}
+. "$root/dev/absolute.sh"
+build=$(absolute "${BUILD:-$root/build}")
 mkdir -p "$build"
 log=$build/build.log
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)

@@ -8,7 +8,8 @@
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 sanitize=${NXA_SANITIZE:-0}
-BUILD=${BUILD:-$root/build-test}
+. "$root/dev/absolute.sh"
+BUILD=$(absolute "${BUILD:-$root/build-test}")
 [ "$sanitize" = 0 ] || BUILD=$BUILD-asan
 export BUILD
 passed=0 failed=0 skipped=0
