@@ -621,6 +621,19 @@ describe("the runtime", function()
       assert.equal("the model failed: oh no ?", get_run(run_question("x")).last_error.message)
     end)
 
+    it("fail where the model computes on and on", function()
+      if rawget(_G, "jit") then return pending("LuaJIT knows no such limit") end
+      runtime = new_runtime({ thinking_limit = 0.01 })
+      answer = function()
+        coroutine.yield()
+        while true do answer = answer end
+      end
+      local run = run_question("x")
+      runtime:advance()
+      now = now + 1
+      assert.equal("the model failed: it computed for 0.01 seconds without yielding", get_run(run).last_error.message)
+    end)
+
     it("let a model that yields go on later", function()
       local phases = {}
       answer = function()

@@ -11,7 +11,9 @@
 --   {{name =, arguments = table or JSON, id =}, …}     function calls to ask for
 --   {text =, tool_calls =, usage = {prompt_tokens =, completion_tokens =}}
 --   nil, error                                        the run fails: a string, or {code =, message =}
--- It may call coroutine.yield(seconds) to let others run meanwhile.
+-- It may call coroutine.yield(seconds) to let others run meanwhile. Where it computes for 10 seconds without doing so,
+-- the run fails; until then, an interrupt (Ctrl-C) waits. (LuaJIT, and coroutines of the function's own, know no such
+-- limit.)
 local script = {}
 local script_methods = {}
 local script_mt = { __index = script_methods }

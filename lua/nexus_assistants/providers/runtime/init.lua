@@ -18,6 +18,8 @@ local runtime_mt = { __index = runtime_methods }
 -- What comes in is nested anew where it is shown (in a list, in a chat), so it may be less deep than what goes out.
 local MAX_BODY_DEPTH = 100
 
+local THINKING_LIMIT = 10
+
 local function default_assistant(id)
   return { id = id, model = "local", instructions = json.null, tools = json.array() }
 end
@@ -28,6 +30,8 @@ end
 --                 Default: repeats the question (models/script.lua tells how to make one of a Lua function)
 --   assistant_id  the one assistant there is; default asst_local
 --   delay         seconds a model takes before it answers; default 0
+--   thinking_limit seconds a model may compute without yielding, or its run fails; default 10. Keeping watch makes a
+--                 model's Lua about half as fast; math.huge does without
 --   clock()       Unix seconds, for what objects say; default the wall clock
 --   monotonic()   seconds that only go forward, for what is due when; default `clock` where that is given, else the
 --                 monotonic clock
@@ -42,6 +46,7 @@ function runtime.new(options)
   }
   self.machine = machines.new({
     store = self.store, clock = self.clock, new_id = self.new_id, delay = options.delay or 0,
+    thinking_limit = options.thinking_limit or THINKING_LIMIT,
     monotonic = options.monotonic or options.clock or core.monotonic,
     model = options.model or require("nexus_assistants.models.script").echo(),
   })

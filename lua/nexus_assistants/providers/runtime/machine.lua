@@ -15,6 +15,11 @@ local machine_mt = { __index = machine_methods }
 -- How soon a model that yielded without a time is resumed.
 local YIELD_PAUSE = 0.01
 
+-- After how many instructions of its code a model is looked after.
+local LOOK_AFTER = 100000
+-- LuaJIT has one hook for all coroutines, which is the host's; and what it compiled heeds none.
+local sethook = not rawget(_G, "jit") and type(debug) == "table" and debug.sethook
+
 -- All legal transitions; a status without any is an end. What goes wrong here can make any run fail.
 local TRANSITIONS = {
   queued = { in_progress = true, cancelling = true, failed = true, expired = true },
@@ -27,11 +32,12 @@ local TRANSITIONS = {
 local ENDED_AT = { completed = "completed_at", cancelled = "cancelled_at", failed = "failed_at" }
 local ERROR_CODES = { server_error = true, rate_limit_exceeded = true, invalid_prompt = true }
 
---- `settings`: `store`, `model`, `clock`, `monotonic`, `new_id`, `delay`.
+--- `settings`: `store`, `model`, `clock`, `monotonic`, `new_id`, `delay`, `thinking_limit`.
 function machine.new(settings)
   return setmetatable({
     store = settings.store, model = settings.model, clock = settings.clock, monotonic = settings.monotonic,
-    new_id = settings.new_id, delay = settings.delay, timers = timers.new(), jobs = {},
+    new_id = settings.new_id, delay = settings.delay, thinking_limit = settings.thinking_limit,
+    timers = timers.new(), jobs = {},
   }, machine_mt)
 end
 
@@ -296,8 +302,22 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- thinking
 
+-- A model that computes on and on would hold up everything, and Ctrl-C too, since its signal is noticed outside of the
+-- model's coroutine alone. Waiting isn't computing, so the processor's time must be used up as well.
+local function watch(self, thread)
+  local limit = self.thinking_limit
+  if not sethook or limit == math.huge then return end
+  local began, computed = core.monotonic(), os.clock()
+  sethook(thread, function()
+    if core.monotonic() - began > limit and os.clock() - computed > limit then
+      error(("it computed for %g seconds without yielding"):format(limit), 0)
+    end
+  end, "", LOOK_AFTER)
+end
+
 local function resume(self, run)
   local job = self.jobs[run.id]
+  watch(self, job.thread)
   local ok, answer, err = coroutine.resume(job.thread)
   -- the model may have run so long that the run isn't there any more
   if self.jobs[run.id] ~= job then return end
