@@ -24,6 +24,7 @@ test|library cmocka              |libcmocka-dev          |cmocka      |libcmocka
 ci  |command bash                |bash                   |-           |bash               |bash        |bash
 ci  |command valgrind            |valgrind               |-           |valgrind           |valgrind    |valgrind
 ci  |command luacheck            |lua-check              |rock:luacheck|rock:luacheck     |rock:luacheck|rock:luacheck
+ci  |lua_51_compiler             |lua5.1                 |luajit      |luajit             |luajit      |lua5.1
 ci  |command clang               |clang                  |-           |clang              |clang       |clang
 ci  |command clang-format        |clang-format           |clang-format|clang-tools-extra  |clang       |clang-extra-tools
 ci  |command luarocks            |luarocks               |luarocks    |luarocks           |luarocks    |luarocks5.4
@@ -40,6 +41,7 @@ library_is_there() {
   for name; do pkg-config --exists "$name" 2>/dev/null && return 0; done
   return 1
 }
+lua_51_compiler_is_there() { command_is_there luac5.1 || command_is_there luajit; }
 certificates_is_there() {
   for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
     [ -e "$file" ] && return 0
