@@ -265,6 +265,14 @@ describe("the runtime", function()
       assert.truthy(perform("threads.retrieve", { thread_id = fourth }))
     end)
 
+    it("take a run with them where there are too many", function()
+      runtime = new_runtime({ max_threads = 1, delay = 1 })
+      run_question("x")
+      assert.is_number(runtime:advance())
+      new_thread()
+      assert.is_nil(runtime:advance())
+    end)
+
     local function with_metadata(length) return { metadata = { k = ("v"):rep(length) } } end
 
     it("go, the oldest first, where they hold too much, but never the one that is written to", function()

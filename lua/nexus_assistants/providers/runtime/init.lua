@@ -50,6 +50,10 @@ function runtime.new(options)
     monotonic = options.monotonic or options.clock or core.monotonic,
     model = options.model or require("nexus_assistants.models.script").echo(),
   })
+  self.store.on_drop = function(thread_id)
+    local last = self.store:list("runs", thread_id, { order = "desc", limit = 1 })[1]
+    if last then self.machine:abandon(last) end
+  end
   return setmetatable(self, runtime_mt)
 end
 

@@ -365,7 +365,7 @@ local function finish_cancel(self, run)
   transition(self, run, "cancelled")
 end
 
---- Forgets an active run whose thread goes.
+--- Forgets a run whose thread goes.
 function machine_methods:abandon(run)
   forget_job(self, run)
 end

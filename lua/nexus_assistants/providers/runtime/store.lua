@@ -16,7 +16,7 @@ local LIMITS = {
 }
 
 --- An empty store. `limits`, with defaults: `max_threads` and `max_bytes` of all, `max_messages` and
--- `max_thread_bytes` of one thread.
+-- `max_thread_bytes` of one thread. `on_drop(thread_id)`, where it is set, is called before an old thread goes.
 function store.new(limits)
   local self = {
     threads = {}, order = {}, places = {}, first = 1, last = 0, count = 0, bytes = 0, weights = {},
@@ -40,7 +40,10 @@ local function drop_oldest(self, kept)
   local position = self.first
   while is_over(self) and position <= self.last do
     local id = self.order[position]
-    if id and id ~= kept then self:delete_thread(id) end
+    if id and id ~= kept then
+      if self.on_drop then self.on_drop(id) end
+      self:delete_thread(id)
+    end
     position = position + 1
   end
   while self.first <= self.last and not self.order[self.first] do
