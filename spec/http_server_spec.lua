@@ -100,6 +100,15 @@ describe("HTTP messages", function()
     assert.truthy(head("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n"))
   end)
 
+  it("are read in proportion to their length", function()
+    local spaces, started = (" "):rep(60000), os.clock()
+    assert.equal(60002, #assert(head("GET / HTTP/1.1\r\nHost: x\r\nA: x" .. spaces .. "x" .. spaces .. "\r\n")).headers.a)
+    assert.equal(400, (select(2, head("GET / HTTP/1.1\r\nHost: x\r\nA:" .. spaces .. "\0\r\n"))))
+    assert.equal("", assert(head("GET / HTTP/1.1\r\nHost: x\r\nA:" .. spaces .. "\r\n")).headers.a)
+    assert.is_true(os.clock() - started < 1, "seconds where milliseconds are expected")
+    assert.equal(431, (select(2, head("GET / HTTP/1.1\r\nHost: x\r\n" .. ("a: b\r\n"):rep(300)))))
+  end)
+
   it("have queries", function()
     assert.same({ a = "1 2", b = "x&y", c = "", ["d[]"] = { "1", "2" } },
       message.parse_query("a=1+2&b=x%26y&c=&d[]=1&d%5B%5D=2"))
