@@ -102,7 +102,8 @@ describe("HTTP messages", function()
 
   it("are read in proportion to their length", function()
     local spaces, started = (" "):rep(60000), os.clock()
-    assert.equal(60002, #assert(head("GET / HTTP/1.1\r\nHost: x\r\nA: x" .. spaces .. "x" .. spaces .. "\r\n")).headers.a)
+    local request = assert(head("GET / HTTP/1.1\r\nHost: x\r\nA: x" .. spaces .. "x" .. spaces .. "\r\n"))
+    assert.equal(60002, #request.headers.a)
     assert.equal(400, (select(2, head("GET / HTTP/1.1\r\nHost: x\r\nA:" .. spaces .. "\0\r\n"))))
     assert.equal("", assert(head("GET / HTTP/1.1\r\nHost: x\r\nA:" .. spaces .. "\r\n")).headers.a)
     assert.is_true(os.clock() - started < 1, "seconds where milliseconds are expected")
@@ -286,6 +287,9 @@ describe("the HTTP server", function()
     assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"))
     assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabcd"))
     assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" .. ("1"):rep(5000)))
+    local trailers = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" .. ("a: b\r\n"):rep(200)
+    assert.equal(431, refusal(trailers))
+    assert.equal(431, refusal(trailers .. "\r\n"))
     assert.equal(400, refusal("hello\r\n\r\n"))
     assert.equal(505, refusal("PRI * HTTP/2.0\r\n\r\n"))
   end)
@@ -359,6 +363,67 @@ describe("the HTTP server", function()
     assert.is_nil((slow:receive(1)))
     late = 3601
     receive(slow, "GET /slow")
+  end)
+
+  -- Fills the way to the server with `piece`, again and again, a round of the loop in between. Sockets of the loopback
+  -- hold some megabytes, so a server that reads on while there is something never comes back to others.
+  local function flood(client, piece)
+    local from, rest = 1, piece:rep(math.ceil(262144 / #piece))
+    return function()
+      while true do
+        local sent, err, last = client:send(rest, from)
+        if err == "closed" then return end
+        if not sent then
+          from = last + 1
+          return
+        end
+        from = 1
+      end
+    end
+  end
+
+  -- How many rounds a request takes that comes while another connection sends without pause.
+  local function rounds_beside(opening, piece)
+    local greedy, other = connect(), connect()
+    greedy:send(opening)
+    for _ = 1, 3 do step() end
+    local pour = flood(greedy, piece)
+    pour()
+    other:send("GET /other HTTP/1.1\r\n\r\n")
+    local text = ""
+    for round = 1, 200 do
+      step()
+      local data, _, partial = other:receive(65536)
+      text = text .. (data or partial or "")
+      if text:find("GET /other", 1, true) then return round end
+      greedy:receive(65536)
+      pour()
+    end
+    error("the other was never served")
+  end
+
+  it("serves others in turn with one that pipelines without pause", function()
+    start()
+    local requests, seen = 0, nil
+    handler = function(request)
+      requests = requests + 1
+      if request.path == "/other" then seen = requests end
+      return echo(request)
+    end
+    assert.is_true(rounds_beside("", "GET /greedy HTTP/1.1\r\n\r\n") <= 3)
+    assert.is_true(seen <= 6, seen)
+  end)
+
+  it("serves others in turn with one that uploads without pause", function()
+    for _, case in ipairs({
+      { "Content-Length: 16000000", ("x"):rep(1000) }, { "Transfer-Encoding: chunked", "1\r\nx\r\n" },
+    }) do
+      start()
+      assert.is_true(rounds_beside("POST /up HTTP/1.1\r\n" .. case[1] .. "\r\n\r\n", case[2]) <= 3)
+      assert.equal(1, #server.loop.ready)
+      server:close()
+    end
+    start()
   end)
 
   it("closes connections that say nothing, or nothing more", function()

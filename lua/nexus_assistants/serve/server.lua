@@ -9,6 +9,8 @@ local server_mt = { __index = server_methods }
 
 -- select takes descriptors below 1024 only, and some are not connections.
 local HIGHEST_DESCRIPTOR = 1000
+-- So many are welcomed in a row before those that are in have their turn.
+local WELCOMES = 16
 local LIMITS = { head = 64 * 1024, body = 16 * 1024 * 1024, connections = 900, idle = 65, request = 120 }
 
 local function answer_headers(self, response, length)
@@ -65,7 +67,9 @@ local function exchange(self, connection)
 end
 
 local function serve(self, connection)
-  while not connection.closed and exchange(self, connection) do end -- luacheck: ignore 542
+  while not connection.closed and exchange(self, connection) do
+    if connection:has_more() then connection:give_way() end
+  end
   if connection.leave_open then connection:wait_for_end() end
 end
 
@@ -111,6 +115,7 @@ local function accept(self)
     local socket, err = self.socket:accept()
     if socket then
       welcome(self, socket)
+      if self.accepted % WELCOMES == 0 then self.loop:give_way() end
     elseif err == "timeout" then
       self.loop:wait_readable(self.socket)
     else
