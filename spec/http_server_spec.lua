@@ -441,6 +441,21 @@ describe("the HTTP server", function()
     assert.equal(0, server.count)
   end)
 
+  it("keeps its times when the time of day is set", function()
+    local gettime, day = socket.gettime, 1e9
+    socket.gettime = function() return day end
+    finally(function() socket.gettime = gettime end) -- luacheck: ignore
+    start({ idle = 10 })
+    local client = connect()
+    send(client, "GET /s HTTP/1.1\r\n\r\n")
+    receive(client, "GET /s")
+    day = 2e9
+    for _ = 1, 3 do step() end
+    assert.equal(1, server.count)
+    day, late = 0, 11
+    assert.same({ "", true }, { receive(client) })
+  end)
+
   it("notices that a client has gone while it waits for the body", function()
     start()
     local client = connect()

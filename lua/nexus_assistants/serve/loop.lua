@@ -1,4 +1,5 @@
 --- One thread, many connections: coroutines that wait for sockets and timers, driven by select.
+local core = require("nexus_assistants.core")
 local timers = require("nexus_assistants.providers.runtime.timers")
 
 local loop = {}
@@ -17,11 +18,10 @@ function loop.socket()
   return socket
 end
 
---- An empty loop.
+--- An empty loop. `now()` never goes back, nor does it jump: the time of day may be set while connections wait.
 function loop.new()
-  local socket = loop.socket()
   return setmetatable({
-    select = socket.select, now = socket.gettime, timers = timers.new(),
+    select = loop.socket().select, now = core.monotonic, timers = timers.new(),
     readers = {}, writers = {}, waiting = {}, finish = {}, ready = {},
   }, loop_mt)
 end

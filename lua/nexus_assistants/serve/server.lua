@@ -38,7 +38,7 @@ end
 
 --- The date header's value; made once a second.
 function server_methods:date()
-  local now = math.floor(self.loop.now())
+  local now = os.time()
   if now ~= self.dated then
     self.dated, self.date_text = now, os.date("!%a, %d %b %Y %H:%M:%S GMT", now)
   end
