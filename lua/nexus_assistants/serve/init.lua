@@ -38,13 +38,13 @@ local function logged(handler, loop)
 end
 
 local function announce(server)
-  local host = server.host:find(":", 1, true) and "[" .. server.host .. "]" or server.host
-  io.stdout:write("listening on http://", host, ":", string.format("%d", server.port), "\n")
+  io.stdout:write("listening on http://", servers.authority(server.host, server.port), "\n")
   io.stdout:flush()
 end
 
 --- Listens; once it runs, the server says where on standard output. `options`: those of `application`, `host`, `port`,
--- `quiet`, `exit_after` (seconds), and `wrap(handler, server options) → handler`. Returns the server, or nil, message.
+-- `quiet`, `exit_after` (seconds), and `wrap(handler, server options) → handler`.
+-- Returns the server, or nil, message.
 function serve.start(options)
   local handler, runtime = serve.application(options)
   local settings = { host = options.host, port = options.port }

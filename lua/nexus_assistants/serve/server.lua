@@ -145,14 +145,20 @@ local function with_defaults(limits)
   return result
 end
 
+--- A host and a port as they stand in an address.
+function server.authority(host, port)
+  return (host:find(":", 1, true) and "[" .. host .. "]" or host) .. string.format(":%d", port)
+end
+
 --- Listens. `options`: `host`, `port` (0 picks a free one), `handler(request, connection) → response or "taken"`,
 -- `on_head(request, connection)` (called before the body is read; may return "taken"), `limits`.
 -- A handler that returns "taken" has answered itself; the connection is closed then, or kept where it has set
 -- `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
 function server.new(options)
   local loop = options.loop or loops.new()
-  local socket, err = loops.socket().bind(options.host or "127.0.0.1", options.port or 0, 1024)
-  if not socket then return nil, err end
+  local wanted_host, wanted_port = options.host or "127.0.0.1", options.port or 0
+  local socket, err = loops.socket().bind(wanted_host, wanted_port, 1024)
+  if not socket then return nil, "can't listen on " .. server.authority(wanted_host, wanted_port) .. ": " .. err end
   socket:settimeout(0)
   local host, port = socket:getsockname()
   local self = setmetatable({
