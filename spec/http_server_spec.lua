@@ -350,6 +350,43 @@ describe("the HTTP server", function()
     receive_echo("/6")
   end)
 
+  it("turns out who has been idle longest when all places are taken", function()
+    start({ connections = 3, idle = 60 })
+    handler = function(request)
+      if request.path == "/slow" then server.loop:pause(3600) end
+      return echo(request)
+    end
+    local slow, silent, served = connect(), connect(), connect()
+    send(slow, "GET /slow HTTP/1.1\r\n\r\n")
+    for _ = 1, 3 do step() end
+    late = 5
+    send(served, "GET /served HTTP/1.1\r\n\r\n")
+    receive(served, "GET /served")
+    assert.equal(3, server.count)
+    receive_echo("/new")
+    assert.same({ "", true }, { receive(silent) })
+    -- all have just said something: room comes with time
+    local last = connect()
+    last:send("GET /last HTTP/1.1\r\n\r\n")
+    for _ = 1, 3 do step() end
+    assert.is_nil((last:receive(1)))
+    late = 7
+    receive(last, "GET /last")
+    assert.same({ "", true }, { receive(served) })
+    assert.equal(3, server.count)
+  end)
+
+  it("waits less for the first request of a connection", function()
+    start({ first = 5, idle = 60 })
+    local silent, served = connect(), connect()
+    send(served, "GET /s HTTP/1.1\r\n\r\n")
+    receive(served, "GET /s")
+    send(silent, "GET /s HTTP/1.1\r\n")
+    late = 6
+    assert.same({ "", true }, { receive(silent) })
+    assert.equal(1, server.count)
+  end)
+
   it("lets a handler wait without holding up others", function()
     start()
     handler = function(request)

@@ -11,7 +11,13 @@ local server_mt = { __index = server_methods }
 local HIGHEST_DESCRIPTOR = 1000
 -- So many are welcomed in a row before those that are in have their turn.
 local WELCOMES = 16
-local LIMITS = { head = 64 * 1024, body = 16 * 1024 * 1024, connections = 900, idle = 65, request = 120 }
+-- `first` is for a connection's first head, `idle` for the later ones: who has just come has something to say.
+local LIMITS = {
+  head = 64 * 1024, body = 16 * 1024 * 1024, connections = 900, first = 10, idle = 65, request = 120,
+}
+-- Where all places are taken, who has said nothing for so long makes room. Shorter, and a burst would push out those
+-- whose request is on its way.
+local GRACE = 1
 
 local function answer_headers(self, response, length)
   local headers = { "Content-Length: " .. length, "Date: " .. self:date() }
@@ -50,11 +56,19 @@ local function refuse(self, connection, status, reason)
   if connection:send(self:format({}, response, false)) then connection:linger() end
 end
 
+local function read_head(self, connection)
+  local now = self.loop.now()
+  connection.idle_since = now
+  connection.deadline = now + (connection.served and self.limits.idle or self.limits.first)
+  local request, status, reason = connection:read_head()
+  connection.idle_since, connection.served = nil, true
+  connection.deadline = self.loop.now() + self.limits.request
+  return request, status, reason
+end
+
 -- One request; true where the connection may carry another.
 local function exchange(self, connection)
-  connection.deadline = self.loop.now() + self.limits.idle
-  local request, status, reason = connection:read_head()
-  connection.deadline = self.loop.now() + self.limits.request
+  local request, status, reason = read_head(self, connection)
   if request and self.on_head and self.on_head(request, connection) == "taken" then return false end
   local whole = request
   if request then whole, status, reason = connection:read_body(request) end
@@ -107,11 +121,33 @@ local function welcome(self, socket)
   self.loop:spawn(finished(self, connection), serve, self, connection)
 end
 
+local function longest_idle(self)
+  local found
+  local since = self.loop.now() - GRACE
+  for connection in pairs(self.connections) do
+    local idle_since = connection.idle_since
+    if idle_since and idle_since <= since then found, since = connection, idle_since end
+  end
+  return found
+end
+
+local function make_room(self)
+  local idle = longest_idle(self)
+  if idle then close(self, idle) end
+  return idle ~= nil
+end
+
+-- Nobody has to go unless somebody is at the door.
+local function wait_for_room(self)
+  self.loop:wait_readable(self.socket)
+  if self.count >= self.limits.connections and not make_room(self) then
+    self.loop:wait_until(function(again) self.accept_again = again end)
+  end
+end
+
 local function accept(self)
   while true do
-    if self.count >= self.limits.connections then
-      self.loop:wait_until(function(again) self.accept_again = again end)
-    end
+    if self.count >= self.limits.connections then wait_for_room(self) end
     local socket, err = self.socket:accept()
     if socket then
       welcome(self, socket)
@@ -134,6 +170,7 @@ local function sweep(self)
   for _, connection in ipairs(late) do
     close(self, connection)
   end
+  if self.accept_again then make_room(self) end
   self.loop:after(1, function() sweep(self) end)
 end
 
