@@ -57,6 +57,7 @@ build = {
     ["nexus_assistants.serve"] = "lua/nexus_assistants/serve/init.lua",
     ["nexus_assistants.serve.assistants"] = "lua/nexus_assistants/serve/assistants.lua",
     ["nexus_assistants.serve.connection"] = "lua/nexus_assistants/serve/connection.lua",
+    ["nexus_assistants.serve.hosts"] = "lua/nexus_assistants/serve/hosts.lua",
     ["nexus_assistants.serve.loop"] = "lua/nexus_assistants/serve/loop.lua",
     ["nexus_assistants.serve.message"] = "lua/nexus_assistants/serve/message.lua",
     ["nexus_assistants.serve.nexus"] = "lua/nexus_assistants/serve/nexus.lua",

@@ -1,8 +1,14 @@
 local connections = require("nexus_assistants.serve.server")
+local hosts = require("nexus_assistants.serve.hosts")
 local loops = require("nexus_assistants.serve.loop")
 local message = require("nexus_assistants.serve.message")
 local socket = require("socket")
 local timers = require("nexus_assistants.providers.runtime.timers")
+
+-- Requests are written without the header that each must have.
+local function with_host(text)
+  return (text:gsub(" HTTP/1%.1\r\n", "%0Host: localhost\r\n"))
+end
 
 describe("timers", function()
   it("fire when they are due, the earliest first", function()
@@ -66,13 +72,13 @@ describe("timers", function()
 end)
 
 describe("HTTP messages", function()
-  local function head(text) return message.parse_head(text) end
+  local function head(text) return message.parse_head(with_host(text)) end
 
   it("are read", function()
-    local request = assert(head("POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nX-A:  1 \r\nx-a: 2\r\nContent-Length: 5\r\n"))
+    local request = assert(head("POST /a/b?c=d HTTP/1.1\r\nX-A:  1 \r\nx-a: 2\r\nContent-Length: 5\r\n"))
     assert.same({ "POST", "/a/b", "c=d", 5, true },
       { request.method, request.path, request.query, request.length, request.keep_alive })
-    assert.same({ host = "x", ["x-a"] = "1, 2", ["content-length"] = "5" }, request.headers)
+    assert.same({ host = "localhost", ["x-a"] = "1, 2", ["content-length"] = "5" }, request.headers)
     assert.equal("chunked", assert(head("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n")).length)
     assert.equal("/x", assert(head("GET http://host:1/x?y HTTP/1.1\r\n")).path)
     assert.equal("/", assert(head("GET http://host HTTP/1.1\r\n")).path)
@@ -102,12 +108,19 @@ describe("HTTP messages", function()
 
   it("are read in proportion to their length", function()
     local spaces, started = (" "):rep(60000), os.clock()
-    local request = assert(head("GET / HTTP/1.1\r\nHost: x\r\nA: x" .. spaces .. "x" .. spaces .. "\r\n"))
+    local request = assert(head("GET / HTTP/1.1\r\nA: x" .. spaces .. "x" .. spaces .. "\r\n"))
     assert.equal(60002, #request.headers.a)
-    assert.equal(400, (select(2, head("GET / HTTP/1.1\r\nHost: x\r\nA:" .. spaces .. "\0\r\n"))))
-    assert.equal("", assert(head("GET / HTTP/1.1\r\nHost: x\r\nA:" .. spaces .. "\r\n")).headers.a)
+    assert.equal(400, (select(2, head("GET / HTTP/1.1\r\nA:" .. spaces .. "\0\r\n"))))
+    assert.equal("", assert(head("GET / HTTP/1.1\r\nA:" .. spaces .. "\r\n")).headers.a)
     assert.is_true(os.clock() - started < 1, "seconds where milliseconds are expected")
-    assert.equal(431, (select(2, head("GET / HTTP/1.1\r\nHost: x\r\n" .. ("a: b\r\n"):rep(300)))))
+    assert.equal(431, (select(2, head("GET / HTTP/1.1\r\n" .. ("a: b\r\n"):rep(300)))))
+  end)
+
+  it("name the host they are for", function()
+    assert.same({ 400, "no Host" }, { select(2, message.parse_head("GET / HTTP/1.1\r\nA: b\r\n")) })
+    assert.truthy(message.parse_head("GET / HTTP/1.0\r\n"))
+    local request = message.parse_head("GET http://other:80?q HTTP/1.1\r\nHost: localhost\r\n")
+    assert.same({ "other:80", "/", "q" }, { request.headers.host, request.path, request.query })
   end)
 
   it("have queries", function()
@@ -119,6 +132,45 @@ describe("HTTP messages", function()
   it("have chunk sizes", function()
     assert.same({ 26, 0, 16 }, { message.chunk_size("1a"), message.chunk_size("0"), message.chunk_size("10 ;x=y") })
     for _, line in ipairs({ "", "x", "-1", "1g", "fffffffffffff", " 5" }) do assert.is_nil(message.chunk_size(line)) end
+  end)
+end)
+
+describe("hosts", function()
+  local function status(bound, host, origin)
+    return (select(2, hosts.check(bound, { host = host, origin = origin }))) or 200
+  end
+
+  it("have names", function()
+    assert.same({ "a.b", "a", "[::1]", "127.0.0.1" },
+      { hosts.name("A.b:80"), hosts.name("a"), hosts.name("[::1]:4010"), hosts.name("127.0.0.1:") })
+    for _, text in ipairs({ "", "a, b", "a:b", "a@b", "[::1", "[::1]x", "::1", "a b", "a/b" }) do
+      assert.is_nil(hosts.name(text), text)
+    end
+  end)
+
+  it("are checked where only this machine is served", function()
+    for _, host in ipairs({ "localhost", "LOCALHOST:4010", "127.0.0.1:80", "127.1.2.3", "[::1]:4010" }) do
+      assert.equal(200, status("127.0.0.1", host), host)
+      assert.equal(200, status("::1", host, "http://localhost:3000"), host)
+    end
+    for _, host in ipairs({ "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1:4010" }) do
+      assert.equal(403, status("127.0.0.1", host), host)
+      assert.equal(403, status("::1", host), host)
+      assert.equal(403, status("::1", "localhost", "http://" .. host), host)
+    end
+    assert.equal(200, status("127.0.0.1", nil))
+    assert.equal(400, status("127.0.0.1", "localhost, localhost"))
+    assert.equal(400, status("127.0.0.1", ""))
+    assert.equal(403, status("127.0.0.1", "localhost", "null"))
+    assert.equal(403, status("127.0.0.1", nil, "http://evil.example"))
+  end)
+
+  it("may be any where others are served, but pages of others may ask nothing", function()
+    assert.equal(200, status("0.0.0.0", "box.example:80"))
+    assert.equal(200, status("0.0.0.0", "box.example:80", "https://BOX.example"))
+    assert.equal(403, status("0.0.0.0", "box.example", "http://evil.example"))
+    assert.equal(403, status("0.0.0.0", "box.example", "http://localhost"))
+    assert.equal(403, status("0.0.0.0", "box.example", "null"))
   end)
 end)
 
@@ -160,6 +212,7 @@ describe("the HTTP server", function()
 
   local function send(client, text)
     local from = 1
+    text = with_host(text)
     while from <= #text do
       local sent, _, last = client:send(text, from)
       from = (sent or last) + 1
@@ -229,7 +282,7 @@ describe("the HTTP server", function()
   it("takes requests a byte at a time", function()
     start()
     local client = connect()
-    local text = "POST /slow HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    local text = "POST /slow HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
       .. "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
     for index = 1, #text do send(client, text:sub(index, index)) end
     assert.same({ "POST /slow abcde" }, bodies((receive(client, "abcde"))))
@@ -291,6 +344,9 @@ describe("the HTTP server", function()
     assert.equal(431, refusal(trailers))
     assert.equal(431, refusal(trailers .. "\r\n"))
     assert.equal(400, refusal("hello\r\n\r\n"))
+    assert.equal(400, refusal("GET / HTTP/1.1 \r\nHost: localhost\r\n\r\n"))
+    assert.equal(403, refusal("GET / HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n"))
+    assert.equal(403, refusal("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n"))
     assert.equal(505, refusal("PRI * HTTP/2.0\r\n\r\n"))
   end)
 
@@ -332,7 +388,7 @@ describe("the HTTP server", function()
     local open = {}
     for index = 1, 5 do
       open[index] = connect()
-      open[index]:send("GET /" .. index .. " HTTP/1.1\r\n\r\n")
+      open[index]:send(with_host("GET /" .. index .. " HTTP/1.1\r\n\r\n"))
     end
     for index = 1, 3 do receive(open[index], "GET /" .. index) end
     for _ = 1, 3 do step() end
@@ -367,7 +423,7 @@ describe("the HTTP server", function()
     assert.same({ "", true }, { receive(silent) })
     -- all have just said something: room comes with time
     local last = connect()
-    last:send("GET /last HTTP/1.1\r\n\r\n")
+    last:send(with_host("GET /last HTTP/1.1\r\n\r\n"))
     for _ = 1, 3 do step() end
     assert.is_nil((last:receive(1)))
     late = 7
@@ -422,11 +478,11 @@ describe("the HTTP server", function()
   -- How many rounds a request takes that comes while another connection sends without pause.
   local function rounds_beside(opening, piece)
     local greedy, other = connect(), connect()
-    greedy:send(opening)
+    greedy:send(with_host(opening))
     for _ = 1, 3 do step() end
-    local pour = flood(greedy, piece)
+    local pour = flood(greedy, with_host(piece))
     pour()
-    other:send("GET /other HTTP/1.1\r\n\r\n")
+    other:send(with_host("GET /other HTTP/1.1\r\n\r\n"))
     local text = ""
     for round = 1, 200 do
       step()

@@ -72,11 +72,11 @@ local function stays_open(version, headers)
   return connection:find("close", 1, true) == nil
 end
 
--- A proxy's form of the target names the host too.
+-- A proxy's form of the target names the host too, and better than the header does.
 local function split_target(target)
-  target = target:gsub("^https?://[^/]*", "")
-  local path, query = target:match("^([^?]*)%??(.*)$")
-  return path ~= "" and path or "/", query
+  local host, rest = target:match("^https?://([^/?]*)(.*)$")
+  local path, query = (rest or target):match("^([^?]*)%??(.*)$")
+  return path ~= "" and path or "/", query, host
 end
 
 --- Parses the head of a request: all before the empty line, each line with its end.
@@ -88,10 +88,12 @@ function message.parse_head(text)
   if version ~= "1.1" and version ~= "1.0" then return nil, 505, "HTTP/1.1 is spoken here" end
   local headers, status, reason = parse_headers(text:sub(start))
   if not headers then return nil, status, reason end
+  if version == "1.1" and not headers.host then return nil, 400, "no Host" end
   local length
   length, status, reason = body_length(headers)
   if not length then return nil, status, reason end
-  local path, query = split_target(target)
+  local path, query, host = split_target(target)
+  headers.host = host or headers.host
   return {
     method = method, target = target, path = path, query = query, version = version, headers = headers,
     length = length, keep_alive = stays_open(version, headers),

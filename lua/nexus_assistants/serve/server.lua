@@ -1,5 +1,6 @@
 --- An HTTP/1.1 server: accepts connections, hands requests to a handler, writes its answers.
 local connections = require("nexus_assistants.serve.connection")
+local hosts = require("nexus_assistants.serve.hosts")
 local loops = require("nexus_assistants.serve.loop")
 local message = require("nexus_assistants.serve.message")
 
@@ -63,7 +64,10 @@ local function read_head(self, connection)
   local request, status, reason = connection:read_head()
   connection.idle_since, connection.served = nil, true
   connection.deadline = self.loop.now() + self.limits.request
-  return request, status, reason
+  if not request then return nil, status, reason end
+  local welcome
+  welcome, status, reason = hosts.check(self.host, request.headers)
+  return welcome and request, status, reason
 end
 
 -- One request; true where the connection may carry another.
