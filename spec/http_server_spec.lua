@@ -176,7 +176,7 @@ end)
 
 -- In this process, stepped by the specs: time and limits are theirs.
 describe("the HTTP server", function()
-  local server, clients, handler, late
+  local server, clients, handler, late, told
 
   local function start(limits, on_head)
     local loop = loops.new()
@@ -186,6 +186,9 @@ describe("the HTTP server", function()
     server = assert(connections.new({
       loop = loop, limits = limits, on_head = on_head,
       handler = function(request, connection) return handler(request, connection) end,
+      on_answered = function(request, status, _, reason)
+        told[#told + 1] = { request and request.path or "-", status or "-", reason }
+      end,
     }))
   end
 
@@ -194,7 +197,7 @@ describe("the HTTP server", function()
     return { status = 200, content_type = "text/plain", body = body }
   end
 
-  before_each(function() clients, handler = {}, echo end)
+  before_each(function() clients, handler, told = {}, echo, {} end)
 
   after_each(function()
     for _, client in ipairs(clients) do client:close() end
@@ -350,6 +353,24 @@ describe("the HTTP server", function()
     assert.equal(505, refusal("PRI * HTTP/2.0\r\n\r\n"))
   end)
 
+  it("tells of every request, also those refused", function()
+    start({ body = 10 }, function(request) return request.path == "/head" and "taken" or nil end)
+    handler = function(request) return request.path == "/taken" and "taken" or echo(request) end
+    for _, text in ipairs({
+      "GET /a HTTP/1.1\r\nConnection: close\r\n\r\n", "BAD\r\n\r\n",
+      "POST /b HTTP/1.1\r\nContent-Length: 11\r\n\r\n", "GET /c HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n",
+      "GET /head HTTP/1.1\r\n\r\n", "GET /taken HTTP/1.1\r\n\r\n",
+    }) do
+      local client = connect()
+      send(client, text)
+      receive(client)
+    end
+    assert.same({
+      { "/a", 200 }, { "-", 400, "malformed request line" }, { "/b", 413, "body too large" },
+      { "/c", 403, "requests of other sites' pages are refused" }, { "/head", "-" }, { "/taken", "-" },
+    }, told)
+  end)
+
   it("sends large answers to slow readers", function()
     start()
     local pieces = {}
@@ -376,6 +397,7 @@ describe("the HTTP server", function()
     assert.matches("^HTTP/1.1 500 ", text)
     assert.is_true(closed)
     assert.matches("a bug", written[1])
+    assert.same({ { "/", 500 } }, told)
     handler = echo
     client = connect()
     send(client, "GET /next HTTP/1.1\r\n\r\n")
@@ -547,6 +569,17 @@ describe("the HTTP server", function()
     assert.equal(1, server.count)
     day, late = 0, 11
     assert.same({ "", true }, { receive(client) })
+  end)
+
+  it("may be answered with the head alone", function()
+    start(nil, function(request) return request.path == "/no" and { status = 401, body = "no" } or nil end)
+    local client = connect()
+    send(client, "POST /no HTTP/1.1\r\nContent-Length: 10000000\r\n\r\nonly so much")
+    local text, closed = receive(client)
+    assert.matches("^HTTP/1.1 401 .*Connection: close\r\n\r\nno$", text)
+    assert.is_true(closed)
+    receive_echo("/yes")
+    assert.same({ { "/no", 401 }, { "/yes", 200 } }, told)
   end)
 
   it("notices that a client has gone while it waits for the body", function()

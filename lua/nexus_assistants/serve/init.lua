@@ -26,15 +26,11 @@ function serve.application(options)
   return handle, runtime
 end
 
-local function logged(handler, loop)
-  return function(request, connection)
-    local started = loop.now()
-    local response = handler(request, connection)
-    local status = response == "taken" and "-" or response.status
-    local target = request.target:gsub("[^\33-\126]", "?")
-    io.stderr:write(string.format("%s %s %s %.1f ms\n", request.method, target, status, (loop.now() - started) * 1000))
-    return response
-  end
+-- A line a request; what was no request has no method and no target.
+local function log(request, status, seconds, reason)
+  local method, target = request and request.method or "-", request and request.target or "-"
+  io.stderr:write(string.format("%s %s %s %.1f ms%s\n", method, target:gsub("[^\33-\126]", "?"), status or "-",
+    seconds * 1000, reason and " (" .. reason .. ")" or ""))
 end
 
 local function announce(server)
@@ -52,7 +48,7 @@ function serve.start(options)
   settings.handler = handler
   local server, err = servers.new(settings)
   if not server then return nil, err end
-  if not options.quiet then server.handler = logged(handler, server.loop) end
+  if not options.quiet then server.on_answered = log end
   server.loop.each_round = function() return runtime:advance() end
   if options.exit_after then
     server.loop:after(options.exit_after, function() server.loop:stop() end)

@@ -52,34 +52,57 @@ function server_methods:date()
   return self.date_text
 end
 
+-- Tells whoever wants to know how a request ended; `status` is nil where the handler has answered itself.
+local function tell(self, connection, status, reason)
+  if not self.on_answered then return end
+  self.on_answered(connection.request, status, self.loop.now() - connection.started, reason)
+end
+
+-- Answers before all was read, so no other request can follow.
+local function turn_away(self, connection, response, reason)
+  tell(self, connection, response.status, reason)
+  if connection:send(self:format(connection.request or {}, response, false)) then connection:linger() end
+end
+
 local function refuse(self, connection, status, reason)
   local response = { status = status, content_type = "text/plain; charset=UTF-8", body = reason .. "\n" }
-  if connection:send(self:format({}, response, false)) then connection:linger() end
+  turn_away(self, connection, response, reason)
 end
 
 local function read_head(self, connection)
   local now = self.loop.now()
-  connection.idle_since = now
+  connection.request, connection.started, connection.idle_since = nil, now, now
   connection.deadline = now + (connection.served and self.limits.idle or self.limits.first)
   local request, status, reason = connection:read_head()
-  connection.idle_since, connection.served = nil, true
-  connection.deadline = self.loop.now() + self.limits.request
+  connection.request, connection.idle_since, connection.served = request, nil, true
+  connection.started = self.loop.now()
+  connection.deadline = connection.started + self.limits.request
   if not request then return nil, status, reason end
   local welcome
   welcome, status, reason = hosts.check(self.host, request.headers)
   return welcome and request, status, reason
 end
 
--- One request; true where the connection may carry another.
-local function exchange(self, connection)
+-- The next request, whole; nil where none comes or it was answered already.
+local function receive(self, connection)
   local request, status, reason = read_head(self, connection)
-  if request and self.on_head and self.on_head(request, connection) == "taken" then return false end
+  local early = request and self.on_head and self.on_head(request, connection)
+  if early == "taken" then return tell(self, connection) end
+  if early then return turn_away(self, connection, early) end
   local whole = request
   if request then whole, status, reason = connection:read_body(request) end
-  if not whole then return status and refuse(self, connection, status, reason) end
+  if whole then return request end
+  return status and refuse(self, connection, status, reason)
+end
+
+-- One request; true where the connection may carry another.
+local function exchange(self, connection)
+  local request = receive(self, connection)
+  if not request then return false end
   connection.deadline = nil
   local response = self.handler(request, connection)
-  if response == "taken" then return false end
+  if response == "taken" then return tell(self, connection) end
+  tell(self, connection, response.status)
   connection.deadline = self.loop.now() + self.limits.request
   return connection:send(self:format(request, response, request.keep_alive)) and request.keep_alive
 end
@@ -107,6 +130,7 @@ local function finished(self, connection)
   return function(ok, err, thread)
     if not ok then
       io.stderr:write(debug.traceback(thread, tostring(err)), "\n")
+      tell(self, connection, 500)
       -- not waited for: the coroutine that could wait is dead
       connection.socket:send(self:format({}, { status = 500, body = "", content_type = "text/plain" }, false))
     end
@@ -192,9 +216,13 @@ function server.authority(host, port)
 end
 
 --- Listens. `options`: `host`, `port` (0 picks a free one), `handler(request, connection) → response or "taken"`,
--- `on_head(request, connection)` (called before the body is read; may return "taken"), `limits`.
--- A handler that returns "taken" has answered itself; the connection is closed then, or kept where it has set
--- `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
+-- `limits`, and
+--   `on_head(request, connection)`   called before the body is read; may return "taken", or the response where the body
+--                                    makes no difference
+--   `on_answered(request, status, seconds, reason)`   called for each request, also for one refused (`reason` says why,
+--                                    and `request` is nil where there was none) and one whose handler raised
+-- A handler that returns "taken" has answered itself (`status` is nil then); the connection is closed, or kept where it
+-- has set `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
 function server.new(options)
   local loop = options.loop or loops.new()
   local wanted_host, wanted_port = options.host or "127.0.0.1", options.port or 0
@@ -204,7 +232,8 @@ function server.new(options)
   local host, port = socket:getsockname()
   local self = setmetatable({
     loop = loop, socket = socket, host = host, port = tonumber(port), handler = options.handler,
-    on_head = options.on_head, limits = with_defaults(options.limits), connections = {}, count = 0, accepted = 0,
+    on_head = options.on_head, on_answered = options.on_answered, limits = with_defaults(options.limits),
+    connections = {}, count = 0, accepted = 0,
   }, server_mt)
   loop:spawn(function(_, problem) error(problem, 0) end, accept, self)
   sweep(self)
