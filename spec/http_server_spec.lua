@@ -353,6 +353,38 @@ describe("the HTTP server", function()
     assert.equal(505, refusal("PRI * HTTP/2.0\r\n\r\n"))
   end)
 
+  it("holds so many bytes of bodies at a time, on all connections together", function()
+    start({ body = 1000, bodies = 1500 })
+    handler = function(request)
+      if request.path == "/slow" then server.loop:pause(3600) end
+      return echo(request)
+    end
+    local function post(path, sent)
+      local client = connect()
+      send(client, "POST " .. path .. " HTTP/1.1\r\nContent-Length: 1000\r\n\r\n" .. ("x"):rep(sent))
+      for _ = 1, 3 do step() end
+      return client
+    end
+    post("/announced", 0)
+    local slow = post("/slow", 1000)
+    local part = post("/part", 400)
+    assert.equal(1400, server.budget.held)
+    local text, closed = receive(post("/refused", 101))
+    assert.matches("^HTTP/1.1 503 ", text)
+    assert.is_true(closed)
+    local chunked = connect()
+    send(chunked, "POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" .. ("x"):rep(101))
+    assert.matches("^HTTP/1.1 503 ", (receive(chunked)))
+    assert.equal(1400, server.budget.held)
+    part:close()
+    for _ = 1, 3 do step() end
+    post("/fits", 500)
+    assert.equal(1500, server.budget.held)
+    late = 3601
+    receive(slow, "POST /slow")
+    assert.equal(0, server.budget.held)
+  end)
+
   it("tells of every request, also those refused", function()
     start({ body = 10 }, function(request) return request.path == "/head" and "taken" or nil end)
     handler = function(request) return request.path == "/taken" and "taken" or echo(request) end

@@ -105,6 +105,16 @@ describe("the local server", function()
     assert.equal(200, post("/v1/threads", {}, { Authorization = false, ["api-key"] = "anything" }).status)
   end)
 
+  it("refuses who has no key before the body has come", function()
+    for _, path in ipairs({ "/v1/threads", "/api/v1/traces" }) do
+      local client = assert(socket.connect("127.0.0.1", server.port))
+      client:settimeout(30)
+      client:send("POST " .. path .. " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+      assert.equal("HTTP/1.1 401 Unauthorized", (client:receive("*l")))
+      client:close()
+    end
+  end)
+
   it("has the protocol's errors", function()
     assert.same({ 404, "No thread found with id 'thread_x'.", "invalid_request_error", json.null, json.null },
       { refusal(get("/v1/threads/thread_x")) })

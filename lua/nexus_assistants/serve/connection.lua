@@ -6,7 +6,6 @@ local connection_methods = {}
 local connection_mt = { __index = connection_methods }
 
 local READ_SIZE = 65536
-local LINGER_BYTES = 4 * 1024 * 1024
 
 -- What may be read in a row before others have their turn; a short read counts as more than it is, since its work isn't
 -- in its bytes.
@@ -15,10 +14,11 @@ local TURN, LEAST_SHARE = 65536, 8192
 -- So many pieces are joined at a time: a body that comes a byte at a time would take 16 times its size in tables.
 local PIECES = 256
 
---- `limits` holds `head` and `body`, in bytes.
-function connection.new(loop, socket, limits, number)
+--- `limits` holds `head`, `body` and `bodies`, in bytes; `budget.held` is what bodies take on all connections together.
+function connection.new(loop, socket, limits, budget, number)
   return setmetatable({
-    loop = loop, socket = socket, limits = limits, number = number, buffer = "", position = 1, turn = 0,
+    loop = loop, socket = socket, limits = limits, budget = budget, number = number,
+    buffer = "", position = 1, turn = 0, held = 0,
   }, connection_mt)
 end
 
@@ -62,11 +62,21 @@ local function joined(gathered)
   return table.concat(gathered) .. table.concat(gathered.recent)
 end
 
--- Adds the next `count` bytes; nil where they don't come.
+-- Counted as it comes, not as it is announced: else announcing alone would keep others out.
+local function hold(self, count)
+  local budget = self.budget
+  if budget.held + count > self.limits.bodies then return nil, 503, "too much is being received" end
+  budget.held, self.held = budget.held + count, self.held + count
+  return true
+end
+
+-- Adds the next `count` bytes; nil where they don't come, and status, reason where there is no room for them.
 local function take(self, count, gathered)
   while true do
     local piece = self.buffer:sub(self.position, self.position + count - 1)
     self.position, count = self.position + #piece, count - #piece
+    local held, status, reason = hold(self, #piece)
+    if not held then return nil, status, reason end
     if piece ~= "" then add_piece(gathered, piece) end
     if count == 0 then return true end
     if not more(self) then return nil end
@@ -114,8 +124,10 @@ local function skip_trailers(self)
 end
 
 local function read_chunk(self, size, gathered)
-  if not take(self, size, gathered) then return nil end
-  local line, status = take_line(self, 1)
+  local taken, status, reason = take(self, size, gathered)
+  if not taken then return nil, status, reason end
+  local line
+  line, status = take_line(self, 1)
   if line ~= "" then return nil, line and 400 or status, "malformed chunk" end
   return true
 end
@@ -137,7 +149,8 @@ end
 
 local function read_length(self, length)
   local gathered = { recent = {} }
-  return take(self, length, gathered) and joined(gathered)
+  local taken, status, reason = take(self, length, gathered)
+  return taken and joined(gathered), status, reason
 end
 
 local function meet_expectation(self, request)
@@ -167,10 +180,16 @@ function connection_methods:read_body(request)
   if request.length == "chunked" then
     request.body, status, reason = read_chunks(self)
   else
-    request.body = read_length(self, request.length)
+    request.body, status, reason = read_length(self, request.length)
   end
   if not request.body then return nil, status, reason end
   return true
+end
+
+--- Forgets the body of the request that is done with.
+function connection_methods:release(request)
+  if request then request.body = nil end
+  self.budget.held, self.held = self.budget.held - self.held, 0
 end
 
 --- Sends all of `data`; false where the other side has closed.
@@ -197,11 +216,11 @@ function connection_methods:give_way()
   self.loop:give_way()
 end
 
---- Ends our sending, and reads on for a while, so that what was sent isn't lost to a reset.
+--- Ends our sending, and reads on for as long as a body may be, so that what was sent isn't lost to a reset.
 function connection_methods:linger()
   self.socket:shutdown("send")
   local discarded = 0
-  while discarded < LINGER_BYTES do
+  while discarded < self.limits.body + READ_SIZE do
     local data = fill(self)
     if not data then return end
     discarded = discarded + #data
@@ -217,6 +236,7 @@ end
 function connection_methods:close()
   if self.closed then return end
   self.closed = true
+  self:release()
   self.loop:forget(self.socket)
   self.socket:close()
 end

@@ -293,11 +293,17 @@ local ROUTES = {
   { "POST", "^/api/v1/traces/([^/]+)/spans$", create_span },
 }
 
+--- The answer where the request's head has no key of Nexus's; nil where it has one.
+function nexus_methods.refusal(_, request)
+  if (request.headers.authorization or ""):find("^Bearer nxs_%S*$") then return nil end
+  return refusal(401, "Invalid API key")
+end
+
 --- Answers a request whose path begins with /api/. The request has `method`, `path`, `headers`, `body` and `fields` (of
 -- the query).
 function nexus_methods:handle(request)
-  local key = (request.headers.authorization or ""):match("^Bearer (nxs_%S*)$")
-  if not key then return refusal(401, "Invalid API key") end
+  local refused = self:refusal(request)
+  if refused then return refused end
   local method = request.method == "HEAD" and "GET" or request.method
   for _, route in ipairs(ROUTES) do
     local capture = method == route[1] and request.path:match(route[2])

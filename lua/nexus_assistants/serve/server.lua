@@ -12,9 +12,11 @@ local server_mt = { __index = server_methods }
 local HIGHEST_DESCRIPTOR = 1000
 -- So many are welcomed in a row before those that are in have their turn.
 local WELCOMES = 16
--- `first` is for a connection's first head, `idle` for the later ones: who has just come has something to say.
+-- In bytes: a head, a body, all bodies at a time. In seconds: `first` is for a connection's first head and `idle` for
+-- later ones, since who has just come has something to say.
 local LIMITS = {
-  head = 64 * 1024, body = 16 * 1024 * 1024, connections = 900, first = 10, idle = 65, request = 120,
+  head = 64 * 1024, body = 16 * 1024 * 1024, bodies = 128 * 1024 * 1024,
+  connections = 900, first = 10, idle = 65, request = 120,
 }
 -- Where all places are taken, who has said nothing for so long makes room. Shorter, and a burst would push out those
 -- whose request is on its way.
@@ -61,11 +63,13 @@ end
 -- Answers before all was read, so no other request can follow.
 local function turn_away(self, connection, response, reason)
   tell(self, connection, response.status, reason)
+  connection:release()
   if connection:send(self:format(connection.request or {}, response, false)) then connection:linger() end
 end
 
 local function refuse(self, connection, status, reason)
   local response = { status = status, content_type = "text/plain; charset=UTF-8", body = reason .. "\n" }
+  if status == 503 then response.headers = { ["Retry-After"] = "1" } end
   turn_away(self, connection, response, reason)
 end
 
@@ -101,6 +105,7 @@ local function exchange(self, connection)
   if not request then return false end
   connection.deadline = nil
   local response = self.handler(request, connection)
+  connection:release(request)
   if response == "taken" then return tell(self, connection) end
   tell(self, connection, response.status)
   connection.deadline = self.loop.now() + self.limits.request
@@ -143,7 +148,7 @@ local function welcome(self, socket)
   socket:settimeout(0)
   socket:setoption("tcp-nodelay", true)
   self.accepted = self.accepted + 1
-  local connection = connections.new(self.loop, socket, self.limits, self.accepted)
+  local connection = connections.new(self.loop, socket, self.limits, self.budget, self.accepted)
   self.connections[connection] = true
   self.count = self.count + 1
   self.loop:spawn(finished(self, connection), serve, self, connection)
@@ -233,7 +238,7 @@ function server.new(options)
   local self = setmetatable({
     loop = loop, socket = socket, host = host, port = tonumber(port), handler = options.handler,
     on_head = options.on_head, on_answered = options.on_answered, limits = with_defaults(options.limits),
-    connections = {}, count = 0, accepted = 0,
+    budget = { held = 0 }, connections = {}, count = 0, accepted = 0,
   }, server_mt)
   loop:spawn(function(_, problem) error(problem, 0) end, accept, self)
   sweep(self)
