@@ -62,6 +62,7 @@ build = {
     ["nexus_assistants.serve.message"] = "lua/nexus_assistants/serve/message.lua",
     ["nexus_assistants.serve.nexus"] = "lua/nexus_assistants/serve/nexus.lua",
     ["nexus_assistants.serve.server"] = "lua/nexus_assistants/serve/server.lua",
+    ["nexus_assistants.serve.utf8_repair"] = "lua/nexus_assistants/serve/utf8_repair.lua",
     ["nexus_assistants.text"] = "lua/nexus_assistants/text.lua",
     ["nexus_assistants.timestamp"] = "lua/nexus_assistants/timestamp.lua",
     ["nexus_assistants.tools"] = "lua/nexus_assistants/tools.lua",

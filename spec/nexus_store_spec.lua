@@ -1,5 +1,6 @@
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants.serve.nexus")
+local repaired = require("nexus_assistants.serve.utf8_repair")
 local timestamp = require("nexus_assistants.timestamp")
 
 describe("timestamps", function()
@@ -25,6 +26,28 @@ describe("timestamps", function()
     assert.equal(4107542400000, timestamp.milliseconds("2100-03-01T00:00:00Z"))
     assert.is_nil(timestamp.milliseconds("2024-13-01T00:00:00Z"))
     assert.is_nil(timestamp.milliseconds(nil))
+  end)
+end)
+
+describe("bytes that aren't UTF-8", function()
+  it("are replaced, one mark for each maximal part", function()
+    local valid = "h\195\169\226\130\172\240\159\152\128"
+    for text, expected in pairs({
+      ["plain"] = "plain", [valid] = valid, ["\255" .. valid] = "?" .. valid, ["\226\130\195\169"] = "?\195\169",
+      ["\255"] = "?", ["a\128\191b"] = "a??b", ["\226\130"] = "?", ["\226\130x"] = "?x",
+      ["\240\159\152"] = "?", ["\240\159\152\240\159"] = "??", ["\237\160\128"] = "???", ["\192\175"] = "??",
+      ["\224\128\128"] = "???", ["\244\144\128\128"] = "????", ["\240\128\128"] = "???", ["\195"] = "?", [""] = "",
+      ["\195\169\255\195\169"] = "\195\169?\195\169",
+    }) do
+      assert.equal((expected:gsub("?", "\239\191\189")), repaired(text))
+    end
+  end)
+
+  it("are replaced in proportion to their number", function()
+    local started = os.clock()
+    assert.equal(3 * 500000, #repaired(("\255"):rep(500000)))
+    assert.equal(4 * 500000, #repaired(("\255a"):rep(500000)))
+    assert.is_true(os.clock() - started < 2, "seconds where a fraction is expected")
   end)
 end)
 
@@ -193,6 +216,14 @@ describe("Nexus in memory", function()
       assert.matches("^text/plain", response.content_type)
     end
     assert.equal(0, get(id).span_count)
+  end)
+
+  it("looks at the size before anything else", function()
+    local started = os.clock()
+    for _, path in ipairs({ "/api/v1/traces", "/api/v1/traces/none/spans" }) do
+      assert.equal(500, request("POST", path, ("\255"):rep(16000000)).status)
+    end
+    assert.is_true(os.clock() - started < 1)
   end)
 
   it("replaces bytes that aren't UTF-8", function()

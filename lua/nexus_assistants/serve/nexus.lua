@@ -1,7 +1,7 @@
 --- Nexus's REST API, kept in memory: POST and PATCH of traces, POST of spans, GET of both.
 -- What it answers is what the hosted service was seen to answer, its oddities included.
 local json = require("nexus_assistants.json")
-local core = require("nexus_assistants.core")
+local repaired = require("nexus_assistants.serve.utf8_repair")
 local timestamp = require("nexus_assistants.timestamp")
 
 local nexus = {}
@@ -96,20 +96,11 @@ local function validate(body, fields)
   return failed and answer(400, { error = "Validation failed", fields = failed })
 end
 
--- Each maximal run of bytes that is no UTF-8 becomes U+FFFD, a byte at a time, as the service's decoder does.
-local function repaired(text)
-  local pieces = {}
-  while true do
-    local valid, position = core.utf8_valid(text)
-    if valid then return table.concat(pieces) .. text end
-    pieces[#pieces + 1] = text:sub(1, position - 1) .. "\239\191\189"
-    text = text:sub(position + 1)
-  end
-end
-
+-- The size is looked at first: what is too large isn't worth the work.
 local function parse_body(request)
   local encoding = request.headers["content-encoding"]
   if encoding and encoding ~= "identity" then return nil, refusal(400, "Invalid JSON body") end
+  if #request.body > MAX_ROW then return nil, internal_error() end
   local body = json.decode(repaired(request.body))
   if body == nil then return nil, refusal(400, "Invalid JSON body") end
   if type(body) ~= "table" or json.is_array(body) then return nil, refusal(400, "Body must be a JSON object") end
@@ -161,7 +152,6 @@ local function create_trace(self, request)
   if not body then return refused end
   refused = validate(body, TRACE_FIELDS)
   if refused then return refused end
-  if #request.body > MAX_ROW then return internal_error() end
   local trace = {
     id = self.new_id(), agent_id = agent_id(self, body.agent_id), agent_name = body.agent_id, name = body.name,
     status = body.status, started_at = body.started_at, ended_at = or_null(body.ended_at),
@@ -193,7 +183,7 @@ local function create_span(self, request, id)
   if not trace then return refusal(404, "Trace not found") end
   refused = validate(body, SPAN_FIELDS)
   if refused then return refused end
-  if #request.body > MAX_ROW or trace.bytes + #request.body > self.max_bytes then return internal_error() end
+  if trace.bytes + #request.body > self.max_bytes then return internal_error() end
   local span = {
     id = self.new_id(), name = body.name, parent_span_id = or_null(body.parent_span_id), status = body.status,
     started_at = body.started_at, ended_at = or_null(body.ended_at), input = or_null(body.input),
