@@ -64,7 +64,8 @@ describe("the command serve", function()
     local server = servers.start({})
     finally(function() server:stop() end)
     result = run({ "serve", "--port", server.port })
-    assert.same({ 1, "nexus-assistants: address already in use\n" }, { result.code, result.err })
+    local told = "nexus-assistants: can't listen on 127.0.0.1:" .. server.port .. ": address already in use\n"
+    assert.same({ 1, told }, { result.code, result.err })
   end)
 
   it("says where it listens, first", function()

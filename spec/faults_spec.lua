@@ -25,7 +25,7 @@ describe("the fault server", function()
     return answer or partial, err or "closed", connection
   end
 
-  local POST = "POST /v1/threads HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 2\r\n\r\n{}"
+  local POST = "POST /v1/threads HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nContent-Length: 2\r\n\r\n{}"
 
   local function split(answer)
     local head, body = answer:match("^(.-\r\n)\r\n(.*)$")
@@ -116,7 +116,7 @@ describe("the fault server", function()
     assert.equal(2, #server:requests())
     assert.equal("{}", server:requests()[1].body)
     server:faults({ { action = "drop_unread" } })
-    assert.equal("", (raw("POST /v1/threads HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")))
+    assert.equal("", (raw("POST /v1/threads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")))
     server:faults({ { action = "reset" } })
     local text, err = raw(POST)
     assert.equal("", text)
@@ -128,8 +128,8 @@ describe("the fault server", function()
     local body = json.encode({
       agent_id = "lost", name = "n", status = "running", started_at = "2024-01-01T00:00:00.000Z",
     })
-    assert.equal("", (raw("POST /api/v1/traces HTTP/1.1\r\nAuthorization: Bearer nxs_x\r\nContent-Length: " .. #body
-      .. "\r\n\r\n" .. body)))
+    local head = "POST /api/v1/traces HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nxs_x\r\n"
+    assert.equal("", (raw(head .. "Content-Length: " .. #body .. "\r\n\r\n" .. body)))
     assert.equal("lost", server:traces()[1].agent_name)
   end)
 

@@ -1,8 +1,14 @@
 local connections = require("nexus_assistants.serve.server")
+local hosts = require("nexus_assistants.serve.hosts")
 local loops = require("nexus_assistants.serve.loop")
 local message = require("nexus_assistants.serve.message")
 local socket = require("socket")
 local timers = require("nexus_assistants.providers.runtime.timers")
+
+-- Requests are written without the header that each must have.
+local function with_host(text)
+  return (text:gsub(" HTTP/1%.1\r\n", "%0Host: localhost\r\n"))
+end
 
 describe("timers", function()
   it("fire when they are due, the earliest first", function()
@@ -66,13 +72,13 @@ describe("timers", function()
 end)
 
 describe("HTTP messages", function()
-  local function head(text) return message.parse_head(text) end
+  local function head(text) return message.parse_head(with_host(text)) end
 
   it("are read", function()
-    local request = assert(head("POST /a/b?c=d HTTP/1.1\r\nHost: x\r\nX-A:  1 \r\nx-a: 2\r\nContent-Length: 5\r\n"))
+    local request = assert(head("POST /a/b?c=d HTTP/1.1\r\nX-A:  1 \r\nx-a: 2\r\nContent-Length: 5\r\n"))
     assert.same({ "POST", "/a/b", "c=d", 5, true },
       { request.method, request.path, request.query, request.length, request.keep_alive })
-    assert.same({ host = "x", ["x-a"] = "1, 2", ["content-length"] = "5" }, request.headers)
+    assert.same({ host = "localhost", ["x-a"] = "1, 2", ["content-length"] = "5" }, request.headers)
     assert.equal("chunked", assert(head("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n")).length)
     assert.equal("/x", assert(head("GET http://host:1/x?y HTTP/1.1\r\n")).path)
     assert.equal("/", assert(head("GET http://host HTTP/1.1\r\n")).path)
@@ -100,6 +106,23 @@ describe("HTTP messages", function()
     assert.truthy(head("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n"))
   end)
 
+  it("are read in proportion to their length", function()
+    local spaces, started = (" "):rep(60000), os.clock()
+    local request = assert(head("GET / HTTP/1.1\r\nA: x" .. spaces .. "x" .. spaces .. "\r\n"))
+    assert.equal(60002, #request.headers.a)
+    assert.equal(400, (select(2, head("GET / HTTP/1.1\r\nA:" .. spaces .. "\0\r\n"))))
+    assert.equal("", assert(head("GET / HTTP/1.1\r\nA:" .. spaces .. "\r\n")).headers.a)
+    assert.is_true(os.clock() - started < 1, "seconds where milliseconds are expected")
+    assert.equal(431, (select(2, head("GET / HTTP/1.1\r\n" .. ("a: b\r\n"):rep(300)))))
+  end)
+
+  it("name the host they are for", function()
+    assert.same({ 400, "no Host" }, { select(2, message.parse_head("GET / HTTP/1.1\r\nA: b\r\n")) })
+    assert.truthy(message.parse_head("GET / HTTP/1.0\r\n"))
+    local request = message.parse_head("GET http://other:80?q HTTP/1.1\r\nHost: localhost\r\n")
+    assert.same({ "other:80", "/", "q" }, { request.headers.host, request.path, request.query })
+  end)
+
   it("have queries", function()
     assert.same({ a = "1 2", b = "x&y", c = "", ["d[]"] = { "1", "2" } },
       message.parse_query("a=1+2&b=x%26y&c=&d[]=1&d%5B%5D=2"))
@@ -112,9 +135,48 @@ describe("HTTP messages", function()
   end)
 end)
 
+describe("hosts", function()
+  local function status(bound, host, origin)
+    return (select(2, hosts.check(bound, { host = host, origin = origin }))) or 200
+  end
+
+  it("have names", function()
+    assert.same({ "a.b", "a", "[::1]", "127.0.0.1" },
+      { hosts.name("A.b:80"), hosts.name("a"), hosts.name("[::1]:4010"), hosts.name("127.0.0.1:") })
+    for _, text in ipairs({ "", "a, b", "a:b", "a@b", "[::1", "[::1]x", "::1", "a b", "a/b" }) do
+      assert.is_nil(hosts.name(text), text)
+    end
+  end)
+
+  it("are checked where only this machine is served", function()
+    for _, host in ipairs({ "localhost", "LOCALHOST:4010", "127.0.0.1:80", "127.1.2.3", "[::1]:4010" }) do
+      assert.equal(200, status("127.0.0.1", host), host)
+      assert.equal(200, status("::1", host, "http://localhost:3000"), host)
+    end
+    for _, host in ipairs({ "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1:4010" }) do
+      assert.equal(403, status("127.0.0.1", host), host)
+      assert.equal(403, status("::1", host), host)
+      assert.equal(403, status("::1", "localhost", "http://" .. host), host)
+    end
+    assert.equal(200, status("127.0.0.1", nil))
+    assert.equal(400, status("127.0.0.1", "localhost, localhost"))
+    assert.equal(400, status("127.0.0.1", ""))
+    assert.equal(403, status("127.0.0.1", "localhost", "null"))
+    assert.equal(403, status("127.0.0.1", nil, "http://evil.example"))
+  end)
+
+  it("may be any where others are served, but pages of others may ask nothing", function()
+    assert.equal(200, status("0.0.0.0", "box.example:80"))
+    assert.equal(200, status("0.0.0.0", "box.example:80", "https://BOX.example"))
+    assert.equal(403, status("0.0.0.0", "box.example", "http://evil.example"))
+    assert.equal(403, status("0.0.0.0", "box.example", "http://localhost"))
+    assert.equal(403, status("0.0.0.0", "box.example", "null"))
+  end)
+end)
+
 -- In this process, stepped by the specs: time and limits are theirs.
 describe("the HTTP server", function()
-  local server, clients, handler, late
+  local server, clients, handler, late, told
 
   local function start(limits, on_head)
     local loop = loops.new()
@@ -124,6 +186,9 @@ describe("the HTTP server", function()
     server = assert(connections.new({
       loop = loop, limits = limits, on_head = on_head,
       handler = function(request, connection) return handler(request, connection) end,
+      on_answered = function(request, status, _, reason)
+        told[#told + 1] = { request and request.path or "-", status or "-", reason }
+      end,
     }))
   end
 
@@ -132,7 +197,7 @@ describe("the HTTP server", function()
     return { status = 200, content_type = "text/plain", body = body }
   end
 
-  before_each(function() clients, handler = {}, echo end)
+  before_each(function() clients, handler, told = {}, echo, {} end)
 
   after_each(function()
     for _, client in ipairs(clients) do client:close() end
@@ -150,6 +215,7 @@ describe("the HTTP server", function()
 
   local function send(client, text)
     local from = 1
+    text = with_host(text)
     while from <= #text do
       local sent, _, last = client:send(text, from)
       from = (sent or last) + 1
@@ -219,7 +285,7 @@ describe("the HTTP server", function()
   it("takes requests a byte at a time", function()
     start()
     local client = connect()
-    local text = "POST /slow HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    local text = "POST /slow HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
       .. "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
     for index = 1, #text do send(client, text:sub(index, index)) end
     assert.same({ "POST /slow abcde" }, bodies((receive(client, "abcde"))))
@@ -277,8 +343,64 @@ describe("the HTTP server", function()
     assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"))
     assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabcd"))
     assert.equal(400, refusal("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" .. ("1"):rep(5000)))
+    local trailers = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" .. ("a: b\r\n"):rep(200)
+    assert.equal(431, refusal(trailers))
+    assert.equal(431, refusal(trailers .. "\r\n"))
     assert.equal(400, refusal("hello\r\n\r\n"))
+    assert.equal(400, refusal("GET / HTTP/1.1 \r\nHost: localhost\r\n\r\n"))
+    assert.equal(403, refusal("GET / HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n"))
+    assert.equal(403, refusal("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n"))
     assert.equal(505, refusal("PRI * HTTP/2.0\r\n\r\n"))
+  end)
+
+  it("holds so many bytes of bodies at a time, on all connections together", function()
+    start({ body = 1000, bodies = 1500 })
+    handler = function(request)
+      if request.path == "/slow" then server.loop:pause(3600) end
+      return echo(request)
+    end
+    local function post(path, sent)
+      local client = connect()
+      send(client, "POST " .. path .. " HTTP/1.1\r\nContent-Length: 1000\r\n\r\n" .. ("x"):rep(sent))
+      for _ = 1, 3 do step() end
+      return client
+    end
+    post("/announced", 0)
+    local slow = post("/slow", 1000)
+    local part = post("/part", 400)
+    assert.equal(1400, server.budget.held)
+    local text, closed = receive(post("/refused", 101))
+    assert.matches("^HTTP/1.1 503 ", text)
+    assert.is_true(closed)
+    local chunked = connect()
+    send(chunked, "POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" .. ("x"):rep(101))
+    assert.matches("^HTTP/1.1 503 ", (receive(chunked)))
+    assert.equal(1400, server.budget.held)
+    part:close()
+    for _ = 1, 3 do step() end
+    post("/fits", 500)
+    assert.equal(1500, server.budget.held)
+    late = 3601
+    receive(slow, "POST /slow")
+    assert.equal(0, server.budget.held)
+  end)
+
+  it("tells of every request, also those refused", function()
+    start({ body = 10 }, function(request) return request.path == "/head" and "taken" or nil end)
+    handler = function(request) return request.path == "/taken" and "taken" or echo(request) end
+    for _, text in ipairs({
+      "GET /a HTTP/1.1\r\nConnection: close\r\n\r\n", "BAD\r\n\r\n",
+      "POST /b HTTP/1.1\r\nContent-Length: 11\r\n\r\n", "GET /c HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n",
+      "GET /head HTTP/1.1\r\n\r\n", "GET /taken HTTP/1.1\r\n\r\n",
+    }) do
+      local client = connect()
+      send(client, text)
+      receive(client)
+    end
+    assert.same({
+      { "/a", 200 }, { "-", 400, "malformed request line" }, { "/b", 413, "body too large" },
+      { "/c", 403, "requests of other sites' pages are refused" }, { "/head", "-" }, { "/taken", "-" },
+    }, told)
   end)
 
   it("sends large answers to slow readers", function()
@@ -307,6 +429,7 @@ describe("the HTTP server", function()
     assert.matches("^HTTP/1.1 500 ", text)
     assert.is_true(closed)
     assert.matches("a bug", written[1])
+    assert.same({ { "/", 500 } }, told)
     handler = echo
     client = connect()
     send(client, "GET /next HTTP/1.1\r\n\r\n")
@@ -319,7 +442,7 @@ describe("the HTTP server", function()
     local open = {}
     for index = 1, 5 do
       open[index] = connect()
-      open[index]:send("GET /" .. index .. " HTTP/1.1\r\n\r\n")
+      open[index]:send(with_host("GET /" .. index .. " HTTP/1.1\r\n\r\n"))
     end
     for index = 1, 3 do receive(open[index], "GET /" .. index) end
     for _ = 1, 3 do step() end
@@ -337,6 +460,43 @@ describe("the HTTP server", function()
     receive_echo("/6")
   end)
 
+  it("turns out who has been idle longest when all places are taken", function()
+    start({ connections = 3, idle = 60 })
+    handler = function(request)
+      if request.path == "/slow" then server.loop:pause(3600) end
+      return echo(request)
+    end
+    local slow, silent, served = connect(), connect(), connect()
+    send(slow, "GET /slow HTTP/1.1\r\n\r\n")
+    for _ = 1, 3 do step() end
+    late = 5
+    send(served, "GET /served HTTP/1.1\r\n\r\n")
+    receive(served, "GET /served")
+    assert.equal(3, server.count)
+    receive_echo("/new")
+    assert.same({ "", true }, { receive(silent) })
+    -- all have just said something: room comes with time
+    local last = connect()
+    last:send(with_host("GET /last HTTP/1.1\r\n\r\n"))
+    for _ = 1, 3 do step() end
+    assert.is_nil((last:receive(1)))
+    late = 7
+    receive(last, "GET /last")
+    assert.same({ "", true }, { receive(served) })
+    assert.equal(3, server.count)
+  end)
+
+  it("waits less for the first request of a connection", function()
+    start({ first = 5, idle = 60 })
+    local silent, served = connect(), connect()
+    send(served, "GET /s HTTP/1.1\r\n\r\n")
+    receive(served, "GET /s")
+    send(silent, "GET /s HTTP/1.1\r\n")
+    late = 6
+    assert.same({ "", true }, { receive(silent) })
+    assert.equal(1, server.count)
+  end)
+
   it("lets a handler wait without holding up others", function()
     start()
     handler = function(request)
@@ -352,6 +512,67 @@ describe("the HTTP server", function()
     receive(slow, "GET /slow")
   end)
 
+  -- Fills the way to the server with `piece`, again and again, a round of the loop in between. Sockets of the loopback
+  -- hold some megabytes, so a server that reads on while there is something never comes back to others.
+  local function flood(client, piece)
+    local from, rest = 1, piece:rep(math.ceil(262144 / #piece))
+    return function()
+      while true do
+        local sent, err, last = client:send(rest, from)
+        if err == "closed" then return end
+        if not sent then
+          from = last + 1
+          return
+        end
+        from = 1
+      end
+    end
+  end
+
+  -- How many rounds a request takes that comes while another connection sends without pause.
+  local function rounds_beside(opening, piece)
+    local greedy, other = connect(), connect()
+    greedy:send(with_host(opening))
+    for _ = 1, 3 do step() end
+    local pour = flood(greedy, with_host(piece))
+    pour()
+    other:send(with_host("GET /other HTTP/1.1\r\n\r\n"))
+    local text = ""
+    for round = 1, 200 do
+      step()
+      local data, _, partial = other:receive(65536)
+      text = text .. (data or partial or "")
+      if text:find("GET /other", 1, true) then return round end
+      greedy:receive(65536)
+      pour()
+    end
+    error("the other was never served")
+  end
+
+  it("serves others in turn with one that pipelines without pause", function()
+    start()
+    local requests, seen = 0, nil
+    handler = function(request)
+      requests = requests + 1
+      if request.path == "/other" then seen = requests end
+      return echo(request)
+    end
+    assert.is_true(rounds_beside("", "GET /greedy HTTP/1.1\r\n\r\n") <= 3)
+    assert.is_true(seen <= 6, seen)
+  end)
+
+  it("serves others in turn with one that uploads without pause", function()
+    for _, case in ipairs({
+      { "Content-Length: 16000000", ("x"):rep(1000) }, { "Transfer-Encoding: chunked", "1\r\nx\r\n" },
+    }) do
+      start()
+      assert.is_true(rounds_beside("POST /up HTTP/1.1\r\n" .. case[1] .. "\r\n\r\n", case[2]) <= 3)
+      assert.equal(1, #server.loop.ready)
+      server:close()
+    end
+    start()
+  end)
+
   it("closes connections that say nothing, or nothing more", function()
     start({ idle = 10, request = 5 })
     local silent, halfway, served = connect(), connect(), connect()
@@ -365,6 +586,32 @@ describe("the HTTP server", function()
     assert.same({ "", true }, { receive(silent) })
     assert.same({ "", true }, { receive(served) })
     assert.equal(0, server.count)
+  end)
+
+  it("keeps its times when the time of day is set", function()
+    local gettime, day = socket.gettime, 1e9
+    socket.gettime = function() return day end
+    finally(function() socket.gettime = gettime end) -- luacheck: ignore
+    start({ idle = 10 })
+    local client = connect()
+    send(client, "GET /s HTTP/1.1\r\n\r\n")
+    receive(client, "GET /s")
+    day = 2e9
+    for _ = 1, 3 do step() end
+    assert.equal(1, server.count)
+    day, late = 0, 11
+    assert.same({ "", true }, { receive(client) })
+  end)
+
+  it("may be answered with the head alone", function()
+    start(nil, function(request) return request.path == "/no" and { status = 401, body = "no" } or nil end)
+    local client = connect()
+    send(client, "POST /no HTTP/1.1\r\nContent-Length: 10000000\r\n\r\nonly so much")
+    local text, closed = receive(client)
+    assert.matches("^HTTP/1.1 401 .*Connection: close\r\n\r\nno$", text)
+    assert.is_true(closed)
+    receive_echo("/yes")
+    assert.same({ { "/no", 401 }, { "/yes", 200 } }, told)
   end)
 
   it("notices that a client has gone while it waits for the body", function()
@@ -392,7 +639,8 @@ describe("the HTTP server", function()
     start()
     local other, err = connections.new({ port = server.port, handler = echo })
     assert.is_nil(other)
-    assert.matches("address already in use", err)
+    assert.equal("can't listen on 127.0.0.1:" .. server.port .. ": address already in use", err)
+    assert.equal("can't listen on [::1]:80: ", (("can't listen on %s: "):format(connections.authority("::1", 80))))
   end)
 
   it("says which package is missing", function()

@@ -1,5 +1,6 @@
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants.serve.nexus")
+local repaired = require("nexus_assistants.serve.utf8_repair")
 local timestamp = require("nexus_assistants.timestamp")
 
 describe("timestamps", function()
@@ -25,6 +26,28 @@ describe("timestamps", function()
     assert.equal(4107542400000, timestamp.milliseconds("2100-03-01T00:00:00Z"))
     assert.is_nil(timestamp.milliseconds("2024-13-01T00:00:00Z"))
     assert.is_nil(timestamp.milliseconds(nil))
+  end)
+end)
+
+describe("bytes that aren't UTF-8", function()
+  it("are replaced, one mark for each maximal part", function()
+    local valid = "h\195\169\226\130\172\240\159\152\128"
+    for text, expected in pairs({
+      ["plain"] = "plain", [valid] = valid, ["\255" .. valid] = "?" .. valid, ["\226\130\195\169"] = "?\195\169",
+      ["\255"] = "?", ["a\128\191b"] = "a??b", ["\226\130"] = "?", ["\226\130x"] = "?x",
+      ["\240\159\152"] = "?", ["\240\159\152\240\159"] = "??", ["\237\160\128"] = "???", ["\192\175"] = "??",
+      ["\224\128\128"] = "???", ["\244\144\128\128"] = "????", ["\240\128\128"] = "???", ["\195"] = "?", [""] = "",
+      ["\195\169\255\195\169"] = "\195\169?\195\169",
+    }) do
+      assert.equal((expected:gsub("?", "\239\191\189")), repaired(text))
+    end
+  end)
+
+  it("are replaced in proportion to their number", function()
+    local started = os.clock()
+    assert.equal(3 * 500000, #repaired(("\255"):rep(500000)))
+    assert.equal(4 * 500000, #repaired(("\255a"):rep(500000)))
+    assert.is_true(os.clock() - started < 2, "seconds where a fraction is expected")
   end)
 end)
 
@@ -195,6 +218,14 @@ describe("Nexus in memory", function()
     assert.equal(0, get(id).span_count)
   end)
 
+  it("looks at the size before anything else", function()
+    local started = os.clock()
+    for _, path in ipairs({ "/api/v1/traces", "/api/v1/traces/none/spans" }) do
+      assert.equal(500, request("POST", path, ("\255"):rep(16000000)).status)
+    end
+    assert.is_true(os.clock() - started < 1)
+  end)
+
   it("replaces bytes that aren't UTF-8", function()
     local id = create()
     request("POST", "/api/v1/traces/" .. id .. "/spans",
@@ -257,6 +288,7 @@ describe("Nexus in memory", function()
       assert.equal("3", response.headers["X-Total-Count"])
       assert.equal("02", (dates({ limit = "1", after = response.json[1].id })))
       assert.equal("03", (dates({ limit = "0" })))
+      assert.equal("", (dates({ after = "unknown" })))
     end)
 
     it("as an empty array where there are none", function()
@@ -274,16 +306,79 @@ describe("Nexus in memory", function()
   end)
 
   it("keeps so many bytes, spans counted", function()
-    store = new_store({ max_bytes = 1000 })
+    store = new_store({ max_bytes = 1800 })
     local first, second = create(), create()
-    assert.equal(201, add_span(second, { input = ("x"):rep(750) }).status)
+    assert.equal(201, add_span(second, { input = ("x"):rep(900) }).status)
     assert.is_nil(get(first).id)
     assert.equal(second, get(second).id)
-    assert.equal(500, add_span(second, { input = ("x"):rep(200) }).status)
-    assert.equal(1, get(second).span_count)
+    assert.equal(500, add_span(second, { input = ("x"):rep(300) }).status)
+    assert.equal(500, request("POST", "/api/v1/traces", trace({ metadata = ("x"):rep(2000) })).status)
     local third = create()
+    create({ metadata = ("x"):rep(400) })
     assert.is_nil(get(second).id)
     assert.equal(third, get(third).id)
-    assert.is_true(store.bytes < 200)
+    assert.is_true(store.bytes < 1200)
+  end)
+
+  it("counts what is held, whoever sent it", function()
+    create()
+    local trace_bytes = store.bytes
+    local function grows_by(bytes, changes)
+      local before = store.bytes
+      create(changes)
+      assert.equal(trace_bytes + bytes, store.bytes - before)
+    end
+    grows_by(0, { name = ("x"):rep(1000) }) -- is shown nowhere, so it isn't kept
+    grows_by(1000, { agent_id = "bot" .. ("x"):rep(1000) })
+    grows_by(1002 - #"null", { metadata = ("x"):rep(1000) })
+    local before, id = store.bytes, create()
+    local long = "2024-01-01T00:00:02." .. ("0"):rep(1000) .. "Z"
+    request("PATCH", "/api/v1/traces/" .. id, { ended_at = long })
+    request("PATCH", "/api/v1/traces/" .. id, { ended_at = long })
+    assert.equal(before + trace_bytes + #long, store.bytes)
+    request("PATCH", "/api/v1/traces/" .. id, { ended_at = json.null })
+    assert.equal(before + trace_bytes, store.bytes)
+  end)
+
+  it("never drops the trace that is being written", function()
+    store = new_store({ max_bytes = 2000 })
+    local first, second, third = create(), create(), create()
+    assert.equal(201, add_span(first, { input = ("x"):rep(800) }).status)
+    assert.same({ first, 1 }, { get(first).id, get(first).span_count })
+    assert.is_nil(get(second).id)
+    assert.equal(third, get(third).id)
+    create({ metadata = ("x"):rep(1500) })
+    assert.is_nil(get(first).id)
+    assert.is_nil(get(third).id)
+    assert.equal("1", request("GET", "/api/v1/traces").headers["X-Total-Count"])
+  end)
+
+  it("forgets an agent with its last trace", function()
+    store = new_store({ max_traces = 2 })
+    create({ agent_id = "a" })
+    create({ agent_id = "b" })
+    create({ agent_id = "b" })
+    assert.is_nil(store.agents.a)
+    assert.equal(2, store.agents.b.traces)
+    create({ agent_id = "a" })
+    assert.same({ 1, 1 }, { store.agents.a.traces, store.agents.b.traces })
+  end)
+
+  it("refuses what is nested too deeply to be answered", function()
+    local function nested(depth) return ('{"a":'):rep(depth) .. "1" .. ("}"):rep(depth) end
+    local function text_of(row, member, depth)
+      return json.encode(row):sub(1, -2) .. ',"' .. member .. '":' .. nested(depth) .. "}"
+    end
+    local id
+    for depth = 100, 140 do
+      local response = request("POST", "/api/v1/traces", text_of(trace(), "metadata", depth))
+      assert.equal(depth <= 125 and 201 or 400, response.status)
+      id = id or response.json.trace_id
+      response = request("POST", "/api/v1/traces/" .. id .. "/spans", text_of(span(), "input", depth))
+      assert.equal(depth <= 125 and 201 or 400, response.status)
+    end
+    assert.equal(26, #request("GET", "/api/v1/traces").json)
+    assert.equal(26, #get(id).spans)
+    assert.equal(400, request("POST", "/api/v1/traces", json.encode(trace()):sub(1, -2) .. ',"metadata":1e999}').status)
   end)
 end)

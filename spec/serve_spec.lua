@@ -105,6 +105,16 @@ describe("the local server", function()
     assert.equal(200, post("/v1/threads", {}, { Authorization = false, ["api-key"] = "anything" }).status)
   end)
 
+  it("refuses who has no key before the body has come", function()
+    for _, path in ipairs({ "/v1/threads", "/api/v1/traces" }) do
+      local client = assert(socket.connect("127.0.0.1", server.port))
+      client:settimeout(30)
+      client:send("POST " .. path .. " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+      assert.equal("HTTP/1.1 401 Unauthorized", (client:receive("*l")))
+      client:close()
+    end
+  end)
+
   it("has the protocol's errors", function()
     assert.same({ 404, "No thread found with id 'thread_x'.", "invalid_request_error", json.null, json.null },
       { refusal(get("/v1/threads/thread_x")) })
@@ -174,11 +184,14 @@ describe("the local server", function()
   it("writes a line a request, without control characters or keys", function()
     get("/v1/threads/thread_logged?secret=no", { Authorization = "Bearer sk-very-secret" })
     get("/v1/%1B\27[31m")
+    post("/v1/threads/thread_refused", "{}", { Origin = "http://evil.example" })
     local file = assert(io.open(log))
     local text = file:read("*a")
     file:close()
     assert.matches("\nGET /v1/threads/thread_logged%?secret=no 404 %d+%.%d ms\n", text)
     assert.matches("\nGET /v1/%1B?[31m 404 ", text, 1, true)
+    assert.matches("\nPOST /v1/threads/thread_refused 403 %d+%.%d ms %(requests of other sites' pages are refused%)\n",
+      text)
     assert.is_nil(text:find("sk-very-secret", 1, true))
     assert.is_nil(text:find("\27", 1, true))
   end)

@@ -55,10 +55,6 @@ local function find_operation(self, request)
 end
 
 local function perform(self, request)
-  if not authorized(request) then
-    return invalid(401, "You didn't provide an API key. You need to provide your API key in an Authorization header "
-      .. "using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).", { code = json.null })
-  end
   local operation, path = find_operation(self, request)
   if not operation then return nil, path end
   local body, err = parse_body(request)
@@ -76,14 +72,24 @@ local function envelope(err)
   return result
 end
 
---- Answers a request whose path begins with the prefix. The request has `method`, `path`, `headers`, `body` and
--- `fields` (of the query).
-function assistants_methods:handle(request)
-  local result, err = perform(self, request)
+local function respond(self, result, err)
   local response = { headers = { ["x-request-id"] = self.new_id("req_"), ["openai-version"] = "2020-10-01" } }
   response.status = result and 200 or errors.status(err)
   response.body = assert(json.encode(result or envelope(err)))
   return response
+end
+
+--- The answer where the request's head has no key; nil where it has one.
+function assistants_methods:refusal(request)
+  if authorized(request) then return nil end
+  return respond(self, invalid(401, "You didn't provide an API key. You need to provide your API key in an "
+    .. "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).", { code = json.null }))
+end
+
+--- Answers a request whose path begins with the prefix. The request has `method`, `path`, `headers`, `body` and
+-- `fields` (of the query).
+function assistants_methods:handle(request)
+  return self:refusal(request) or respond(self, perform(self, request))
 end
 
 return assistants

@@ -6,107 +6,158 @@ local connection_methods = {}
 local connection_mt = { __index = connection_methods }
 
 local READ_SIZE = 65536
-local LINGER_BYTES = 4 * 1024 * 1024
 
---- `limits` holds `head` and `body`, in bytes.
-function connection.new(loop, socket, limits, number)
-  return setmetatable({ loop = loop, socket = socket, limits = limits, number = number, buffer = "" }, connection_mt)
+-- What may be read in a row before others have their turn; a short read counts as more than it is, since its work isn't
+-- in its bytes.
+local TURN, LEAST_SHARE = 65536, 8192
+
+-- So many pieces are joined at a time: a body that comes a byte at a time would take 16 times its size in tables.
+local PIECES = 256
+
+--- `limits` holds `head`, `body` and `bodies`, in bytes; `budget.held` is what bodies take on all connections together.
+function connection.new(loop, socket, limits, budget, number)
+  return setmetatable({
+    loop = loop, socket = socket, limits = limits, budget = budget, number = number,
+    buffer = "", position = 1, turn = 0, held = 0,
+  }, connection_mt)
 end
 
--- Appends what can be read to the buffer; nil where the other side has closed.
+-- What can be read; nil where the other side has closed.
 local function fill(self)
-  while true do
-    if self.closed then return nil end
+  if self.turn >= TURN then self:give_way() end
+  while not self.closed do
     local data, err, partial = self.socket:receive(READ_SIZE)
     data = data or partial
-    if data ~= "" then return data end
+    if data ~= "" then
+      self.turn = self.turn + math.max(#data, LEAST_SHARE)
+      return data
+    end
     if err ~= "timeout" then return nil end
+    self.turn = 0
     self.loop:wait_readable(self.socket)
   end
 end
 
-local function more(self)
-  local data = fill(self)
-  if data then self.buffer = self.buffer .. data end
-  return data ~= nil
+-- Bytes that were read and not taken yet; they begin at the position.
+local function ahead(self)
+  return #self.buffer - self.position + 1
 end
 
--- The next `count` bytes; in pieces, so that a long body costs what it is long.
-local function take(self, count)
-  local pieces, have = { self.buffer }, #self.buffer
-  while have < count do
-    local data = fill(self)
-    if not data then return nil end
-    pieces[#pieces + 1], have = data, have + #data
+local function more(self)
+  local data = fill(self)
+  if not data then return nil end
+  self.buffer, self.position = self.buffer:sub(self.position) .. data, 1
+  return true
+end
+
+local function add_piece(gathered, piece)
+  local recent = gathered.recent
+  recent[#recent + 1] = piece
+  if #recent < PIECES then return end
+  gathered[#gathered + 1] = table.concat(recent)
+  gathered.recent = {}
+end
+
+local function joined(gathered)
+  return table.concat(gathered) .. table.concat(gathered.recent)
+end
+
+-- Counted as it comes, not as it is announced: else announcing alone would keep others out.
+local function hold(self, count)
+  local budget = self.budget
+  if budget.held + count > self.limits.bodies then return nil, 503, "too much is being received" end
+  budget.held, self.held = budget.held + count, self.held + count
+  return true
+end
+
+-- Adds the next `count` bytes; nil where they don't come, and status, reason where there is no room for them.
+local function take(self, count, gathered)
+  while true do
+    local piece = self.buffer:sub(self.position, self.position + count - 1)
+    self.position, count = self.position + #piece, count - #piece
+    local held, status, reason = hold(self, #piece)
+    if not held then return nil, status, reason end
+    if piece ~= "" then add_piece(gathered, piece) end
+    if count == 0 then return true end
+    if not more(self) then return nil end
   end
-  local all = table.concat(pieces)
-  self.buffer = all:sub(count + 1)
-  return all:sub(1, count)
 end
 
 local function take_line(self, limit)
   while true do
-    local start, stop = self.buffer:find("\r\n", 1, true)
+    local position = self.position
+    local start, stop = self.buffer:find("\r\n", position, true)
+    if (start and start - position or ahead(self)) > limit then return nil, 400 end
     if start then
-      local line = self.buffer:sub(1, start - 1)
-      self.buffer = self.buffer:sub(stop + 1)
-      return line
+      self.position = stop + 1
+      return self.buffer:sub(position, start - 1)
     end
-    if #self.buffer > limit then return nil, 400 end
     if not more(self) then return nil end
   end
 end
 
 -- nil without a status: closed, or nothing came.
 local function read_head(self)
-  local from = 1
+  local scanned = 0
   while true do
-    local start, stop = self.buffer:find("\r\n\r\n", from, true)
-    if start and start > self.limits.head then return nil, 431, "header too large" end
+    local position = self.position
+    local start, stop = self.buffer:find("\r\n\r\n", position + math.max(0, scanned - 3), true)
+    scanned = start and start - position or ahead(self)
+    if scanned > self.limits.head then return nil, 431, "header too large" end
     if start then
-      local head = self.buffer:sub(1, start + 1)
-      self.buffer = self.buffer:sub(stop + 1)
-      return (head:gsub("^[\r\n]+", ""))
+      self.position = stop + 1
+      return (self.buffer:sub(position, start + 1):gsub("^[\r\n]+", ""))
     end
-    if #self.buffer > self.limits.head then return nil, 431, "header too large" end
-    from = math.max(1, #self.buffer - 2)
     if not more(self) then return nil end
   end
 end
 
 local function skip_trailers(self)
+  local left = self.limits.head
   repeat
-    local line, status = take_line(self, self.limits.head)
-    if not line then return nil, status end
+    local line, status = take_line(self, left)
+    if not line then return nil, status, "malformed trailer" end
+    left = left - #line - 2
+    if left < 0 then return nil, 431, "trailer too large" end
   until line == ""
   return true
 end
 
+local function read_chunk(self, size, gathered)
+  local taken, status, reason = take(self, size, gathered)
+  if not taken then return nil, status, reason end
+  local line
+  line, status = take_line(self, 1)
+  if line ~= "" then return nil, line and 400 or status, "malformed chunk" end
+  return true
+end
+
 local function read_chunks(self)
-  local pieces, total = {}, 0
+  local gathered, total = { recent = {} }, 0
   while true do
     local line, status = take_line(self, 1024)
     local size = line and message.chunk_size(line)
     if not size then return nil, line and 400 or status, "malformed chunk" end
     total = total + size
     if total > self.limits.body then return nil, 413, "body too large" end
-    if size == 0 then
-      local done, failure = skip_trailers(self)
-      if not done then return nil, failure, "malformed trailer" end
-      return table.concat(pieces)
-    end
-    local data = take(self, size + 2)
-    if not data then return nil end
-    if data:sub(-2) ~= "\r\n" then return nil, 400, "malformed chunk" end
-    pieces[#pieces + 1] = data:sub(1, size)
+    local read = size == 0 and skip_trailers or read_chunk
+    local done, failure, reason = read(self, size, gathered)
+    if not done then return nil, failure, reason end
+    if size == 0 then return joined(gathered) end
   end
+end
+
+local function read_length(self, length)
+  local gathered = { recent = {} }
+  local taken, status, reason = take(self, length, gathered)
+  return taken and joined(gathered), status, reason
 end
 
 local function meet_expectation(self, request)
   local expectation = request.headers.expect
   if not expectation then return true end
   if expectation:lower() ~= "100-continue" then return nil, 417, "unknown expectation" end
-  if self.buffer == "" and not self:send("HTTP/1.1 100 Continue\r\n\r\n") then return nil end
+  if ahead(self) == 0 and not self:send("HTTP/1.1 100 Continue\r\n\r\n") then return nil end
   return true
 end
 
@@ -129,10 +180,16 @@ function connection_methods:read_body(request)
   if request.length == "chunked" then
     request.body, status, reason = read_chunks(self)
   else
-    request.body = take(self, request.length)
+    request.body, status, reason = read_length(self, request.length)
   end
   if not request.body then return nil, status, reason end
   return true
+end
+
+--- Forgets the body of the request that is done with.
+function connection_methods:release(request)
+  if request then request.body = nil end
+  self.budget.held, self.held = self.budget.held - self.held, 0
 end
 
 --- Sends all of `data`; false where the other side has closed.
@@ -148,11 +205,22 @@ function connection_methods:send(data)
   return false
 end
 
---- Ends our sending, and reads on for a while, so that what was sent isn't lost to a reset.
+--- Whether more of what the other side sent is here already.
+function connection_methods:has_more()
+  return ahead(self) > 0
+end
+
+--- Lets all others have their turn first.
+function connection_methods:give_way()
+  self.turn = 0
+  self.loop:give_way()
+end
+
+--- Ends our sending, and reads on for as long as a body may be, so that what was sent isn't lost to a reset.
 function connection_methods:linger()
   self.socket:shutdown("send")
   local discarded = 0
-  while discarded < LINGER_BYTES do
+  while discarded < self.limits.body + READ_SIZE do
     local data = fill(self)
     if not data then return end
     discarded = discarded + #data
@@ -168,6 +236,7 @@ end
 function connection_methods:close()
   if self.closed then return end
   self.closed = true
+  self:release()
   self.loop:forget(self.socket)
   self.socket:close()
 end

@@ -9,7 +9,8 @@ local servers = require("nexus_assistants.serve.server")
 local serve = {}
 
 --- What answers the requests. `options`: `model`, `delay`, `assistant_id`, `clock` go to the runtime.
--- Returns the handler `(request) → response` and the runtime.
+-- Returns the handler `(request) → response`, the runtime, and a handler for heads alone, which returns nil where the
+-- body matters.
 function serve.application(options)
   local runtime = runtimes.new({
     model = options.model, delay = options.delay, clock = options.clock, assistant_id = options.assistant_id,
@@ -17,42 +18,49 @@ function serve.application(options)
   })
   local assistants_api = assistants.new(runtime, "/v1", ids.new)
   local nexus_api = nexus.new({ new_id = ids.uuid })
-  local function handle(request)
-    request.fields = message.parse_query(request.query)
-    if request.path:sub(1, 4) == "/v1/" then return assistants_api:handle(request) end
-    if request.path:sub(1, 5) == "/api/" then return nexus_api:handle(request) end
-    return nexus.not_found()
+  local function api_of(request)
+    if request.path:sub(1, 4) == "/v1/" then return assistants_api end
+    if request.path:sub(1, 5) == "/api/" then return nexus_api end
   end
-  return handle, runtime
+  local function handle(request)
+    local api = api_of(request)
+    if not api then return nexus.not_found() end
+    request.fields = message.parse_query(request.query)
+    return api:handle(request)
+  end
+  local function answer_head(request)
+    -- without a body the connection can be kept, so that is left to `handle`
+    if request.length == 0 then return nil end
+    local api = api_of(request)
+    if not api then return nexus.not_found() end
+    return api:refusal(request)
+  end
+  return handle, runtime, answer_head
 end
 
-local function logged(handler, loop)
-  return function(request, connection)
-    local started = loop.now()
-    local response = handler(request, connection)
-    local status = response == "taken" and "-" or response.status
-    local target = request.target:gsub("[^\33-\126]", "?")
-    io.stderr:write(string.format("%s %s %s %.1f ms\n", request.method, target, status, (loop.now() - started) * 1000))
-    return response
-  end
+-- A line a request; what was no request has no method and no target.
+local function log(request, status, seconds, reason)
+  local method, target = request and request.method or "-", request and request.target or "-"
+  io.stderr:write(string.format("%s %s %s %.1f ms%s\n", method, target:gsub("[^\33-\126]", "?"), status or "-",
+    seconds * 1000, reason and " (" .. reason .. ")" or ""))
 end
 
 local function announce(server)
-  local host = server.host:find(":", 1, true) and "[" .. server.host .. "]" or server.host
-  io.stdout:write("listening on http://", host, ":", string.format("%d", server.port), "\n")
+  io.stdout:write("listening on http://", servers.authority(server.host, server.port), "\n")
   io.stdout:flush()
 end
 
 --- Listens; once it runs, the server says where on standard output. `options`: those of `application`, `host`, `port`,
--- `quiet`, `exit_after` (seconds), and `wrap(handler, server options) → handler`. Returns the server, or nil, message.
+-- `quiet`, `exit_after` (seconds), and `wrap(handler, server options) → handler`.
+-- Returns the server, or nil, message.
 function serve.start(options)
-  local handler, runtime = serve.application(options)
-  local settings = { host = options.host, port = options.port }
+  local handler, runtime, answer_head = serve.application(options)
+  local settings = { host = options.host, port = options.port, on_head = answer_head }
   if options.wrap then handler = options.wrap(handler, settings) end
   settings.handler = handler
   local server, err = servers.new(settings)
   if not server then return nil, err end
-  if not options.quiet then server.handler = logged(handler, server.loop) end
+  if not options.quiet then server.on_answered = log end
   server.loop.each_round = function() return runtime:advance() end
   if options.exit_after then
     server.loop:after(options.exit_after, function() server.loop:stop() end)

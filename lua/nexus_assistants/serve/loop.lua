@@ -1,4 +1,5 @@
 --- One thread, many connections: coroutines that wait for sockets and timers, driven by select.
+local core = require("nexus_assistants.core")
 local timers = require("nexus_assistants.providers.runtime.timers")
 
 local loop = {}
@@ -17,12 +18,11 @@ function loop.socket()
   return socket
 end
 
---- An empty loop.
+--- An empty loop. `now()` never goes back, nor does it jump: the time of day may be set while connections wait.
 function loop.new()
-  local socket = loop.socket()
   return setmetatable({
-    select = socket.select, now = socket.gettime, timers = timers.new(),
-    readers = {}, writers = {}, waiting = {}, finish = {},
+    select = loop.socket().select, now = core.monotonic, timers = timers.new(),
+    readers = {}, writers = {}, waiting = {}, finish = {}, ready = {},
   }, loop_mt)
 end
 
@@ -79,6 +79,12 @@ function loop_methods:pause(seconds)
   coroutine.yield()
 end
 
+--- Waits, in a coroutine, until all others that can go on have had their turn.
+function loop_methods:give_way()
+  self.ready[#self.ready + 1] = coroutine.running()
+  coroutine.yield()
+end
+
 --- Waits, in a coroutine, until the function it hands to `arrange` is called.
 function loop_methods:wait_until(arrange)
   local thread = coroutine.running()
@@ -125,6 +131,7 @@ local function patience(self, longest, wanted)
   local wait, due = longest or LONGEST_WAIT, self.timers:next_due()
   if due then wait = math.min(wait, due - self.now()) end
   if wanted then wait = math.min(wait, wanted) end
+  if #self.ready > 0 then wait = 0 end
   return math.max(wait, 0)
 end
 
@@ -133,8 +140,13 @@ function loop_methods:step(longest)
   self.timers:fire(self.now())
   local wanted = self.each_round and self.each_round()
   local readable, writable = self.select(self.readers, self.writers, patience(self, longest, wanted))
+  local ready = self.ready
+  self.ready = {}
   wake_all(self, self.readers, readable)
   wake_all(self, self.writers, writable)
+  for _, thread in ipairs(ready) do
+    resume(self, thread)
+  end
 end
 
 --- Rounds until `stop`.

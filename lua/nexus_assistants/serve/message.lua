@@ -10,6 +10,9 @@ local REASONS = {
   [504] = "Gateway Timeout", [505] = "HTTP Version Not Supported",
 }
 
+-- Those of one name are joined one by one, so many of them would cost their square.
+local MAX_HEADERS = 200
+
 local function add_header(headers, name, value)
   local earlier = headers[name]
   if earlier == nil then
@@ -22,15 +25,31 @@ local function add_header(headers, name, value)
   return true
 end
 
+-- By hand, since "[ \t]+$" looks anew from each of the spaces inside: quadratic in what anybody may send.
+local function trimmed(text)
+  local first, last = text:find("[^ \t]"), #text
+  if not first then return "" end
+  while text:find("^[ \t]", last) do
+    last = last - 1
+  end
+  return text:sub(first, last)
+end
+
+local function parse_header(line)
+  local name, start = line:match("^([%w!#$%%&'*+.^_`|~-]+):()")
+  if not name or line:find("[\r\n%z]", start) then return nil end
+  return name:lower(), trimmed(line:sub(start))
+end
+
 local function parse_headers(lines)
-  local headers, position = {}, 1
+  local headers, position, count = {}, 1, 0
   while position <= #lines do
-    local _, stop, name, value = lines:find("^([%w!#$%%&'*+.^_`|~-]+):[ \t]*([^\r\n%z]*)\r\n", position)
-    if not stop then return nil, 400, "malformed header" end
-    if not add_header(headers, name:lower(), (value:gsub("[ \t]+$", ""))) then
-      return nil, 400, "contradicting Content-Length"
-    end
-    position = stop + 1
+    local stop = lines:find("\r\n", position, true)
+    local name, value = parse_header(lines:sub(position, (stop or 0) - 1))
+    if not stop or not name then return nil, 400, "malformed header" end
+    if not add_header(headers, name, value) then return nil, 400, "contradicting Content-Length" end
+    position, count = stop + 2, count + 1
+    if count > MAX_HEADERS then return nil, 431, "too many headers" end
   end
   return headers
 end
@@ -53,11 +72,11 @@ local function stays_open(version, headers)
   return connection:find("close", 1, true) == nil
 end
 
--- A proxy's form of the target names the host too.
+-- A proxy's form of the target names the host too, and better than the header does.
 local function split_target(target)
-  target = target:gsub("^https?://[^/]*", "")
-  local path, query = target:match("^([^?]*)%??(.*)$")
-  return path ~= "" and path or "/", query
+  local host, rest = target:match("^https?://([^/?]*)(.*)$")
+  local path, query = (rest or target):match("^([^?]*)%??(.*)$")
+  return path ~= "" and path or "/", query, host
 end
 
 --- Parses the head of a request: all before the empty line, each line with its end.
@@ -69,10 +88,12 @@ function message.parse_head(text)
   if version ~= "1.1" and version ~= "1.0" then return nil, 505, "HTTP/1.1 is spoken here" end
   local headers, status, reason = parse_headers(text:sub(start))
   if not headers then return nil, status, reason end
+  if version == "1.1" and not headers.host then return nil, 400, "no Host" end
   local length
   length, status, reason = body_length(headers)
   if not length then return nil, status, reason end
-  local path, query = split_target(target)
+  local path, query, host = split_target(target)
+  headers.host = host or headers.host
   return {
     method = method, target = target, path = path, query = query, version = version, headers = headers,
     length = length, keep_alive = stays_open(version, headers),

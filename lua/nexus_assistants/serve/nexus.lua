@@ -1,7 +1,7 @@
 --- Nexus's REST API, kept in memory: POST and PATCH of traces, POST of spans, GET of both.
 -- What it answers is what the hosted service was seen to answer, its oddities included.
 local json = require("nexus_assistants.json")
-local core = require("nexus_assistants.core")
+local repaired = require("nexus_assistants.serve.utf8_repair")
 local timestamp = require("nexus_assistants.timestamp")
 
 local nexus = {}
@@ -11,6 +11,8 @@ local nexus_mt = { __index = nexus_methods }
 local MAX_TRACES = 1000
 local MAX_BYTES = 64 * 1024 * 1024
 local MAX_ROW = 2100000
+-- What a row takes beside its texts.
+local ROW = 256
 
 local TRACE_STATUSES = { running = true, success = true, error = true, timeout = true }
 local SPAN_STATUSES = { ok = true, error = true }
@@ -33,8 +35,12 @@ local NOT_FOUND_PAGE = [[
 </html>
 ]]
 
+local function answer_text(status, text)
+  return { status = status, body = text }
+end
+
 local function answer(status, value)
-  return { status = status, body = assert(json.encode(value)) }
+  return answer_text(status, assert(json.encode(value)))
 end
 
 local function html_not_found()
@@ -96,20 +102,11 @@ local function validate(body, fields)
   return failed and answer(400, { error = "Validation failed", fields = failed })
 end
 
--- Each maximal run of bytes that is no UTF-8 becomes U+FFFD, a byte at a time, as the service's decoder does.
-local function repaired(text)
-  local pieces = {}
-  while true do
-    local valid, position = core.utf8_valid(text)
-    if valid then return table.concat(pieces) .. text end
-    pieces[#pieces + 1] = text:sub(1, position - 1) .. "\239\191\189"
-    text = text:sub(position + 1)
-  end
-end
-
+-- The size is looked at first: what is too large isn't worth the work.
 local function parse_body(request)
   local encoding = request.headers["content-encoding"]
   if encoding and encoding ~= "identity" then return nil, refusal(400, "Invalid JSON body") end
+  if #request.body > MAX_ROW then return nil, internal_error() end
   local body = json.decode(repaired(request.body))
   if body == nil then return nil, refusal(400, "Invalid JSON body") end
   if type(body) ~= "table" or json.is_array(body) then return nil, refusal(400, "Body must be a JSON object") end
@@ -135,25 +132,50 @@ local function as_text(value)
   return table.concat(parts, ",")
 end
 
--- What a trace takes is counted by the JSON it came as, so that the whole stays bounded.
-local function drop_oldest(self)
-  while self.last - self.first + 1 > self.max_traces or (self.bytes > self.max_bytes and self.first < self.last) do
-    local oldest = self.order[self.first]
-    self.order[self.first], self.first = nil, self.first + 1
-    self.traces[oldest.id] = nil
-    self.bytes = self.bytes - oldest.bytes
-  end
+-- The text that a value has in answers, where it stands two levels deep; nil where it is nested too deeply for that.
+-- Rows are kept as texts: tables take up to 40 times as much, and the store couldn't say how much it holds.
+local function row_text(value)
+  local text = json.encode({ { value } })
+  return text and text:sub(3, -3)
 end
 
+local function enter_agent(self, name)
+  local agent = self.agents[name] or { id = self.new_id(), name = name, traces = 0 }
+  agent.traces = agent.traces + 1
+  self.agents[name] = agent
+  return agent
+end
+
+local function leave_agent(self, agent)
+  agent.traces = agent.traces - 1
+  if agent.traces == 0 then self.agents[agent.name] = nil end
+end
+
+-- Whoever is before the one at the index moves up.
+local function drop(self, index)
+  local trace = self.order[index]
+  self.order[index] = self.order[self.first]
+  self.order[self.first], self.first = nil, self.first + 1
+  self.traces[trace.id] = nil
+  self.bytes = self.bytes - trace.bytes
+  leave_agent(self, trace.agent)
+end
+
+local function too_full(self)
+  return self.last - self.first + 1 > self.max_traces or self.bytes > self.max_bytes
+end
+
+-- Counts what a trace takes and makes room for it among the others.
 local function account(self, trace, bytes)
   trace.bytes = trace.bytes + bytes
   self.bytes = self.bytes + bytes
-  drop_oldest(self)
+  while too_full(self) and self.first < self.last do
+    drop(self, self.order[self.first] == trace and self.first + 1 or self.first)
+  end
 end
 
-local function agent_id(self, name)
-  self.agents[name] = self.agents[name] or self.new_id()
-  return self.agents[name]
+local function text_length(value)
+  return value == json.null and 0 or #value
 end
 
 local function create_trace(self, request)
@@ -161,15 +183,18 @@ local function create_trace(self, request)
   if not body then return refused end
   refused = validate(body, TRACE_FIELDS)
   if refused then return refused end
-  if #request.body > MAX_ROW then return internal_error() end
+  local metadata = row_text({ metadata = or_null(body.metadata) })
+  if not metadata then return refusal(400, "Invalid JSON body") end
+  local ended_at = or_null(body.ended_at)
+  local bytes = ROW + #metadata + #body.agent_id + #body.started_at + text_length(ended_at)
+  if bytes > self.max_bytes then return internal_error() end
   local trace = {
-    id = self.new_id(), agent_id = agent_id(self, body.agent_id), agent_name = body.agent_id, name = body.name,
-    status = body.status, started_at = body.started_at, ended_at = or_null(body.ended_at),
-    metadata = or_null(body.metadata), spans = {}, bytes = 0,
+    id = self.new_id(), agent = enter_agent(self, body.agent_id), status = body.status, started_at = body.started_at,
+    ended_at = ended_at, metadata = metadata, spans = {}, bytes = 0,
   }
   self.last = self.last + 1
   self.order[self.last], self.traces[trace.id] = trace, trace
-  account(self, trace, #request.body)
+  account(self, trace, bytes)
   return answer(201, { trace_id = trace.id })
 end
 
@@ -182,7 +207,11 @@ local function update_trace(self, request, id)
   local trace = self.traces[id]
   if not trace then return refusal(404, "Trace not found") end
   trace.status = body.status or trace.status
-  if body.ended_at ~= nil then trace.ended_at = body.ended_at end
+  if body.ended_at ~= nil then
+    local more = text_length(body.ended_at) - text_length(trace.ended_at)
+    trace.ended_at = body.ended_at
+    account(self, trace, more)
+  end
   return answer(200, { trace_id = id })
 end
 
@@ -193,14 +222,17 @@ local function create_span(self, request, id)
   if not trace then return refusal(404, "Trace not found") end
   refused = validate(body, SPAN_FIELDS)
   if refused then return refused end
-  if #request.body > MAX_ROW or trace.bytes + #request.body > self.max_bytes then return internal_error() end
   local span = {
     id = self.new_id(), name = body.name, parent_span_id = or_null(body.parent_span_id), status = body.status,
     started_at = body.started_at, ended_at = or_null(body.ended_at), input = or_null(body.input),
     output = or_null(body.output), error = as_text(body.error),
   }
-  trace.spans[#trace.spans + 1] = span
-  account(self, trace, #request.body)
+  local text = row_text(span)
+  if not text then return refusal(400, "Invalid JSON body") end
+  local bytes = ROW + #text + #span.started_at
+  if trace.bytes + bytes > self.max_bytes then return internal_error() end
+  trace.spans[#trace.spans + 1] = { started_at = span.started_at, text = text }
+  account(self, trace, bytes)
   return answer(201, { span_id = span.id })
 end
 
@@ -211,11 +243,13 @@ local function duration(trace)
   return from and to and to - from or json.null
 end
 
-local function item(trace)
-  return {
-    id = trace.id, agent_name = trace.agent_name, status = trace.status, started_at = trace.started_at,
-    ended_at = trace.ended_at, duration_ms = duration(trace), span_count = #trace.spans, metadata = trace.metadata,
-  }
+-- `more` is the text of further members.
+local function trace_text(trace, more)
+  local members = json.encode({
+    id = trace.id, agent_name = trace.agent.name, status = trace.status, started_at = trace.started_at,
+    ended_at = trace.ended_at, duration_ms = duration(trace), span_count = #trace.spans,
+  })
+  return members:sub(1, -2) .. "," .. trace.metadata:sub(2, -2) .. more .. "}"
 end
 
 -- table.sort isn't stable, and spans of one millisecond should stay as they came.
@@ -231,7 +265,7 @@ local function sorted(list, before)
   for index, entry in ipairs(keyed) do
     keyed[index] = entry.value
   end
-  return json.array(keyed)
+  return keyed
 end
 
 local function ascending(a, b) return a < b end
@@ -240,9 +274,11 @@ local function descending(a, b) return a > b end
 local function get_trace(self, _, id)
   local trace = self.traces[id]
   if not trace then return refusal(404, "Trace not found") end
-  local result = item(trace)
-  result.spans = sorted(trace.spans, ascending)
-  return answer(200, result)
+  local spans = sorted(trace.spans, ascending)
+  for index, span in ipairs(spans) do
+    spans[index] = span.text
+  end
+  return answer_text(200, trace_text(trace, ',"spans":[' .. table.concat(spans, ",") .. "]"))
 end
 
 local STATUS_FILTERS = { ok = { success = true }, error = { error = true, timeout = true } }
@@ -250,7 +286,7 @@ local STATUS_FILTERS = { ok = { success = true }, error = { error = true, timeou
 local function wanted(trace, query)
   local statuses = STATUS_FILTERS[query.status]
   if statuses and not statuses[trace.status] then return false end
-  if query.agent_id and query.agent_id ~= trace.agent_id and query.agent_id ~= trace.agent_name then return false end
+  if query.agent_id and query.agent_id ~= trace.agent.id and query.agent_id ~= trace.agent.name then return false end
   if query.since and trace.started_at < query.since then return false end
   return not (query["until"] and trace.started_at > query["until"])
 end
@@ -263,22 +299,23 @@ local function matching(self, query)
   return sorted(found, descending)
 end
 
+-- Behind the last for one that isn't there, or is no more: from the first, whoever pages would never come to an end.
 local function index_after(traces, id)
   for index, trace in ipairs(traces) do
     if trace.id == id then return index + 1 end
   end
-  return 1
+  return #traces + 1
 end
 
 local function list_traces(self, request)
   local query = request.fields
   local traces = matching(self, query)
   local limit = math.floor(math.max(1, math.min(200, tonumber(query.limit) or 50)))
-  local from, page = query.after and index_after(traces, query.after) or 1, json.array()
+  local from, page = query.after and index_after(traces, query.after) or 1, {}
   for index = from, math.min(#traces, from + limit - 1) do
-    page[#page + 1] = item(traces[index])
+    page[#page + 1] = trace_text(traces[index], "")
   end
-  local response = answer(200, page)
+  local response = answer_text(200, "[" .. table.concat(page, ",") .. "]")
   response.headers = { ["X-Total-Count"] = string.format("%d", #traces) }
   return response
 end
@@ -293,11 +330,17 @@ local ROUTES = {
   { "POST", "^/api/v1/traces/([^/]+)/spans$", create_span },
 }
 
+--- The answer where the request's head has no key of Nexus's; nil where it has one.
+function nexus_methods.refusal(_, request)
+  if (request.headers.authorization or ""):find("^Bearer nxs_%S*$") then return nil end
+  return refusal(401, "Invalid API key")
+end
+
 --- Answers a request whose path begins with /api/. The request has `method`, `path`, `headers`, `body` and `fields` (of
 -- the query).
 function nexus_methods:handle(request)
-  local key = (request.headers.authorization or ""):match("^Bearer (nxs_%S*)$")
-  if not key then return refusal(401, "Invalid API key") end
+  local refused = self:refusal(request)
+  if refused then return refused end
   local method = request.method == "HEAD" and "GET" or request.method
   for _, route in ipairs(ROUTES) do
     local capture = method == route[1] and request.path:match(route[2])

@@ -1,5 +1,6 @@
 --- An HTTP/1.1 server: accepts connections, hands requests to a handler, writes its answers.
 local connections = require("nexus_assistants.serve.connection")
+local hosts = require("nexus_assistants.serve.hosts")
 local loops = require("nexus_assistants.serve.loop")
 local message = require("nexus_assistants.serve.message")
 
@@ -9,7 +10,17 @@ local server_mt = { __index = server_methods }
 
 -- select takes descriptors below 1024 only, and some are not connections.
 local HIGHEST_DESCRIPTOR = 1000
-local LIMITS = { head = 64 * 1024, body = 16 * 1024 * 1024, connections = 900, idle = 65, request = 120 }
+-- So many are welcomed in a row before those that are in have their turn.
+local WELCOMES = 16
+-- In bytes: a head, a body, all bodies at a time. In seconds: `first` is for a connection's first head and `idle` for
+-- later ones, since who has just come has something to say.
+local LIMITS = {
+  head = 64 * 1024, body = 16 * 1024 * 1024, bodies = 128 * 1024 * 1024,
+  connections = 900, first = 10, idle = 65, request = 120,
+}
+-- Where all places are taken, who has said nothing for so long makes room. Shorter, and a burst would push out those
+-- whose request is on its way.
+local GRACE = 1
 
 local function answer_headers(self, response, length)
   local headers = { "Content-Length: " .. length, "Date: " .. self:date() }
@@ -36,36 +47,75 @@ end
 
 --- The date header's value; made once a second.
 function server_methods:date()
-  local now = math.floor(self.loop.now())
+  local now = os.time()
   if now ~= self.dated then
     self.dated, self.date_text = now, os.date("!%a, %d %b %Y %H:%M:%S GMT", now)
   end
   return self.date_text
 end
 
+-- Tells whoever wants to know how a request ended; `status` is nil where the handler has answered itself.
+local function tell(self, connection, status, reason)
+  if not self.on_answered then return end
+  self.on_answered(connection.request, status, self.loop.now() - connection.started, reason)
+end
+
+-- Answers before all was read, so no other request can follow.
+local function turn_away(self, connection, response, reason)
+  tell(self, connection, response.status, reason)
+  connection:release()
+  if connection:send(self:format(connection.request or {}, response, false)) then connection:linger() end
+end
+
 local function refuse(self, connection, status, reason)
   local response = { status = status, content_type = "text/plain; charset=UTF-8", body = reason .. "\n" }
-  if connection:send(self:format({}, response, false)) then connection:linger() end
+  if status == 503 then response.headers = { ["Retry-After"] = "1" } end
+  turn_away(self, connection, response, reason)
+end
+
+local function read_head(self, connection)
+  local now = self.loop.now()
+  connection.request, connection.started, connection.idle_since = nil, now, now
+  connection.deadline = now + (connection.served and self.limits.idle or self.limits.first)
+  local request, status, reason = connection:read_head()
+  connection.request, connection.idle_since, connection.served = request, nil, true
+  connection.started = self.loop.now()
+  connection.deadline = connection.started + self.limits.request
+  if not request then return nil, status, reason end
+  local welcome
+  welcome, status, reason = hosts.check(self.host, request.headers)
+  return welcome and request, status, reason
+end
+
+-- The next request, whole; nil where none comes or it was answered already.
+local function receive(self, connection)
+  local request, status, reason = read_head(self, connection)
+  local early = request and self.on_head and self.on_head(request, connection)
+  if early == "taken" then return tell(self, connection) end
+  if early then return turn_away(self, connection, early) end
+  local whole = request
+  if request then whole, status, reason = connection:read_body(request) end
+  if whole then return request end
+  return status and refuse(self, connection, status, reason)
 end
 
 -- One request; true where the connection may carry another.
 local function exchange(self, connection)
-  connection.deadline = self.loop.now() + self.limits.idle
-  local request, status, reason = connection:read_head()
-  connection.deadline = self.loop.now() + self.limits.request
-  if request and self.on_head and self.on_head(request, connection) == "taken" then return false end
-  local whole = request
-  if request then whole, status, reason = connection:read_body(request) end
-  if not whole then return status and refuse(self, connection, status, reason) end
+  local request = receive(self, connection)
+  if not request then return false end
   connection.deadline = nil
   local response = self.handler(request, connection)
-  if response == "taken" then return false end
+  connection:release(request)
+  if response == "taken" then return tell(self, connection) end
+  tell(self, connection, response.status)
   connection.deadline = self.loop.now() + self.limits.request
   return connection:send(self:format(request, response, request.keep_alive)) and request.keep_alive
 end
 
 local function serve(self, connection)
-  while not connection.closed and exchange(self, connection) do end -- luacheck: ignore 542
+  while not connection.closed and exchange(self, connection) do
+    if connection:has_more() then connection:give_way() end
+  end
   if connection.leave_open then connection:wait_for_end() end
 end
 
@@ -85,6 +135,7 @@ local function finished(self, connection)
   return function(ok, err, thread)
     if not ok then
       io.stderr:write(debug.traceback(thread, tostring(err)), "\n")
+      tell(self, connection, 500)
       -- not waited for: the coroutine that could wait is dead
       connection.socket:send(self:format({}, { status = 500, body = "", content_type = "text/plain" }, false))
     end
@@ -97,20 +148,43 @@ local function welcome(self, socket)
   socket:settimeout(0)
   socket:setoption("tcp-nodelay", true)
   self.accepted = self.accepted + 1
-  local connection = connections.new(self.loop, socket, self.limits, self.accepted)
+  local connection = connections.new(self.loop, socket, self.limits, self.budget, self.accepted)
   self.connections[connection] = true
   self.count = self.count + 1
   self.loop:spawn(finished(self, connection), serve, self, connection)
 end
 
+local function longest_idle(self)
+  local found
+  local since = self.loop.now() - GRACE
+  for connection in pairs(self.connections) do
+    local idle_since = connection.idle_since
+    if idle_since and idle_since <= since then found, since = connection, idle_since end
+  end
+  return found
+end
+
+local function make_room(self)
+  local idle = longest_idle(self)
+  if idle then close(self, idle) end
+  return idle ~= nil
+end
+
+-- Nobody has to go unless somebody is at the door.
+local function wait_for_room(self)
+  self.loop:wait_readable(self.socket)
+  if self.count >= self.limits.connections and not make_room(self) then
+    self.loop:wait_until(function(again) self.accept_again = again end)
+  end
+end
+
 local function accept(self)
   while true do
-    if self.count >= self.limits.connections then
-      self.loop:wait_until(function(again) self.accept_again = again end)
-    end
+    if self.count >= self.limits.connections then wait_for_room(self) end
     local socket, err = self.socket:accept()
     if socket then
       welcome(self, socket)
+      if self.accepted % WELCOMES == 0 then self.loop:give_way() end
     elseif err == "timeout" then
       self.loop:wait_readable(self.socket)
     else
@@ -129,6 +203,7 @@ local function sweep(self)
   for _, connection in ipairs(late) do
     close(self, connection)
   end
+  if self.accept_again then make_room(self) end
   self.loop:after(1, function() sweep(self) end)
 end
 
@@ -140,19 +215,30 @@ local function with_defaults(limits)
   return result
 end
 
+--- A host and a port as they stand in an address.
+function server.authority(host, port)
+  return (host:find(":", 1, true) and "[" .. host .. "]" or host) .. string.format(":%d", port)
+end
+
 --- Listens. `options`: `host`, `port` (0 picks a free one), `handler(request, connection) → response or "taken"`,
--- `on_head(request, connection)` (called before the body is read; may return "taken"), `limits`.
--- A handler that returns "taken" has answered itself; the connection is closed then, or kept where it has set
--- `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
+-- `limits`, and
+--   `on_head(request, connection)`   called before the body is read; may return "taken", or the response where the body
+--                                    makes no difference
+--   `on_answered(request, status, seconds, reason)`   called for each request, also for one refused (`reason` says why,
+--                                    and `request` is nil where there was none) and one whose handler raised
+-- A handler that returns "taken" has answered itself (`status` is nil then); the connection is closed, or kept where it
+-- has set `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
 function server.new(options)
   local loop = options.loop or loops.new()
-  local socket, err = loops.socket().bind(options.host or "127.0.0.1", options.port or 0, 1024)
-  if not socket then return nil, err end
+  local wanted_host, wanted_port = options.host or "127.0.0.1", options.port or 0
+  local socket, err = loops.socket().bind(wanted_host, wanted_port, 1024)
+  if not socket then return nil, "can't listen on " .. server.authority(wanted_host, wanted_port) .. ": " .. err end
   socket:settimeout(0)
   local host, port = socket:getsockname()
   local self = setmetatable({
     loop = loop, socket = socket, host = host, port = tonumber(port), handler = options.handler,
-    on_head = options.on_head, limits = with_defaults(options.limits), connections = {}, count = 0, accepted = 0,
+    on_head = options.on_head, on_answered = options.on_answered, limits = with_defaults(options.limits),
+    budget = { held = 0 }, connections = {}, count = 0, accepted = 0,
   }, server_mt)
   loop:spawn(function(_, problem) error(problem, 0) end, accept, self)
   sweep(self)
