@@ -13,8 +13,10 @@ collectgarbage("incremental")
 local in_flight, frames = tonumber(arg[1] or 100), tonumber(arg[2] or 1200)
 local frame_time = arg[3] == "busy" and 0 or 1 / 60
 
--- Seconds: what 99.9 % of busy frames, and an idle one on average, may take.
+-- Seconds: what busy frames, and an idle one on average, may take. The promise is for 99.9 % of frames; SHARE=0.99 is
+-- for machines that have other things to do, where the rarest frames tell more of those.
 local LIMIT, IDLE_LIMIT = 3e-3, 5e-6
+local SHARE = tonumber(os.getenv("SHARE")) or 0.999
 
 local function agent(client, counts)
   while not counts.stop do
@@ -37,7 +39,7 @@ local function report(name, times)
   print(string.format("%-28s median %.3f ms   99 %% %.3f ms   99.9 %% %.3f ms   worst %.3f ms",
     name, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3, percentile(times, 0.999) * 1e3,
     times[#times] * 1e3))
-  return percentile(times, 0.999)
+  return percentile(times, SHARE)
 end
 
 -- Where the CPU time is short and the other long, it was the machine that had something else to do.
@@ -79,6 +81,6 @@ local longest = report("client:update(2)", times)
 report("  of it CPU", cpu_times)
 client:close(5)
 local held = longest <= LIMIT and idle < IDLE_LIMIT
-print(string.format("limits: 99.9 %% within %g ms, idle below %g µs: %s", LIMIT * 1e3, IDLE_LIMIT * 1e6,
+print(string.format("limits: %g %% within %g ms, idle below %g µs: %s", SHARE * 100, LIMIT * 1e3, IDLE_LIMIT * 1e6,
   held and "held" or "NOT HELD"))
 os.exit(held and 0 or 3, true)
