@@ -1,52 +1,18 @@
-#include "call.h"
+#include "call_state.h"
 
 #include <string.h>
 
 #include "alloc.h"
-#include "answer.h"
 #include "clock.h"
 #include "endpoint.h"
-#include "engine.h"
 #include "error.h"
 #include "random.h"
-#include "request.h"
 #include "retry.h"
-#include "stream.h"
 
 /* Longer than any sound connection takes, shorter than the time scripts give to an answer. */
 static const double connect_timeout = 10;
-
-typedef enum state { WAITING, SENDING, PAUSING, DONE } state;
-
-struct nxa_call {
-  nxa_engine *engine;
-  nxa__frozen *request; /* until done */
-  nxa__call_done_fn done;
-  void *done_data;
-
-  state state;
-  nxa__link live, turn;
-  nxa__timer timer; /* the one thing that comes next: deadline, end of an attempt, end of a pause */
-  nxa__event data_event, done_event;
-  nxa__transfer *transfer; /* while SENDING */
-
-  double timeout, deadline; /* as asked for */
-  int64_t deadline_ns, attempt_end_ns;
-  int retries, attempts;
-  bool sent; /* something went out in an attempt that has ended */
-
-  nxa__answer answer;
-  nxa__buffer body;
-  size_t max_response;
-  nxa_kind trouble;       /* why a callback ended the transfer */
-  bool headers_above_cap; /* that is why */
-  nxa__stream *stream;    /* NULL where none was asked for */
-  bool streaming;         /* this answer is a stream, and some of it was taken */
-  bool data_announced;    /* the host knows of events it has not drained */
-
-  nxa_error error;
-  nxa_response response;
-};
+/* For the text of a refusal where libcurl may not notice that it breaks off. */
+static const double refusal_timeout = 10;
 
 static const char *host_of(const nxa_call *call) {
   return nxa__endpoint_host(call->request->endpoint);
@@ -88,6 +54,7 @@ static void settle(nxa_call *call) {
   nxa__timer_disarm(call->engine, &call->timer);
   nxa__list_remove(&call->turn);
   nxa__list_remove(&call->live);
+  nxa__event_remove(&call->send_event);
   if (call->error.kind != NXA_OK) {
     redact(call);
     fill_error(call);
@@ -100,6 +67,8 @@ static void settle(nxa_call *call) {
 /* The last thing to be done with a call: its owner may free it here. */
 static void finish(nxa_call *call) {
   settle(call);
+  if (call->progress)
+    nxa__progress_end(call->progress);
   if (call->done)
     call->done(call, call->done_data);
   else
@@ -112,6 +81,8 @@ static void drop_transfer(nxa_call *call) {
     return;
   call->transfer = NULL;
   call->sent = call->sent || nxa__transfer_sent(transfer);
+  if (call->progress)
+    nxa__transfer_progress(transfer, &call->progress->last);
   nxa__engine_drop_transfer(call->engine, transfer);
 }
 
@@ -130,6 +101,7 @@ static void say_which_attempt(nxa_call *call) {
 
 static void pause_for(nxa_call *call, double seconds) {
   call->state = PAUSING;
+  nxa__event_remove(&call->send_event);
   nxa__timer_arm(call->engine, &call->timer, nxa__monotonic_ns() + nxa__ns_of(seconds));
 }
 
@@ -142,8 +114,8 @@ static void fail_attempt(nxa_call *call, bool hopeless) {
       .should_retry = call->answer.should_retry,
       .retry_after = nxa__answer_wait(&call->answer),
       .remaining = nxa__seconds_of(call->deadline_ns - nxa__monotonic_ns()),
-      /* the host has a part of the answer already */
-      .hopeless = hopeless || call->streaming,
+      /* the host has a part of the answer already, or can't give its part of the request once more */
+      .hopeless = hopeless || call->streaming || (call->source && call->source->taken),
   };
   double delay = nxa__retry_delay(&facts, nxa__random_fraction());
   if (delay >= 0)
@@ -156,15 +128,21 @@ static bool has_failed_status(const nxa_call *call) {
   return nxa__answer_is_final(&call->answer) && !nxa__answer_is_success(&call->answer);
 }
 
+bool nxa__call_is_refused(const nxa_call *call) {
+  return call->answer.complete && has_failed_status(call);
+}
+
 static void describe_trouble(nxa_call *call) {
   if (call->trouble == NXA_MEMORY)
     nxa__error_memory(&call->error);
+  else if (call->lost_reason)
+    nxa__error_set(&call->error, NXA_INVALID, "parts: entry %zu: path '%s': %s", call->lost_part + 1,
+                   call->request->parts->entries[call->lost_part].path, call->lost_reason);
   else if (call->headers_above_cap)
     nxa__error_set(&call->error, NXA_TOO_LARGE, "the headers of %s are above %d bytes", host_of(call),
                    (int)NXA__HEADER_BYTES_MAX);
   else if (call->streaming)
-    nxa__error_set(&call->error, NXA_TOO_LARGE, "an event of %s, or its events not read yet, are above %zu bytes",
-                   host_of(call), call->max_response);
+    nxa__error_set(&call->error, NXA_TOO_LARGE, "an event of %s is above %zu bytes", host_of(call), call->max_response);
   else
     nxa__error_set(&call->error, NXA_TOO_LARGE, "the answer of %s is above %zu bytes", host_of(call),
                    call->max_response);
@@ -212,6 +190,8 @@ static void forget_interim_answer(nxa_call *call) {
 void nxa__call_transfer_ended(nxa_call *call, nxa__outcome *outcome) {
   call->transfer = NULL;
   call->sent = call->sent || outcome->sent;
+  if (call->progress)
+    call->progress->last = outcome->progress;
   check_end(call, outcome);
   if (is_whole(call, outcome)) {
     finish(call);
@@ -224,38 +204,75 @@ void nxa__call_transfer_ended(nxa_call *call, nxa__outcome *outcome) {
 
 /* ---- time */
 
+static int64_t earlier(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static int64_t end_of_silence(const nxa_call *call) {
+  bool brief = call->transfer->refusal_awaited && call->timeout > refusal_timeout;
+  return earlier(call->moved_ns + nxa__ns_of(brief ? refusal_timeout : call->timeout), call->deadline_ns);
+}
+
 static void describe_timeout(nxa_call *call) {
   const char *what = call->answer.status ? "no whole answer" : "no answer";
-  if (call->attempt_end_ns == call->deadline_ns)
+  if (call->transfer->send_paused)
+    nxa__error_set(&call->error, NXA_TIMEOUT, "not all parts for %s were sent within the deadline of %g s",
+                   host_of(call), call->deadline);
+  else if (call->transfer->receive_paused)
+    nxa__error_set(&call->error, NXA_TIMEOUT, "what came from %s was not read within the deadline of %g s",
+                   host_of(call), call->deadline);
+  else if (call->attempt_end_ns != call->deadline_ns && call->moved_ns)
+    nxa__error_set(&call->error, NXA_TIMEOUT, "nothing went to %s or came from there for %g s", host_of(call),
+                   call->timeout);
+  else if (call->attempt_end_ns == call->deadline_ns)
     nxa__error_set(&call->error, NXA_TIMEOUT, "%s from %s within the deadline of %g s", what, host_of(call),
                    call->deadline);
   else
     nxa__error_set(&call->error, NXA_TIMEOUT, "%s from %s within %g s", what, host_of(call), call->timeout);
 }
 
-static void end_attempt_by_time(nxa_call *call, bool connecting) {
-  drop_transfer(call);
+static void describe_end_by_time(nxa_call *call, bool connecting) {
+  if (connecting)
+    nxa__error_set(&call->error, NXA_CONNECTION, "could not connect to %s within %g s", host_of(call), connect_timeout);
+  else
+    describe_timeout(call);
+  say_which_attempt(call);
+}
+
+static void end_attempt_here(nxa_call *call, bool connecting) {
   forget_interim_answer(call);
   if (has_failed_status(call)) {
     nxa_endpoint_redact(call->request->endpoint, call->body.data, call->body.length);
     nxa__failure_of_status(&call->error, &call->answer, &call->body, host_of(call));
+  } else if (call->trouble != NXA_OK) {
+    describe_trouble(call);
   } else {
-    if (connecting)
-      nxa__error_set(&call->error, NXA_CONNECTION, "could not connect to %s within %g s", host_of(call),
-                     connect_timeout);
-    else
-      describe_timeout(call);
-    say_which_attempt(call);
+    describe_end_by_time(call, connecting);
   }
+  drop_transfer(call);
   fail_attempt(call, false);
 }
 
+static void move_attempt_end(nxa_call *call) {
+  if (nxa__call_awaits_host(call))
+    call->attempt_end_ns = call->deadline_ns;
+  else if (call->moved_ns)
+    call->attempt_end_ns = end_of_silence(call);
+}
+
+void nxa__call_count_silence(nxa_call *call) {
+  call->moved_ns = nxa__monotonic_ns();
+  call->attempt_end_ns = end_of_silence(call);
+  nxa__timer_arm(call->engine, &call->timer, call->attempt_end_ns);
+}
+
 static void on_sending_timer(nxa_call *call) {
-  bool over = nxa__monotonic_ns() >= call->attempt_end_ns;
+  move_attempt_end(call);
+  bool over = call->trouble != NXA_OK || nxa__monotonic_ns() >= call->attempt_end_ns;
   if (!over && nxa__transfer_connected(call->transfer))
     nxa__timer_arm(call->engine, &call->timer, call->attempt_end_ns);
   else
-    end_attempt_by_time(call, !over);
+    end_attempt_here(call, !over);
 }
 
 static void wait_turn(nxa_call *call) {
@@ -281,9 +298,9 @@ static void on_timer(nxa__timer *timer) {
 
 static void set_attempt_times(nxa_call *call) {
   int64_t now = nxa__monotonic_ns();
-  int64_t end = now + nxa__ns_of(call->timeout), connected = now + nxa__ns_of(connect_timeout);
-  call->attempt_end_ns = end < call->deadline_ns ? end : call->deadline_ns;
-  nxa__timer_arm(call->engine, &call->timer, connected < call->attempt_end_ns ? connected : call->attempt_end_ns);
+  call->moved_ns = 0;
+  call->attempt_end_ns = earlier(now + nxa__ns_of(call->timeout), call->deadline_ns);
+  nxa__timer_arm(call->engine, &call->timer, earlier(now + nxa__ns_of(connect_timeout), call->attempt_end_ns));
 }
 
 static void reset_answer(nxa_call *call) {
@@ -292,11 +309,12 @@ static void reset_answer(nxa_call *call) {
   nxa__error_clear(&call->error);
   call->trouble = NXA_OK;
   call->headers_above_cap = false;
+  call->lost_reason = NULL;
 }
 
-/* One attempt is to be one: what isn't known to be repeatable is left to whoever asked for it. */
+/* One attempt is to be one, and counted: what may have arrived before must be known to whoever asked for it. */
 static bool must_send_once(const nxa_call *call) {
-  return (call->done || call->retries == 0) && strcmp(call->request->method, "GET") != 0;
+  return strcmp(call->request->method, "GET") != 0;
 }
 
 static void fail_for_memory(nxa_call *call) {
@@ -309,6 +327,8 @@ void nxa__call_begin(nxa_call *call) {
   call->state = SENDING;
   call->attempts++;
   reset_answer(call);
+  if (call->progress)
+    nxa__progress_begin(call->progress);
   call->transfer = nxa__engine_take_transfer(call->engine, call, call->request, !call->done);
   if (!call->transfer) {
     fail_for_memory(call);
@@ -328,45 +348,29 @@ bool nxa__call_take_header(nxa_call *call, const char *line, size_t length) {
   return false;
 }
 
-static bool take_events(nxa_call *call, const char *bytes, size_t length) {
-  call->streaming = true;
-  call->trouble = nxa__stream_feed(call->stream, bytes, length);
-  if (!call->data_announced && !call->done && !nxa__stream_empty(call->stream)) {
-    call->data_announced = true;
-    nxa__engine_queue_event(call->engine, &call->data_event);
-  }
-  return call->trouble == NXA_OK;
-}
-
-/* Of a failed answer the beginning is enough. */
-static bool take_piece(nxa_call *call, const char *bytes, size_t length) {
-  size_t room = call->max_response - call->body.length;
-  bool cut = length > room && !nxa__answer_is_success(&call->answer);
-  call->trouble = nxa__buffer_append(&call->body, bytes, cut ? room : length);
-  return call->trouble == NXA_OK && !cut;
-}
-
-bool nxa__call_take_body(nxa_call *call, const char *bytes, size_t length) {
-  if (length == 0)
-    return true;
-  if (call->streaming || (call->stream && nxa__answer_is_success(&call->answer) &&
-                          nxa__answer_has_type(&call->answer, "text/event-stream")))
-    return take_events(call, bytes, length);
-  return take_piece(call, bytes, length);
-}
-
 /* ---- starting */
+
+/* Of what moves piece by piece. */
+static bool make_holders(nxa_call *call, const nxa_request *request, const nxa__frozen *frozen) {
+  if (request->stream && !(call->stream = nxa__stream_new(request->stream, request->max_response)))
+    return false;
+  if (request->progress && !(call->progress = nxa__allocate_zeroed(sizeof *call->progress)))
+    return false;
+  return !(frozen->parts && frozen->parts->host_count > 0) || (call->source = nxa__source_new(frozen->parts));
+}
 
 static nxa_call *new_call(nxa_engine *engine, const nxa_request *request, nxa__frozen *frozen) {
   nxa_call *call = nxa__allocate_zeroed(sizeof *call);
-  nxa__stream *stream = call && request->stream ? nxa__stream_new(request->max_response) : NULL;
-  if (!call || (request->stream && !stream)) {
+  if (!call)
+    return NULL;
+  if (!make_holders(call, request, frozen)) {
+    nxa__stream_free(call->stream);
+    nxa__release(call->progress);
     nxa__release(call);
     return NULL;
   }
   call->engine = engine;
   call->request = frozen;
-  call->stream = stream;
   call->timeout = request->timeout;
   call->deadline = request->deadline;
   call->retries = request->retries;
@@ -375,6 +379,9 @@ static nxa_call *new_call(nxa_engine *engine, const nxa_request *request, nxa__f
   call->timer.fire = on_timer;
   call->timer.data = call;
   nxa__event_init(&call->data_event, NXA_EVENT_DATA, call);
+  if (call->progress)
+    nxa__progress_init(engine, call->progress, call);
+  nxa__event_init(&call->send_event, NXA_EVENT_SEND, call);
   nxa__event_init(&call->done_event, NXA_EVENT_DONE, call);
   nxa__buffer_init(&call->body, request->max_response);
   reset_answer(call);
@@ -433,6 +440,8 @@ void nxa_call_cancel(nxa_call *call) {
     return;
   end_by(call, NXA_CANCELLED, "cancelled");
   settle(call);
+  if (call->progress)
+    nxa__progress_drop(call->progress);
   if (!call->done)
     nxa__engine_queue_event(call->engine, &call->done_event);
 }
@@ -448,7 +457,11 @@ void nxa_call_free(nxa_call *call) {
   nxa_call_cancel(call);
   nxa__event_remove(&call->data_event);
   nxa__event_remove(&call->done_event);
+  if (call->progress)
+    nxa__progress_drop(call->progress);
+  nxa__release(call->progress);
   nxa__stream_free(call->stream);
+  nxa__source_free(call->source);
   nxa__buffer_free(&call->body);
   nxa__engine_release(call->engine);
   nxa__release(call);
@@ -470,15 +483,4 @@ const nxa_error *nxa_call_error(const nxa_call *call) {
 
 bool nxa__call_may_have_arrived(const nxa_call *call) {
   return call->sent || (call->transfer && nxa__transfer_sent(call->transfer));
-}
-
-bool nxa_call_next_event(nxa_call *call, nxa_stream_event *event) {
-  if (!call->stream)
-    return false;
-  bool taken = nxa__stream_next(call->stream, event);
-  if (nxa__stream_empty(call->stream)) {
-    call->data_announced = false;
-    nxa__event_remove(&call->data_event);
-  }
-  return taken;
 }

@@ -13,8 +13,7 @@ struct nxa_endpoint {
   char *host;
   char *query;
   bool secure;
-  char *key;         /* NULL where none */
-  char *escaped_key; /* as it would stand in JSON, where that differs */
+  char *key; /* NULL where none */
   char **headers;
   size_t header_count;
 };
@@ -169,26 +168,6 @@ static nxa_kind check_key(const nxa_endpoint_options *options, const char *key, 
   return NXA_OK;
 }
 
-static size_t escapes_in(const char *key) {
-  size_t count = 0;
-  for (; *key; key++)
-    count += is_one_of(*key, "\"\\/");
-  return count;
-}
-
-static bool keep_escaped(nxa_endpoint *endpoint) {
-  size_t escapes = escapes_in(endpoint->key);
-  if (escapes == 0)
-    return true;
-  char *out = endpoint->escaped_key = nxa__allocate_zeroed(strlen(endpoint->key) + escapes + 1);
-  for (const char *from = endpoint->key; out && *from; from++) {
-    if (is_one_of(*from, "\"\\/"))
-      *out++ = '\\';
-    *out++ = *from;
-  }
-  return out != NULL;
-}
-
 static char *joined(const char *a, const char *b, const char *c, const char *d) {
   size_t lengths[4] = {strlen(a), strlen(b), strlen(c), strlen(d)};
   const char *parts[4] = {a, b, c, d};
@@ -223,7 +202,7 @@ static nxa_kind set_key(nxa_endpoint *endpoint, const nxa_endpoint_options *give
     return nxa__error_memory(error);
   endpoint->headers[endpoint->header_count++] = line;
   endpoint->key = nxa__copy_string(key);
-  return endpoint->key && keep_escaped(endpoint) ? NXA_OK : nxa__error_memory(error);
+  return endpoint->key ? NXA_OK : nxa__error_memory(error);
 }
 
 /* ---- life */
@@ -283,7 +262,6 @@ void nxa__endpoint_release(nxa_endpoint *endpoint) {
     release_secret(endpoint->headers[i]);
   nxa__release(endpoint->headers);
   release_secret(endpoint->key);
-  release_secret(endpoint->escaped_key);
   release_secret(endpoint->query);
   nxa__release(endpoint->base_url);
   nxa__release(endpoint->host);
@@ -326,25 +304,37 @@ char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index) {
 
 /* ---- redaction */
 
-static void overwrite(char *text, size_t length, const char *secret) {
-  size_t size = strlen(secret);
-  char *end = text + length;
-  while ((size_t)(end - text) >= size) {
-    text = memchr(text, secret[0], (size_t)(end - text) - size + 1);
-    if (!text)
-      return;
-    bool found = memcmp(text, secret, size) == 0;
-    if (found)
-      memset(text, '*', size);
-    text += found ? size : 1;
+static bool may_be_escaped(char c) {
+  return is_one_of(c, "\"\\/");
+}
+
+/* How long the key is at the start of the text, plain or with backslashes as JSON may put them; 0: it isn't there. */
+static size_t key_length(const char *text, size_t length, const char *key) {
+  size_t plain = strlen(key), at = 0;
+  if (plain <= length && memcmp(text, key, plain) == 0)
+    return plain;
+  for (; *key; key++, at++) {
+    if (at + 1 < length && text[at] == '\\' && text[at + 1] == *key && may_be_escaped(*key))
+      at++;
+    if (at >= length || text[at] != *key)
+      return 0;
+  }
+  return at;
+}
+
+static void overwrite(char *text, size_t length, const char *key) {
+  const char *start = text, *end = text + length;
+  while ((text = memchr(text, key[0], (size_t)(end - text)))) {
+    size_t found = key_length(text, (size_t)(end - text), key);
+    /* what escapes its first character goes with it */
+    size_t before = found && may_be_escaped(key[0]) && text > start && text[-1] == '\\';
+    memset(text - before, '*', found + before);
+    text += found ? found : 1;
   }
 }
 
 void nxa_endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length) {
   /* a shorter one is a placeholder ("x", "no"), and would punch holes into every text */
-  if (length == 0 || !endpoint->key || strlen(endpoint->key) < 4)
-    return;
-  overwrite(text, length, endpoint->key);
-  if (endpoint->escaped_key)
-    overwrite(text, length, endpoint->escaped_key);
+  if (length > 0 && endpoint->key && strlen(endpoint->key) >= 4)
+    overwrite(text, length, endpoint->key);
 }

@@ -414,6 +414,14 @@ nxa_kind nxa__engine_launch(nxa_engine *engine, nxa__transfer *transfer) {
   return NXA_OK;
 }
 
+void nxa__engine_resume_transfer(nxa_engine *engine, nxa__transfer *transfer) {
+  long milliseconds = -1;
+  nxa__transfer_resume(transfer);
+  /* libcurl goes on by its timer, and not all of its versions say so by themselves */
+  if (curl_multi_timeout(engine->multi, &milliseconds) == CURLM_OK)
+    on_libcurl_timer(engine->multi, milliseconds, engine);
+}
+
 void nxa__engine_drop_transfer(nxa_engine *engine, nxa__transfer *transfer) {
   transfer->call = NULL;
   if (transfer->resolving)

@@ -64,6 +64,8 @@ void nxa__engine_queue_turn(nxa_engine *engine, nxa__link *turn, bool of_sink);
 nxa__transfer *nxa__engine_take_transfer(nxa_engine *engine, nxa_call *call, nxa__frozen *request, bool counted);
 /* Sets it going. On failure it is back in the pool. */
 nxa_kind nxa__engine_launch(nxa_engine *engine, nxa__transfer *transfer);
+/* Goes on with one that was paused. */
+void nxa__engine_resume_transfer(nxa_engine *engine, nxa__transfer *transfer);
 /* Ends it at once and without a word; left to the resolver where that holds it. */
 void nxa__engine_drop_transfer(nxa_engine *engine, nxa__transfer *transfer);
 

@@ -16,6 +16,7 @@ typedef struct nxa__outcome {
   bool sent;                    /* at least a part of the request went out */
   bool answered;                /* at least a byte came back */
   bool repetition_refused;      /* libcurl wanted to send the request again on another connection */
+  nxa_progress progress;        /* where it was asked for */
   char detail[CURL_ERROR_SIZE]; /* libcurl's own words, or "" */
 } nxa__outcome;
 

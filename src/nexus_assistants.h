@@ -138,10 +138,13 @@ NXA_API void nxa_engine_step(nxa_engine *engine, double timeout, double budget);
 
 typedef enum nxa_event_type {
   NXA_EVENT_NONE = 0,
-  NXA_EVENT_DONE,   /* call: it has ended, nxa_call_error/nxa_call_response tell how. Once a call, unless it was freed
-                       before */
-  NXA_EVENT_DATA,   /* call: a streaming call has events to read with nxa_call_next_event */
-  NXA_EVENT_WARNING /* text: something the user should know, one line; borrowed until the next nxa_engine_next_event */
+  NXA_EVENT_DONE,    /* call: it has ended, nxa_call_error/nxa_call_response tell how. Once a call, unless it was freed
+                        before */
+  NXA_EVENT_DATA,    /* call: a stream has something to read, with nxa_call_next_event or nxa_call_next_piece. Not again
+                        before all of it was read */
+  NXA_EVENT_WARNING, /* text: something the user should know, one line; borrowed until the next nxa_engine_next_event */
+  NXA_EVENT_SEND,    /* call: a part of its body is to come from the host, who is waited for: nxa_call_send */
+  NXA_EVENT_PROGRESS /* call: bytes moved since the last one was pulled, see nxa_call_progress; at most 20 a second */
 } nxa_event_type;
 
 typedef struct nxa_event {
@@ -175,6 +178,28 @@ NXA_API bool nxa_asynchronous_dns(void);
 
 /* ------------------------------------------------------------------------------------------------ call */
 
+/* How a 2xx answer is handed out: whole, or as it comes. A failed status keeps its body in either case. */
+typedef enum nxa_stream_mode {
+  NXA_STREAM_NONE = 0,
+  NXA_STREAM_EVENTS, /* one of the type text/event-stream: event by event, nxa_call_next_event */
+  NXA_STREAM_BYTES   /* one of any type: piece by piece, nxa_call_next_piece */
+} nxa_stream_mode;
+
+/* A part of a multipart/form-data body. Exactly one of `data`, `path` and `from_host` says where its bytes are. */
+typedef struct nxa_part {
+  const char *name; /* required, not empty. libcurl escapes what would break its header */
+  const char *data; /* copied */
+  size_t data_length;
+  const char *path; /* a regular file, read as it is sent; its size is that at nxa_call_start */
+  bool from_host;   /* asked for by NXA_EVENT_SEND, sent by nxa_call_send */
+  int64_t size; /* bytes the host will send; negative (the default): not known, HTTP/1.1 sends in chunks then. At most
+                   2^53 */
+  const char *file_name;    /* NULL: of a path its last segment, else none */
+  const char *content_type; /* NULL: "application/octet-stream" where there is a file name, else none */
+} nxa_part;
+
+NXA_API void nxa_part_init(nxa_part *part);
+
 typedef struct nxa_request {
   nxa_endpoint *endpoint;     /* required; borrowed for the call of nxa_call_start, kept by count afterwards */
   const char *method;         /* required: GET POST PUT PATCH DELETE */
@@ -185,16 +210,35 @@ typedef struct nxa_request {
   const char *body; /* copied; NULL for none */
   size_t body_length;
   const char *content_type; /* default "application/json" where there is a body */
-  double timeout;           /* seconds for one attempt; default 600 */
+  const nxa_part *parts;    /* in place of a body, for POST, PUT and PATCH; copied. NULL for none */
+  size_t part_count;        /* at most 1000 */
+  double timeout;           /* seconds for one attempt; default 600. See below for streams and parts */
   double deadline;          /* seconds for the whole call, all attempts and waits; default 1800; always > 0 */
   int retries;              /* attempts after the first; default 2 */
-  size_t max_response;      /* bytes of decoded body; default 64 MiB. For a stream: bytes held unread */
-  bool stream;              /* parse a 2xx text/event-stream answer as it comes, see nxa_call_next_event */
+  size_t max_response;      /* bytes of decoded body; default 64 MiB. For a stream of events: of one event */
+  nxa_stream_mode stream;   /* default NXA_STREAM_NONE */
+  bool progress;            /* tell how far it is, by NXA_EVENT_PROGRESS and nxa_call_progress; default false */
 } nxa_request;
+
+/*
+ * Streams. What the host hasn't read is held up to 1 MiB (max_response where that is less) and a piece of libcurl's;
+ * then the transfer is paused, and goes on once half of it was read. HTTP/2 lets the server send a window more, which
+ * libcurl holds. A call isn't retried once something of its stream was held.
+ *
+ * `timeout` ends an attempt that doesn't bring its answer in time. Once a stream has begun it counts from the last byte
+ * that came instead, so that a long one lives as long as it flows; and it doesn't count while the transfer is paused,
+ * since then the host is who is waited for. `deadline` holds all the time.
+ *
+ * Parts. `timeout` counts from the last byte of a part that went out, and not at all while bytes of the host's are
+ * waited for. A call whose parts come from memory and files is retried like any other; once bytes of the host's were
+ * taken a call isn't retried. A file that can't be read, or has become shorter, ends the call with NXA_INVALID.
+ * While bytes of the host's are waited for libcurl doesn't notice that the server closes the connection, and an
+ * answer ends the call only where it refuses the request.
+ */
 
 typedef struct nxa_response {
   int status;       /* of the last attempt; 0 where no answer came */
-  const char *body; /* zero-terminated for convenience; "" where none; empty for a stream */
+  const char *body; /* zero-terminated for convenience; "" where none, and where the answer was a stream */
   size_t body_length;
   const char *content_type; /* "" where none */
   const char *request_id;   /* "" where none */
@@ -202,6 +246,13 @@ typedef struct nxa_response {
   double poll_after;        /* seconds, from openai-poll-after-ms; negative where absent */
   int attempts;
 } nxa_response;
+
+/* Bytes of the bodies on the wire, in the attempt under way or the last one: before an answer is decoded, and with what
+ * stands between parts. Totals are negative where they aren't known. */
+typedef struct nxa_progress {
+  int64_t sent, send_total;
+  int64_t received, receive_total;
+} nxa_progress;
 
 typedef struct nxa_stream_event {
   const char *event; /* "message" where the stream named none */
@@ -224,8 +275,23 @@ NXA_API const nxa_response *nxa_call_response(const nxa_call *call);
 /* NULL until done, and where the call succeeded (2xx, all of the body that HTTP announced; libcurl does not notice that
  * a gzip text inside it ends too soon). Borrowed until nxa_call_free. */
 NXA_API const nxa_error *nxa_call_error(const nxa_call *call);
-/* Takes the next event of a stream; false where none is there now. Borrowed until the next call of it. */
+/*
+ * Gives bytes for the part that is to come from the host next; copied, and at most 1 MiB is held. NXA_INVALID: no part
+ * wants them, or they are more than its size. NXA_TOO_LARGE: wait for the next NXA_EVENT_SEND. NXA_CLOSED: the call is
+ * done. NXA_MEMORY. Nothing was taken then.
+ */
+NXA_API nxa_kind nxa_call_send(nxa_call *call, const char *bytes, size_t length);
+/* That part is whole. A part of a known size ends by itself. NXA_INVALID: no part of unknown size is to be ended.
+ * NXA_CLOSED: the call is done. */
+NXA_API nxa_kind nxa_call_send_end(nxa_call *call);
+/* How far a call is that was started with `progress`; of another nothing is known. */
+NXA_API void nxa_call_progress(const nxa_call *call, nxa_progress *progress);
+/* Takes the next event of a stream of events; false where none is there now. Borrowed until the next call of it. What
+ * is held can still be read when the call is done, whatever its end. */
 NXA_API bool nxa_call_next_event(nxa_call *call, nxa_stream_event *event);
+/* Takes all bytes of a stream of bytes that are there now; false where there are none. Borrowed until the next call of
+ * it. As for events they can be read after the end. */
+NXA_API bool nxa_call_next_piece(nxa_call *call, const char **data, size_t *length);
 
 /* ------------------------------------------------------------------------------------------------ traces */
 

@@ -10,6 +10,7 @@
 #include "text.h"
 
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+static const char type_name[] = "content-type";
 static const char default_type[] = "application/json";
 /* libcurl must not wait for leave to send a body, nor call one a form */
 static char no_expect[] = "Expect:";
@@ -21,6 +22,11 @@ void nxa_request_init(nxa_request *request) {
   request->deadline = 1800;
   request->retries = 2;
   request->max_response = (size_t)64 << 20;
+}
+
+void nxa_part_init(nxa_part *part) {
+  memset(part, 0, sizeof *part);
+  part->size = -1;
 }
 
 /* ---- checks */
@@ -85,6 +91,8 @@ static nxa_kind check_numbers(const nxa_request *request, nxa_error *error) {
     return nxa__error_set(error, NXA_INVALID, "retries must be from 0 to 1000");
   if (request->max_response == 0)
     return nxa__error_set(error, NXA_INVALID, "max_response must be above 0");
+  if (request->stream < NXA_STREAM_NONE || request->stream > NXA_STREAM_BYTES)
+    return nxa__error_set(error, NXA_INVALID, "stream must be one of nxa_stream_mode");
   return NXA_OK;
 }
 
@@ -110,6 +118,32 @@ static nxa_kind check_body(const nxa_request *request, nxa_error *error) {
   return NXA_OK;
 }
 
+static bool names_header(const nxa_request *request, const char *line, size_t name) {
+  for (size_t i = 0; i < request->header_count; i++) {
+    const char *other = request->headers[i];
+    if (nxa__header_name_length(other) == name && nxa__same_name(other, line, name))
+      return true;
+  }
+  return false;
+}
+
+/* The parts themselves are checked when they are frozen. */
+static nxa_kind check_parts(const nxa_request *request, nxa_error *error) {
+  if (!request->parts && request->part_count > 0)
+    return nxa__error_set(error, NXA_INVALID, "parts is NULL but part_count is not 0");
+  if (!request->parts)
+    return NXA_OK;
+  if (request->part_count == 0)
+    return nxa__error_set(error, NXA_INVALID, "parts: there is none");
+  if (request->body)
+    return nxa__error_set(error, NXA_INVALID, "body and parts can't go together");
+  if (request->content_type || names_header(request, type_name, sizeof type_name - 1))
+    return nxa__error_set(error, NXA_INVALID, "parts have a Content-Type of their own");
+  if (strcmp(request->method, "GET") == 0 || strcmp(request->method, "DELETE") == 0)
+    return nxa__error_set(error, NXA_INVALID, "parts need the method POST, PUT or PATCH");
+  return NXA_OK;
+}
+
 static nxa_kind check(const nxa_request *request, nxa_error *error) {
   if (!request->endpoint)
     return nxa__error_set(error, NXA_INVALID, "endpoint is required");
@@ -123,7 +157,7 @@ static nxa_kind check(const nxa_request *request, nxa_error *error) {
     return nxa__error_set(error, NXA_INVALID, "query %s", fault);
   if (check_numbers(request, error) != NXA_OK || check_headers(request, error) != NXA_OK)
     return NXA_INVALID;
-  return check_body(request, error);
+  return check_body(request, error) == NXA_OK ? check_parts(request, error) : NXA_INVALID;
 }
 
 /* ---- freezing: measure, allocate once, fill */
@@ -165,15 +199,6 @@ static char *put_url(nxa__frozen *frozen, const nxa_request *request, char *at) 
   return at + 1;
 }
 
-static bool names_header(const nxa_request *request, const char *line, size_t name) {
-  for (size_t i = 0; i < request->header_count; i++) {
-    const char *other = request->headers[i];
-    if (nxa__header_name_length(other) == name && nxa__same_name(other, line, name))
-      return true;
-  }
-  return false;
-}
-
 static bool endpoint_names(const nxa_endpoint *endpoint, const char *name) {
   for (size_t i = 0; i < nxa__endpoint_header_count(endpoint); i++) {
     const char *line = nxa__endpoint_header(endpoint, i);
@@ -196,8 +221,9 @@ static char *put_header(char *at, const char *line) {
 }
 
 static char *put_type(nxa__frozen *frozen, const nxa_request *request, struct curl_slist **node, char *at) {
-  static const char name[] = "content-type";
-  if (names_header(request, name, sizeof name - 1) || endpoint_names(request->endpoint, name))
+  /* that of parts is libcurl's to write: it knows what stands between them */
+  if (request->parts || names_header(request, type_name, sizeof type_name - 1) ||
+      endpoint_names(request->endpoint, type_name))
     return at;
   if (!frozen->body) {
     *node = put_line(*node, no_type);
@@ -216,7 +242,8 @@ static char *put_headers(nxa__frozen *frozen, const nxa_request *request, struct
   }
   for (size_t i = 0; i < nxa__endpoint_header_count(request->endpoint); i++) {
     char *line = nxa__endpoint_header(request->endpoint, i);
-    if (!names_header(request, line, strcspn(line, ":;")))
+    size_t name = strcspn(line, ":;");
+    if (!names_header(request, line, name) && !(request->parts && nxa__same_word(line, name, type_name)))
       node = put_line(node, line);
   }
   at = put_type(frozen, request, &node, at);
@@ -238,6 +265,9 @@ static void fill(nxa__frozen *frozen, const nxa_request *request, struct curl_sl
   frozen->endpoint = nxa__endpoint_retain(request->endpoint);
   frozen->method = find_method(request->method);
   frozen->body_length = request->body_length;
+  frozen->stream = request->stream != NXA_STREAM_NONE;
+  frozen->progress = request->progress;
+  frozen->special = frozen->stream || frozen->progress || frozen->parts;
   texts = put_url(frozen, request, texts);
   frozen->body = request->body ? texts : NULL; /* that there is one decides about its type */
   texts = put_headers(frozen, request, nodes, texts);
@@ -248,14 +278,19 @@ static void fill(nxa__frozen *frozen, const nxa_request *request, struct curl_sl
 nxa__frozen *nxa__request_freeze(const nxa_request *request, nxa_error *error) {
   if (check(request, error) != NXA_OK)
     return NULL;
+  nxa__parts *parts = request->parts ? nxa__parts_freeze(request->parts, request->part_count, error) : NULL;
+  if (request->parts && !parts)
+    return NULL;
   /* two more for the type and Expect */
   size_t nodes = request->header_count + nxa__endpoint_header_count(request->endpoint) + 2;
   size_t front = sizeof(nxa__frozen) + nodes * sizeof(struct curl_slist);
   nxa__frozen *frozen = nxa__allocate(front + texts_size(request));
   if (!frozen) {
+    nxa__release(parts);
     nxa__error_memory(error);
     return NULL;
   }
+  frozen->parts = parts;
   fill(frozen, request, (struct curl_slist *)(frozen + 1), (char *)frozen + front);
   return frozen;
 }
@@ -269,5 +304,6 @@ void nxa__frozen_release(nxa__frozen *frozen) {
   if (!frozen || --frozen->count > 0)
     return;
   nxa__endpoint_release(frozen->endpoint);
+  nxa__release(frozen->parts);
   nxa__release(frozen);
 }

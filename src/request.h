@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 
 #include "nexus_assistants.h"
+#include "parts.h"
 
 typedef struct nxa__frozen {
   size_t count;
@@ -13,7 +14,10 @@ typedef struct nxa__frozen {
   const char *url;
   const char *body; /* NULL for none */
   size_t body_length;
+  nxa__parts *parts;          /* NULL for none */
   struct curl_slist *headers; /* nodes in this block; the endpoint's lines are shared with it */
+  bool special;               /* a transfer needs options for it that most don't */
+  bool stream, progress;
 } nxa__frozen;
 
 /* NULL with NXA_INVALID (the message names the option) or NXA_MEMORY. */

@@ -77,15 +77,17 @@ static nxa_kind take_line(nxa__sse *parser, const char *line, size_t length) {
   return take_field(parser, line, (size_t)(colon - line), value, (size_t)(end - value));
 }
 
-static const char *line_end(const char *bytes, size_t length) {
-  const char *feed = memchr(bytes, '\n', length);
-  const char *carriage = memchr(bytes, '\r', feed ? (size_t)(feed - bytes) : length);
-  return carriage ? carriage : feed;
+/* The next of one kind, or `end`. What was found last is good until it is passed, so no byte is searched twice. */
+static const char *next_of(char kind, const char *found, const char *bytes, const char *end) {
+  if (found && found >= bytes)
+    return found;
+  found = memchr(bytes, kind, (size_t)(end - bytes));
+  return found ? found : end;
 }
 
 static nxa_kind end_line(nxa__sse *parser, const char *bytes, size_t length) {
   if (parser->line.length == 0)
-    return take_line(parser, bytes, length);
+    return length <= parser->line.limit ? take_line(parser, bytes, length) : NXA_TOO_LARGE;
   if (nxa__buffer_append(&parser->line, bytes, length) != NXA_OK)
     return parser->line.state;
   nxa_kind kind = take_line(parser, parser->line.data, parser->line.length);
@@ -94,13 +96,15 @@ static nxa_kind end_line(nxa__sse *parser, const char *bytes, size_t length) {
 }
 
 static nxa_kind take_lines(nxa__sse *parser, const char *bytes, size_t length) {
-  const char *end = bytes + length;
+  const char *end = bytes + length, *feed = NULL, *carriage = NULL;
   while (bytes < end) {
     if (parser->after_return && *bytes == '\n')
       bytes++;
     parser->after_return = false;
-    const char *stop = bytes < end ? line_end(bytes, (size_t)(end - bytes)) : NULL;
-    if (!stop)
+    feed = next_of('\n', feed, bytes, end);
+    carriage = next_of('\r', carriage, bytes, end);
+    const char *stop = feed < carriage ? feed : carriage;
+    if (stop == end)
       return nxa__buffer_append(&parser->line, bytes, (size_t)(end - bytes));
     nxa_kind kind = end_line(parser, bytes, (size_t)(stop - bytes));
     if (kind != NXA_OK)

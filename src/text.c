@@ -175,19 +175,20 @@ static void put_digits(char *out, int value, int count) {
 
 void nxa__timestamp(char out[NXA__TIMESTAMP_SIZE], int64_t wall_ns) {
   /* INT64_MAX ns is the year 2262 and INT64_MIN 1677: four digits always do */
-  int64_t ms = wall_ns / 1000000 - (wall_ns % 1000000 < 0);
-  int64_t days = ms / 86400000 - (ms % 86400000 < 0);
-  int in_day = (int)(ms - days * 86400000);
+  int64_t us = wall_ns / 1000 - (wall_ns % 1000 < 0);
+  int64_t seconds = us / 1000000 - (us % 1000000 < 0);
+  int64_t days = seconds / 86400 - (seconds % 86400 < 0);
+  int in_day = (int)(seconds - days * 86400);
   int year, month, day;
   civil_date(days, &year, &month, &day);
-  memcpy(out, "0000-00-00T00:00:00.000Z", NXA__TIMESTAMP_SIZE);
+  memcpy(out, "0000-00-00T00:00:00.000000Z", NXA__TIMESTAMP_SIZE);
   put_digits(out, year, 4);
   put_digits(out + 5, month, 2);
   put_digits(out + 8, day, 2);
-  put_digits(out + 11, in_day / 3600000, 2);
-  put_digits(out + 14, in_day / 60000 % 60, 2);
-  put_digits(out + 17, in_day / 1000 % 60, 2);
-  put_digits(out + 20, in_day % 1000, 3);
+  put_digits(out + 11, in_day / 3600, 2);
+  put_digits(out + 14, in_day / 60 % 60, 2);
+  put_digits(out + 17, in_day % 60, 2);
+  put_digits(out + 20, (int)(us - seconds * 1000000), 6);
 }
 
 static char lower(char c) {

@@ -20,8 +20,11 @@ size_t nxa__text_line(char *out, size_t size, const char *text, size_t length);
 /* Lower-case hexadecimal: writes 2 * count digits and a zero. */
 void nxa__hex(char *out, const unsigned char *bytes, size_t count);
 
-/* "2026-03-01T12:34:56.789Z" of Unix nanoseconds; years 0000 to 9999, others become the nearest. */
-#define NXA__TIMESTAMP_SIZE 25
+/*
+ * "2026-03-01T12:34:56.789012Z" of Unix nanoseconds; years 0000 to 9999, others become the nearest. Nexus sorts spans
+ * by this text, so that what began within a millisecond needs more digits to stay in order.
+ */
+#define NXA__TIMESTAMP_SIZE 28
 void nxa__timestamp(char out[NXA__TIMESTAMP_SIZE], int64_t wall_ns);
 
 /* ASCII only, whatever the locale. */

@@ -9,17 +9,53 @@
 
 /* ---- callbacks */
 
+/* A request that is refused need not be sent to its end; but libcurl would wait for the end of a pause. */
+static void stop_waiting(nxa__transfer *transfer) {
+  if (!transfer->send_paused || !nxa__call_is_refused(transfer->call))
+    return;
+  transfer->send_paused = false;
+  nxa__call_count_silence(transfer->call);
+  nxa__transfer_resume(transfer);
+}
+
 static size_t on_header(char *line, size_t size, size_t count, void *data) {
   nxa__transfer *transfer = data;
   size_t length = size * count;
-  return transfer->call && nxa__call_take_header(transfer->call, line, length) ? length : 0;
+  if (!transfer->call || !nxa__call_take_header(transfer->call, line, length))
+    return 0;
+  stop_waiting(transfer);
+  return length;
+}
+
+static bool has_whole_answer(const nxa__transfer *transfer) {
+  nxa_progress progress;
+  nxa__transfer_progress(transfer, &progress);
+  return progress.received >= progress.receive_total;
+}
+
+size_t nxa__transfer_stop_sending(nxa__transfer *transfer) {
+  transfer->refusal_awaited = !has_whole_answer(transfer);
+  return transfer->refusal_awaited ? CURL_READFUNC_PAUSE : CURL_READFUNC_ABORT;
+}
+
+static void end_with_refusal(nxa__transfer *transfer) {
+  if (!transfer->refusal_awaited || !has_whole_answer(transfer))
+    return;
+  transfer->refusal_awaited = false;
+  nxa__transfer_resume(transfer);
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *data) {
   nxa__transfer *transfer = data;
   size_t length = size * count;
+  nxa__taking taking = transfer->call ? nxa__call_take_body(transfer->call, bytes, length) : NXA__TAKE_NEVER;
+  if (taking == NXA__TAKE_LATER) {
+    transfer->receive_paused = true;
+    return CURL_WRITEFUNC_PAUSE;
+  }
+  end_with_refusal(transfer);
   /* libcurl takes 0 for a failure, and for all of an empty piece */
-  return transfer->call && nxa__call_take_body(transfer->call, bytes, length) ? length : (length == 0);
+  return taking == NXA__TAKEN ? length : (length == 0);
 }
 
 static int on_resolver_start(void *state, void *reserved, void *data) {
@@ -42,6 +78,16 @@ static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct cur
   int fd = socket(address->family, address->socktype, address->protocol);
 #endif
   return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+static int on_progress(void *data, curl_off_t receive_total, curl_off_t received, curl_off_t send_total,
+                       curl_off_t sent) {
+  nxa__transfer *transfer = data;
+  (void)receive_total;
+  (void)send_total;
+  if (transfer->call)
+    nxa__call_progressed(transfer->call, received + sent);
+  return 0;
 }
 
 #if LIBCURL_VERSION_NUM >= 0x075000
@@ -68,7 +114,8 @@ static bool set_callbacks(CURL *easy, nxa__transfer *transfer) {
              SET(CURLOPT_HEADERFUNCTION, on_header) && SET(CURLOPT_HEADERDATA, transfer) &&
              SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, transfer) &&
              SET(CURLOPT_RESOLVER_START_FUNCTION, on_resolver_start) && SET(CURLOPT_RESOLVER_START_DATA, transfer) &&
-             SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket) && SET(CURLOPT_OPENSOCKETDATA, transfer);
+             SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket) && SET(CURLOPT_OPENSOCKETDATA, transfer) &&
+             SET(CURLOPT_XFERINFOFUNCTION, on_progress) && SET(CURLOPT_XFERINFODATA, transfer);
 #ifdef HAS_PREREQUEST
   set = set && SET(CURLOPT_PREREQFUNCTION, on_request) && SET(CURLOPT_PREREQDATA, transfer);
 #endif
@@ -128,12 +175,31 @@ static bool set_version(nxa__transfer *transfer, bool secure) {
 
 static bool set_method(CURL *easy, const nxa__frozen *request) {
   const char *method = request->method;
+  if (request->parts)
+    return SET(CURLOPT_CUSTOMREQUEST, strcmp(method, "POST") == 0 ? NULL : method);
   bool plain_get = strcmp(method, "GET") == 0, post = strcmp(method, "POST") == 0;
   if (!request->body && (plain_get || strcmp(method, "DELETE") == 0))
     return SET(CURLOPT_HTTPGET, 1L) && SET(CURLOPT_CUSTOMREQUEST, plain_get ? NULL : method);
   return SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length) &&
          SET(CURLOPT_POSTFIELDS, request->body ? request->body : "") &&
          SET(CURLOPT_CUSTOMREQUEST, post ? NULL : method);
+}
+
+/*
+ * What few requests want is set for them, and back for the next after them.
+ *
+ * A stream is asked for as it is: where it is paused libcurl would go on decoding what it has read, however much that
+ * becomes. And what comes from the host can't be sent once more: it gets a connection that wasn't kept, since such a
+ * one may turn out to be closed.
+ */
+static bool set_special(nxa__transfer *transfer, const nxa__frozen *request) {
+  CURL *easy = transfer->easy;
+  bool once = request->parts && request->parts->host_count > 0;
+  if (!SET(CURLOPT_ACCEPT_ENCODING, request->stream ? NULL : "gzip") || !SET(CURLOPT_FRESH_CONNECT, once ? 1L : 0L) ||
+      !SET(CURLOPT_NOPROGRESS, request->progress ? 0L : 1L))
+    return false;
+  transfer->special = request->special;
+  return true;
 }
 
 /* ---- life */
@@ -152,6 +218,7 @@ nxa__transfer *nxa__transfer_new(void) {
 }
 
 void nxa__transfer_free(nxa__transfer *transfer) {
+  nxa__upload_free(transfer->upload);
   if (transfer->easy)
     curl_easy_cleanup(transfer->easy);
   nxa__frozen_release(transfer->request);
@@ -163,20 +230,38 @@ bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen 
   bool secure = nxa__endpoint_secure(request->endpoint);
   transfer->call = call;
   transfer->request = nxa__frozen_retain(request);
-  transfer->resolving = transfer->send_once = false;
+  transfer->resolving = transfer->send_once = transfer->receive_paused = transfer->send_paused = false;
+  transfer->refusal_awaited = false;
   transfer->sendings = 0;
   transfer->detail[0] = '\0';
   return (transfer->secure == secure || set_version(transfer, secure)) && SET(CURLOPT_URL, request->url) &&
-         set_method(easy, request) && SET(CURLOPT_HTTPHEADER, request->headers);
+         set_method(easy, request) && SET(CURLOPT_HTTPHEADER, request->headers) &&
+         (!(transfer->special || request->special) || set_special(transfer, request)) &&
+         (!request->parts || (transfer->upload = nxa__upload_new(transfer, request->parts)));
 }
 
 void nxa__transfer_clear(nxa__transfer *transfer) {
   /* what these point to goes away */
   curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
   curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, NULL);
+  nxa__upload_free(transfer->upload);
+  transfer->upload = NULL;
   nxa__frozen_release(transfer->request);
   transfer->request = NULL;
   transfer->call = NULL;
+}
+
+static int paused(const nxa__transfer *transfer) {
+  return (transfer->receive_paused ? CURLPAUSE_RECV : 0) | (transfer->send_paused ? CURLPAUSE_SEND : 0);
+}
+
+void nxa__transfer_resume(nxa__transfer *transfer) {
+  int still = paused(transfer);
+  /* libcurl forgets that a part asked for a pause only where the pause has begun; it may still have bytes to send first
+   */
+  if (transfer->upload && !transfer->send_paused)
+    curl_easy_pause(transfer->easy, still | CURLPAUSE_SEND);
+  curl_easy_pause(transfer->easy, still);
 }
 
 /* ---- asking */
@@ -185,6 +270,15 @@ bool nxa__transfer_sent(const nxa__transfer *transfer) {
   long size = 0;
   curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &size);
   return size > 0;
+}
+
+void nxa__transfer_progress(const nxa__transfer *transfer, nxa_progress *progress) {
+  curl_off_t sent = 0, send_total = -1, received = 0, receive_total = -1;
+  curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+  curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_UPLOAD_T, &send_total);
+  curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_DOWNLOAD_T, &received);
+  curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &receive_total);
+  *progress = (nxa_progress){sent, send_total, received, receive_total};
 }
 
 bool nxa__transfer_connected(const nxa__transfer *transfer) {
@@ -203,6 +297,8 @@ void nxa__transfer_outcome(nxa__transfer *transfer, CURLcode code, nxa__outcome 
   outcome->repetition_refused = code == CURLE_ABORTED_BY_CALLBACK;
   curl_easy_getinfo(transfer->easy, CURLINFO_HEADER_SIZE, &header_size);
   outcome->answered = header_size > 0;
+  if (transfer->request->progress)
+    nxa__transfer_progress(transfer, &outcome->progress);
   memcpy(outcome->detail, transfer->detail, sizeof outcome->detail);
   if (code != CURLE_OK)
     curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &outcome->os_error);

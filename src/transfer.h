@@ -9,8 +9,9 @@
 #include "list.h"
 #include "nexus_assistants.h"
 #include "request.h"
+#include "upload.h"
 
-typedef struct nxa__transfer {
+struct nxa__transfer {
   CURL *easy;
   nxa_call *call;       /* NULL: abandoned, nobody wants what comes */
   nxa__frozen *request; /* NULL: in the pool */
@@ -19,9 +20,13 @@ typedef struct nxa__transfer {
   bool secure;    /* the handle is set up for https */
   bool resolving; /* may not be removed: libcurl would wait for the resolver */
   bool send_once;
-  int sendings; /* times libcurl was about to send the request */
+  bool special;                     /* the handle is set up for a special request */
+  bool receive_paused, send_paused; /* until they are set to false and nxa__transfer_resume is called */
+  bool refusal_awaited;             /* the request is refused, and not sent on; more of the answer is to come */
+  int sendings;                     /* times libcurl was about to send the request */
+  nxa__upload *upload;              /* NULL: the request has no parts */
   char detail[CURL_ERROR_SIZE];
-} nxa__transfer;
+};
 
 /* NULL for want of memory. */
 nxa__transfer *nxa__transfer_new(void);
@@ -30,8 +35,17 @@ void nxa__transfer_free(nxa__transfer *transfer);
 bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen *request);
 /* Lets go of call and request, so that it can wait in the pool. */
 void nxa__transfer_clear(nxa__transfer *transfer);
+/* Goes on with what isn't paused any more; libcurl may hand out what it kept before this returns. */
+void nxa__transfer_resume(nxa__transfer *transfer);
+/*
+ * What a callback that reads for libcurl returns once the request was refused. Where the server said that it will close
+ * the connection libcurl would send all of it, and ending the transfer there would lose the text of the refusal.
+ */
+size_t nxa__transfer_stop_sending(nxa__transfer *transfer);
 /* What became of it, after libcurl has said so. */
 void nxa__transfer_outcome(nxa__transfer *transfer, CURLcode code, nxa__outcome *outcome);
+/* How far it is. */
+void nxa__transfer_progress(const nxa__transfer *transfer, nxa_progress *progress);
 /* True once the request is on its way on a connection that stands. */
 bool nxa__transfer_connected(const nxa__transfer *transfer);
 bool nxa__transfer_sent(const nxa__transfer *transfer);

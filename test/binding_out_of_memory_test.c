@@ -54,16 +54,20 @@ static const char *const script =
     "  tracer:stats() tracer:flush() tracer:pending()\n"
     "end\n"
     "local request = { endpoint = endpoint, method = 'POST', path = '/x', body = '{}', retries = 0, timeout = 5,\n"
-    "                  headers = { B = 'c', D = 'e' }, query = 'a=b', stream = false }\n"
+    "                  headers = { B = 'c', D = 'e' }, query = 'a=b', stream = 'bytes' }\n"
     "local cancelled, call = must(engine:call(request)), must(engine:call(request))\n"
     "if cancelled then cancelled:cancel() cancelled:result() end\n"
+    "local parts = { { name = 'a', data = 'b' }, { name = 'c', source = true, size = 3, file_name = 'd' } }\n"
+    "local upload = must(engine:call({ endpoint = endpoint, method = 'POST', path = '/x', parts = parts,\n"
+    "                                  progress = true, retries = 0 }))\n"
+    "if upload then upload:send('xyz') upload:send_end() upload:progress() upload:cancel() end\n"
     "engine:fds() engine:timeout()\n"
     "for _ = 1, 1000 do\n"
     "  if not call or call:done() then break end\n"
     "  engine:step(0.1)\n"
     "end\n"
     "repeat local event = engine:next() until not event\n"
-    "if call then call:result() call:event() end\n";
+    "if call then call:result() call:event() call:piece() end\n";
 
 /* ------------------------------------------------------------------------------------------------ allocators */
 

@@ -1,52 +1,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "call.h"
+#include "call_state.h"
 #include "clock.h"
-#include "net.h"
-
-#define SECOND INT64_C(1000000000)
-
-/* ---- a clock that the test moves */
-
-static int64_t fake_now;
-
-static void move_clock(double seconds) {
-  fake_now += nxa__ns_of(seconds);
-  nxa__clock_fake(fake_now, INT64_C(784111777) * SECOND + fake_now);
-}
-
-static int fake_setup(void **state) {
-  fake_now = 0;
-  move_clock(1000);
-  return net_setup(state);
-}
-
-static int fake_teardown(void **state) {
-  int result = net_teardown(state);
-  nxa__clock_real();
-  return result;
-}
-
-/* Steps until the server has had so many requests. */
-static void await_requests(net *n, size_t count) {
-  NET_STEP_UNTIL(n, fixture_requests(n->server) >= count);
-}
-
-/* Steps until the only thing left to wait for is the clock: a pause between attempts. */
-static void await_pause(net *n) {
-  NET_STEP_UNTIL(n, nxa_engine_fds(n->engine, NULL, 0) == 0 && nxa_engine_timeout(n->engine) > 0);
-}
-
-static void assert_has(const char *text, const char *part) {
-  if (!strstr(text, part))
-    fail_msg("\"%s\" is not in \"%s\"", part, text);
-}
-
-static void assert_has_not(const char *text, const char *part) {
-  if (strstr(text, part))
-    fail_msg("\"%s\" is in \"%s\"", part, text);
-}
+#include "net_call.h"
 
 /* ---- requests */
 
@@ -373,7 +330,7 @@ static void header_lines_are_capped(void **state) {
   n->request.retries = 1;
   for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
     snprintf(answer, sizeof answer, "%s%0110000d\r\nContent-Length: 2\r\n\r\n{}", starts[i], 0);
-    fixture_add(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_CLOSE});
+    fixture_add_owned(n->server, (fixture_reply){.bytes = strdup(answer), .end = FIXTURE_CLOSE});
     nxa_call *call = net_run(n);
     assert_failed(call, NXA_TOO_LARGE, "a header line of 127.0.0.1:");
     assert_int_equal(nxa_call_error(call)->attempts, 1);
@@ -388,11 +345,10 @@ static void headers_are_capped(void **state) {
   for (int i = 0; i < 350; i++)
     at += sprintf(at, "X-%d: %01000d\r\n", i, 0);
   sprintf(at, "Content-Length: 2\r\n\r\n{}");
-  fixture_add(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_CLOSE});
+  fixture_add_owned(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_CLOSE});
   nxa_call *call = net_run(n);
   assert_failed(call, NXA_TOO_LARGE, "headers");
   nxa_call_free(call);
-  free(answer);
 }
 
 /* ---- retries */
@@ -639,7 +595,7 @@ static void assert_next(nxa_call *call, const char *name, const char *data) {
 }
 
 static nxa_call *start_stream(net *n) {
-  n->request.stream = true;
+  n->request.stream = NXA_STREAM_EVENTS;
   return net_start(n);
 }
 
@@ -656,14 +612,6 @@ static void a_stream(void **state) {
   assert_next(call, "message", "2");
   assert_false(nxa_call_next_event(call, &event));
   nxa_call_free(call);
-}
-
-static size_t drain(nxa_engine *engine, nxa_event_type type) {
-  size_t count = 0;
-  nxa_event event;
-  while (nxa_engine_next_event(engine, &event))
-    count += event.type == type;
-  return count;
 }
 
 static void data_is_announced_once(void **state) {
@@ -716,7 +664,7 @@ static void other_answers_to_a_streaming_call(void **state) {
   assert_failed(call, NXA_BAD_REQUEST, "data: no");
   assert_false(nxa_call_next_event(call, &event));
   nxa_call_free(call);
-  n->request.stream = false;
+  n->request.stream = NXA_STREAM_NONE;
   fixture_answer(n->server, 200, "Content-Type: text/event-stream\r\n", "data: text\n\n");
   call = net_run(n);
   assert_succeeded(call, 200, "data: text\n\n");
@@ -755,12 +703,262 @@ static void a_stream_is_bounded(void **state) {
   for (int i = 0; i < 200; i++)
     at += sprintf(at, "data: 0123456789\n\n");
   n->request.max_response = 2000;
+  at += sprintf(at, "data: %02001d\n\n", 0);
   fixture_add(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_CLOSE});
   nxa_call *call = start_stream(n);
+  NET_STEP_UNTIL(n, drain(n->engine, NXA_EVENT_DATA) > 0);
+  for (int i = 0; i < 200; i++)
+    assert_next(call, "message", "0123456789");
   net_await(n, call);
-  assert_failed(call, NXA_TOO_LARGE, "above 2000 bytes");
-  assert_next(call, "message", "0123456789");
+  assert_failed(call, NXA_TOO_LARGE, "an event of 127.0.0.1:");
+  assert_failed(call, NXA_TOO_LARGE, " is above 2000 bytes");
   nxa_call_free(call);
+}
+
+/* The piece that can't be taken is one that libcurl kept while the stream was paused; the server is silent then. */
+static void a_paused_stream_is_bounded(void **state) {
+  net *n = *state;
+  static char answer[8000];
+  char *at = answer + sprintf(answer, "%s\r\n", stream_head);
+  for (int i = 0; i < 200; i++)
+    at += sprintf(at, "data: 0123456789\n\n");
+  size_t gate_after = (size_t)(at - answer);
+  sprintf(at, "data: %02001d\n\n", 0);
+  n->request.max_response = 2000;
+  fixture_add(n->server, (fixture_reply){.bytes = answer, .gate = 1, .gate_after = gate_after, .end = FIXTURE_HANG});
+  nxa_call *call = start_stream(n);
+  NET_STEP_UNTIL(n, drain(n->engine, NXA_EVENT_DATA) > 0);
+  fixture_open_gate(n->server, 1);
+  NET_STEP_UNTIL(n, nxa__call_awaits_host(call));
+  for (int i = 0; i < 200; i++)
+    assert_next(call, "message", "0123456789");
+  assert_true(nxa_engine_timeout(n->engine) == 0);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_failed(call, NXA_TOO_LARGE, " is above 2000 bytes");
+  nxa_call_free(call);
+}
+
+/* ---- streams that flow */
+
+/* `count` lines of 16 bytes, numbered, after `head`; for fixture_add_owned. */
+static char *numbered(const char *head, size_t count) {
+  char *text = malloc(strlen(head) + count * 16 + 1), *at = text + sprintf(text, "%s", head);
+  for (size_t i = 0; i < count; i++)
+    at += sprintf(at, "data: %08zu\n\n", i);
+  return text;
+}
+
+enum { MANY = 1 << 20 }; /* lines: 16 MiB, more than the system's buffers take */
+
+static const char endless_bytes[] = "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n\r\n";
+
+static nxa_call *start_bytes(net *n) {
+  n->request.stream = NXA_STREAM_BYTES;
+  return net_start(n);
+}
+
+/* Reads all that is there; the bytes must be those of `numbered`. */
+static size_t read_pieces(nxa_call *call, const char *wanted, size_t at) {
+  const char *data;
+  size_t length;
+  while (nxa_call_next_piece(call, &data, &length)) {
+    assert_true(length > 0 && length <= 1 << 20);
+    assert_memory_equal(data, wanted + at, length);
+    at += length;
+  }
+  return at;
+}
+
+static void bytes_as_they_come(void **state) {
+  net *n = *state;
+  const char *data;
+  size_t length;
+  nxa_event event;
+  nxa_stream_event read;
+  fixture_add(n->server, (fixture_reply){.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nab\0cde",
+                                         .length = 38 + 6,
+                                         .gate = 1,
+                                         .gate_after = 41});
+  nxa_call *call = start_bytes(n);
+  NET_STEP_UNTIL(n, nxa_engine_next_event(n->engine, &event));
+  assert_int_equal(event.type, NXA_EVENT_DATA);
+  assert_false(nxa_call_next_event(call, &read));
+  size_t at = read_pieces(call, "ab\0cde", 0);
+  assert_false(nxa_call_done(call));
+  fixture_open_gate(n->server, 1);
+  net_await(n, call);
+  assert_true(nxa_engine_next_event(n->engine, &event));
+  assert_int_equal(event.type, NXA_EVENT_DATA);
+  assert_int_equal(read_pieces(call, "ab\0cde", at), 6);
+  assert_false(nxa_call_next_piece(call, &data, &length));
+  assert_succeeded(call, 200, "");
+  char *request = fixture_request(n->server, 0);
+  assert_has_not(request, "Accept-Encoding");
+  free(request);
+  nxa_call_free(call);
+  n->request.stream = NXA_STREAM_NONE;
+  nxa_call_free(net_run(n));
+  request = fixture_request(n->server, 1);
+  assert_has(request, "Accept-Encoding: gzip\r\n");
+  free(request);
+}
+
+static void bytes_without_any(void **state) {
+  net *n = *state;
+  fixture_answer(n->server, 200, NULL, "");
+  fixture_answer(n->server, 404, "Content-Type: text/plain\r\n", "no such file");
+  nxa_call *call = start_bytes(n);
+  net_await(n, call);
+  assert_succeeded(call, 200, "");
+  nxa_call_free(call);
+  call = start_bytes(n);
+  net_await(n, call);
+  assert_failed(call, NXA_NOT_FOUND, "no such file");
+  assert_string_equal(nxa_call_response(call)->body, "no such file");
+  assert_int_equal(drain(n->engine, NXA_EVENT_DATA), 0);
+  nxa_call_free(call);
+}
+
+static void bytes_wait_for_a_slow_host(void **state) {
+  net *n = *state;
+  char *answer = numbered(endless_bytes, MANY), *body = answer + sizeof endless_bytes - 1;
+  fixture_add_owned(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_CLOSE});
+  nxa_call *call = start_bytes(n);
+  NET_STEP_UNTIL(n, nxa__call_awaits_host(call));
+  for (int i = 0; i < 20; i++)
+    nxa_engine_step(n->engine, 0.001, 0);
+  assert_true(nxa__call_awaits_host(call));
+  size_t at = 0;
+  NET_STEP_UNTIL(n, (at = read_pieces(call, body, at)) == (size_t)MANY * 16);
+  net_await(n, call);
+  assert_succeeded(call, 200, "");
+  nxa_call_free(call);
+}
+
+static size_t read_numbered_events(nxa_call *call, size_t at) {
+  nxa_stream_event event;
+  for (; nxa_call_next_event(call, &event); at++)
+    assert_int_equal(strtoul(event.data, NULL, 10), at);
+  return at;
+}
+
+static void events_wait_for_a_slow_host(void **state) {
+  net *n = *state;
+  char head[200];
+  snprintf(head, sizeof head, "%s\r\n", stream_head);
+  char *answer = numbered(head, MANY / 4);
+  fixture_add_owned(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_CLOSE});
+  nxa_call *call = start_stream(n);
+  NET_STEP_UNTIL(n, nxa__call_awaits_host(call));
+  size_t at = 0;
+  NET_STEP_UNTIL(n, (at = read_numbered_events(call, at)) == MANY / 4);
+  net_await(n, call);
+  assert_succeeded(call, 200, "");
+  nxa_call_free(call);
+}
+
+/* All is read at once where the server was faster than the host, also when nothing more comes. */
+static void a_paused_stream_ends_where_it_ends(void **state) {
+  net *n = *state;
+  n->request.max_response = 20;
+  fixture_answer(n->server, 200, NULL, "0123456789012345678901234567890123456789");
+  nxa_call *call = start_bytes(n);
+  NET_STEP_UNTIL(n, drain(n->engine, NXA_EVENT_DATA) > 0);
+  size_t at = 0;
+  NET_STEP_UNTIL(n, (at = read_pieces(call, "0123456789012345678901234567890123456789", at)) == 40);
+  net_await(n, call);
+  assert_succeeded(call, 200, "");
+  nxa_call_free(call);
+}
+
+static void a_paused_stream_can_be_cancelled(void **state) {
+  net *n = *state;
+  char *answer = numbered(endless_bytes, MANY);
+  fixture_add_owned(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_CLOSE});
+  nxa_call *call = start_bytes(n);
+  NET_STEP_UNTIL(n, nxa__call_awaits_host(call));
+  nxa_call_cancel(call);
+  assert_failed(call, NXA_CANCELLED, "cancelled");
+  assert_true(read_pieces(call, answer + sizeof endless_bytes - 1, 0) > 0);
+  nxa_call_free(call);
+  call = net_run(n);
+  assert_succeeded(call, 200, "");
+  nxa_call_free(call);
+}
+
+/* The server is silent for 4 s, twice; an attempt may take 5. */
+static void a_stream_that_flows_outlives_the_timeout(void **state) {
+  net *n = *state;
+  n->request.timeout = 5;
+  const char *answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234";
+  fixture_add(n->server,
+              (fixture_reply){.bytes = answer, .gate = 1, .gate_after = strlen(answer) - 2, .end = FIXTURE_HANG});
+  nxa_call *call = start_bytes(n);
+  size_t at = 0;
+  NET_STEP_UNTIL(n, (at = read_pieces(call, "1234", at)) == 2);
+  move_clock(4);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_false(nxa_call_done(call));
+  fixture_open_gate(n->server, 1);
+  NET_STEP_UNTIL(n, (at = read_pieces(call, "1234", at)) == 4);
+  move_clock(4);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_false(nxa_call_done(call));
+  move_clock(1.1);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_failed(call, NXA_TIMEOUT, " for 5 s");
+  nxa_call_free(call);
+}
+
+static void a_silent_stream_times_out(void **state) {
+  net *n = *state;
+  n->request.timeout = 5;
+  n->request.retries = 2;
+  fixture_add(n->server,
+              (fixture_reply){.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n1", .end = FIXTURE_HANG});
+  nxa_call *call = start_bytes(n);
+  NET_STEP_UNTIL(n, drain(n->engine, NXA_EVENT_DATA) > 0);
+  move_clock(4.9);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_false(nxa_call_done(call));
+  move_clock(0.2);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_failed(call, NXA_TIMEOUT, "nothing went to 127.0.0.1:");
+  assert_failed(call, NXA_TIMEOUT, " for 5 s");
+  assert_int_equal(nxa_call_error(call)->attempts, 1);
+  nxa_call_free(call);
+}
+
+/* While the host is who is waited for only the deadline holds; then the timeout counts anew. */
+static void a_paused_stream_and_time(void **state) {
+  net *n = *state;
+  n->request.timeout = 5;
+  n->request.deadline = 100;
+  n->request.max_response = 1 << 14;
+  char *answer = numbered(endless_bytes, 1 << 14), *body = answer + sizeof endless_bytes - 1;
+  fixture_add_owned(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_HANG});
+  fixture_add(n->server, (fixture_reply){.bytes = answer, .end = FIXTURE_HANG});
+  nxa_call *read = start_bytes(n), *unread = start_bytes(n);
+  NET_STEP_UNTIL(n, nxa__call_awaits_host(read) && nxa__call_awaits_host(unread));
+  move_clock(50);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_false(nxa_call_done(read) || nxa_call_done(unread));
+  size_t at = 0;
+  NET_STEP_UNTIL(n, (at = read_pieces(read, body, at)) == 16 << 14);
+  move_clock(4.9);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_false(nxa_call_done(read));
+  move_clock(0.2);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_failed(read, NXA_TIMEOUT, "nothing went to 127.0.0.1:");
+  move_clock(44);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_false(nxa_call_done(unread));
+  move_clock(1);
+  nxa_engine_step(n->engine, 0, 0);
+  assert_failed(unread, NXA_TIMEOUT, "was not read within the deadline of 100 s");
+  nxa_call_free(read);
+  nxa_call_free(unread);
 }
 
 /* ---- calls of sinks */
@@ -882,9 +1080,6 @@ static void a_stale_connection_costs_a_get_nothing(void **state) {
   nxa_call_free(call);
 }
 
-#define REAL(test) cmocka_unit_test_setup_teardown(test, net_setup, net_teardown)
-#define FAKE(test) cmocka_unit_test_setup_teardown(test, fake_setup, fake_teardown)
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       REAL(a_get),
@@ -928,6 +1123,16 @@ int main(void) {
       FAKE(a_stream_is_tried_again_before_it_began),
       REAL(a_stream_is_not_tried_again_once_begun),
       REAL(a_stream_is_bounded),
+      REAL(a_paused_stream_is_bounded),
+      REAL(bytes_as_they_come),
+      REAL(bytes_without_any),
+      REAL(bytes_wait_for_a_slow_host),
+      REAL(events_wait_for_a_slow_host),
+      REAL(a_paused_stream_ends_where_it_ends),
+      REAL(a_paused_stream_can_be_cancelled),
+      FAKE(a_stream_that_flows_outlives_the_timeout),
+      FAKE(a_silent_stream_times_out),
+      FAKE(a_paused_stream_and_time),
       REAL(calls_of_sinks),
       REAL(a_sink_frees_other_calls_when_done),
       REAL(a_sink_whose_engine_is_freed),

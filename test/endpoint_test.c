@@ -183,6 +183,9 @@ static void redacts_the_key(void **state) {
   assert_redacted("sk-12", "", "");
   assert_redacted("aaab", "aaaab aaab", "a**** ****");
   assert_redacted("a/b\"c", "plain a/b\"c, in JSON a\\/b\\\"c", "plain *****, in JSON *******");
+  assert_redacted("a/b\"c", "a/b\\\"c a\\/b\"c a\\/b\\\"", "****** ****** a\\/b\\\"");
+  assert_redacted("/abc", "\"\\/abc\" \\ /abc/abc", "\"*****\" \\ ********");
+  assert_redacted("a\\b\\\\c", "a\\b\\\\c a\\\\b\\\\\\\\c", "****** *********");
   assert_redacted("x", "extra", "extra");
 }
 

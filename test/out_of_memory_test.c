@@ -2,6 +2,8 @@
  * Every allocation of a small life, from the endpoint to the freed engine, is refused once, and from then on: what
  * can't be had must be reported as NXA_MEMORY or done without, and nothing may leak.
  */
+#include <stdio.h>
+
 #include "call.h"
 #include "engine.h"
 #include "net.h"
@@ -59,6 +61,22 @@ static void read_events(nxa_call *call) {
     assert_string_equal(event.data, "1");
 }
 
+static void read_pieces(nxa_call *call) {
+  const char *data;
+  size_t length;
+  while (nxa_call_next_piece(call, &data, &length))
+    assert_true(length > 0);
+}
+
+static void send_some(nxa_call *call) {
+  nxa_kind kind = nxa_call_send(call, "some", 4);
+  if (kind == NXA_OK)
+    kind = nxa_call_send_end(call);
+  assert_true(kind == NXA_OK || kind == NXA_MEMORY || kind == NXA_INVALID || kind == NXA_CLOSED);
+  if (kind == NXA_MEMORY)
+    nxa_call_cancel(call);
+}
+
 static void call_of_the_host(nxa_engine *engine, nxa_request *request) {
   nxa_error error;
   nxa_event event;
@@ -67,10 +85,12 @@ static void call_of_the_host(nxa_engine *engine, nxa_request *request) {
   while (call && !nxa_call_done(call)) {
     nxa_engine_step(engine, 0.05, 0);
     read_events(call);
+    read_pieces(call);
+    send_some(call);
   }
   while (nxa_engine_next_event(engine, &event))
     ;
-  if (call)
+  if (call && !(nxa_call_error(call) && nxa_call_error(call)->kind == NXA_CANCELLED))
     assert_memory_or(!nxa_call_error(call), nxa_call_error(call));
   nxa_call_free(call);
 }
@@ -89,7 +109,22 @@ static void use_engine(nxa_engine *engine, nxa_endpoint *endpoint) {
   call_of_the_host(engine, &request);
   call_of_a_sink(engine, &request);
   request.path = "/stream";
-  request.stream = true;
+  request.stream = NXA_STREAM_EVENTS;
+  call_of_the_host(engine, &request);
+  request.path = "/bytes";
+  request.stream = NXA_STREAM_BYTES;
+  request.max_response = 300;
+  call_of_the_host(engine, &request);
+  const nxa_part parts[] = {{.name = "data", .data = "{}", .data_length = 2},
+                            {.name = "path", .path = __FILE__},
+                            {.name = "host", .from_host = true, .size = -1, .file_name = "x"}};
+  request.path = "/parts";
+  request.stream = NXA_STREAM_NONE;
+  request.body = NULL;
+  request.body_length = 0;
+  request.parts = parts;
+  request.part_count = 3;
+  request.progress = true;
   call_of_the_host(engine, &request);
   nxa__engine_warn(engine, "a warning");
   nxa_call_free(nxa_call_start(engine, &request, NULL));
@@ -116,7 +151,8 @@ static void live(const char *url) {
 }
 
 static void script(fixture *server) {
-  static char large[3000];
+  static char large[3000], bytes[2100];
+  snprintf(bytes, sizeof bytes, "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n%02000d", 0);
   if (!*large)
     memset(large, 'x', sizeof large - 1);
   for (int i = 0; i < 2; i++)
@@ -127,6 +163,7 @@ static void script(fixture *server) {
                                                "2\r\n\n\n\r\n0\r\n\r\n",
                                       .path = "/stream",
                                       .piece = 20});
+  fixture_add(server, (fixture_reply){.bytes = bytes, .path = "/bytes", .piece = 200});
 }
 
 /* Returns the number of allocations tried. */

@@ -1,5 +1,5 @@
 /* clang-format off
- * nxa-links: alloc buffer clock error random text endpoint request json_out trace export nexus_body nexus_answer nexus_state nexus_send nexus_outcome sink_nexus
+ * nxa-links: alloc buffer clock error random text endpoint request parts json_out trace export nexus_body nexus_answer nexus_state nexus_send nexus_outcome sink_nexus
  * clang-format on */
 #include "support/fake_transport.h"
 #include "support/json_check.h"
@@ -241,7 +241,7 @@ static void a_short_trace_arrives_whole(void **state) {
   nxa_trace_end(trace, NXA_TRACE_ERROR, "Run ended with status: failed");
   snprintf(expected, sizeof expected,
            "{\"agent_id\":\"weather-bot\",\"name\":\"weather\",\"status\":\"error\","
-           "\"started_at\":\"2026-03-01T12:34:56.789Z\",\"ended_at\":\"2026-03-01T12:34:56.989Z\","
+           "\"started_at\":\"2026-03-01T12:34:56.789000Z\",\"ended_at\":\"2026-03-01T12:34:56.989000Z\","
            "\"metadata\":{\"trace_id\":\"%s\",\"threadId\":\"thread_1\",\"input\":\"warm?\",\"output\":[1],"
            "\"error\":\"Run ended with status: failed\"}}",
            nxa_trace_id(trace));
@@ -253,11 +253,11 @@ static void a_short_trace_arrives_whole(void **state) {
   assert_request(0, "POST", "/api/v1/traces", expected);
   assert_request(
       1, "POST", "/api/v1/traces/trace-1/spans",
-      "{\"name\":\"threads.runs.createAndPoll\",\"status\":\"ok\",\"started_at\":\"2026-03-01T12:34:56.789Z\","
-      "\"ended_at\":\"2026-03-01T12:34:56.989Z\"}");
+      "{\"name\":\"threads.runs.createAndPoll\",\"status\":\"ok\",\"started_at\":\"2026-03-01T12:34:56.789000Z\","
+      "\"ended_at\":\"2026-03-01T12:34:56.989000Z\"}");
   assert_request(2, "POST", "/api/v1/traces/trace-1/spans",
-                 "{\"name\":\"step\",\"status\":\"error\",\"started_at\":\"2026-03-01T12:34:56.889Z\","
-                 "\"ended_at\":\"2026-03-01T12:34:56.989Z\",\"parent_span_id\":\"span-1\",\"output\":{},"
+                 "{\"name\":\"step\",\"status\":\"error\",\"started_at\":\"2026-03-01T12:34:56.889000Z\","
+                 "\"ended_at\":\"2026-03-01T12:34:56.989000Z\",\"parent_span_id\":\"span-1\",\"output\":{},"
                  "\"error\":\"it \\\"broke\\\"\"}");
   assert_delivered(&fix, 1, 2);
   assert_nothing_held(&fix);
@@ -320,7 +320,7 @@ static void a_long_trace_is_seen_running(void **state) {
   run_for(fix.engine, 100 * MILLISECOND);
   assert_int_equal(request_count, 2);
   assert_non_null(
-      strstr(requests[0].body, "\"status\":\"running\",\"started_at\":\"2026-03-01T12:34:56.789Z\",\"metadata\""));
+      strstr(requests[0].body, "\"status\":\"running\",\"started_at\":\"2026-03-01T12:34:56.789000Z\",\"metadata\""));
   assert_non_null(strstr(requests[1].body, "\"first\""));
   assert_false(nxa_tracer_pending(fix.tracer));
   end_and_free(span_under(trace, NULL, "second"));
@@ -331,7 +331,7 @@ static void a_long_trace_is_seen_running(void **state) {
   run_for(fix.engine, SECOND);
   assert_int_equal(request_count, 4); /* nothing changed since: no last span */
   assert_request(3, "PATCH", "/api/v1/traces/trace-1",
-                 "{\"status\":\"timeout\",\"ended_at\":\"2026-03-01T12:34:58.789Z\"}");
+                 "{\"status\":\"timeout\",\"ended_at\":\"2026-03-01T12:34:58.789000Z\"}");
   assert_delivered(&fix, 1, 2);
   assert_nothing_held(&fix);
   stop(&fix);
@@ -348,8 +348,8 @@ static void what_came_after_creation_is_in_a_last_span(void **state) {
   nxa_trace_set_metadata(trace, "k", "2", 1);
   nxa_trace_end(trace, NXA_TRACE_ERROR, "late");
   snprintf(expected, sizeof expected,
-           "{\"name\":\"trace.end\",\"status\":\"error\",\"started_at\":\"2026-03-01T12:34:58.789Z\","
-           "\"ended_at\":\"2026-03-01T12:34:58.789Z\",\"output\":{\"trace_id\":\"%s\",\"k\":2,\"error\":\"late\"},"
+           "{\"name\":\"trace.end\",\"status\":\"error\",\"started_at\":\"2026-03-01T12:34:58.789000Z\","
+           "\"ended_at\":\"2026-03-01T12:34:58.789000Z\",\"output\":{\"trace_id\":\"%s\",\"k\":2,\"error\":\"late\"},"
            "\"error\":\"late\"}",
            nxa_trace_id(trace));
   nxa_trace_free(trace);

@@ -4,11 +4,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "buffer.h"
 #include "sse.h"
+#include "sse_property.h"
 #include "stream.h"
 
 /* Events are written down as "event|data|id;". */
@@ -138,6 +140,35 @@ static void a_long_stream_in_any_pieces(void **state) {
   nxa__buffer_free(&wanted);
 }
 
+/* Streams put together of what matters to the parser. */
+static size_t random_stream(char *text, size_t most, uint32_t *seed) {
+  static const char *const pieces[] = {"data", "data: ", ":", "\n", "\n\n",  "\r",       "\r\n", "event: a",
+                                       "id: ", " ",      "7", "x",  "retry", "\xEF\xBB", "\xBF", "\xE2\x82\xAC"};
+  size_t length = 0;
+  for (size_t count = sse_random(seed) % 60; count > 0; count--) {
+    const char *piece = pieces[sse_random(seed) % (sizeof pieces / sizeof *pieces)];
+    if (length + strlen(piece) + 1 > most)
+      break;
+    length += (size_t)sprintf(text + length, "%s", piece);
+    if (sse_random(seed) % 50 == 0)
+      text[length++] = '\0';
+  }
+  return length;
+}
+
+static void any_cut_gives_the_same_events(void **state) {
+  (void)state;
+  uint32_t seed = 1;
+  char text[1000];
+  for (int round = 0; round < 20000; round++) {
+    uint32_t stream = seed;
+    size_t length = random_stream(text, sizeof text - 1, &seed), largest = sse_random(&seed) % 20 + 1;
+    size_t limit = round % 4 == 0 ? sse_random(&seed) % 40 + 1 : 1 << 20;
+    if (!sse_cuts_agree(text, length, limit, largest, seed))
+      fail_msg("the stream of %u, in pieces up to %zu of %u, limit %zu", stream, largest, seed, limit);
+  }
+}
+
 static void one_event_is_capped(void **state) {
   (void)state;
   const char *texts[] = {"data: 123456789012345678901\n\n", "data: 12345678\ndata: 12345678\ndata: 123\n\n",
@@ -152,22 +183,59 @@ static void one_event_is_capped(void **state) {
     }
 }
 
-static void what_is_held_is_capped(void **state) {
+static void held_events_fill_a_stream(void **state) {
   (void)state;
-  nxa__stream *stream = nxa__stream_new(1000);
+  nxa__stream *stream = nxa__stream_new(NXA_STREAM_EVENTS, 1000);
   nxa_stream_event event;
   size_t held = 0;
-  while (nxa__stream_feed(stream, "data: 0123456789\n\n", 18) == NXA_OK)
-    held++;
+  for (; !nxa__stream_full(stream, 18); held++)
+    assert_int_equal(nxa__stream_feed(stream, "data: 0123456789\n\n", 18), NXA_OK);
   assert_true(held > 2 && held < 100);
-  assert_true(stream->held <= 1000);
-  assert_int_equal(nxa__stream_feed(stream, "data: x\n\n", 9), NXA_TOO_LARGE);
-  for (size_t i = 0; i < held; i++) {
-    assert_true(nxa__stream_next(stream, &event));
+  assert_true(stream->held >= 1000 && stream->held < 1200);
+  size_t taken = 0;
+  for (; !nxa__stream_has_room(stream); taken++) {
+    assert_true(nxa__stream_next_event(stream, &event));
     assert_string_equal(event.data, "0123456789");
   }
-  assert_false(nxa__stream_next(stream, &event));
-  assert_int_equal(stream->held, 0);
+  assert_true(taken >= held / 2 && taken < held);
+  while (nxa__stream_next_event(stream, &event))
+    taken++;
+  assert_int_equal(taken, held);
+  assert_true(nxa__stream_empty(stream));
+  nxa__stream_free(stream);
+}
+
+/* However much is held: the limit of one event is not theirs together. */
+static void a_held_event_is_capped(void **state) {
+  (void)state;
+  nxa__stream *stream = nxa__stream_new(NXA_STREAM_EVENTS, 20);
+  for (int i = 0; i < 10; i++)
+    assert_int_equal(nxa__stream_feed(stream, "data: 01234567\n\n", 16), NXA_OK);
+  assert_int_equal(nxa__stream_feed(stream, "id: 01234567\ndata: 01234567\n\n", 30), NXA_TOO_LARGE);
+  nxa__stream_free(stream);
+}
+
+static void held_bytes_fill_a_stream(void **state) {
+  (void)state;
+  nxa__stream *stream = nxa__stream_new(NXA_STREAM_BYTES, 10);
+  const char *data;
+  size_t length;
+  assert_false(nxa__stream_next_piece(stream, &data, &length));
+  assert_false(nxa__stream_full(stream, 11)); /* one piece is always taken */
+  assert_int_equal(nxa__stream_feed(stream, "01234", 5), NXA_OK);
+  assert_false(nxa__stream_full(stream, 5));
+  assert_true(nxa__stream_full(stream, 6));
+  assert_int_equal(nxa__stream_feed(stream, "\0", 1), NXA_OK);
+  assert_false(nxa__stream_has_room(stream));
+  assert_true(nxa__stream_next_piece(stream, &data, &length));
+  assert_true(nxa__stream_has_room(stream) && nxa__stream_empty(stream));
+  assert_int_equal(nxa__stream_feed(stream, "next", 4), NXA_OK);
+  assert_int_equal(length, 6);
+  assert_memory_equal(data, "01234\0", 6);
+  assert_true(nxa__stream_next_piece(stream, &data, &length));
+  assert_int_equal(length, 4);
+  assert_memory_equal(data, "next", 4);
+  assert_false(nxa__stream_next_piece(stream, &data, &length));
   nxa__stream_free(stream);
 }
 
@@ -182,8 +250,11 @@ int main(void) {
       cmocka_unit_test(characters_cut_anywhere),
       cmocka_unit_test(unfinished_events_are_dropped),
       cmocka_unit_test(a_long_stream_in_any_pieces),
+      cmocka_unit_test(any_cut_gives_the_same_events),
       cmocka_unit_test(one_event_is_capped),
-      cmocka_unit_test(what_is_held_is_capped),
+      cmocka_unit_test(held_events_fill_a_stream),
+      cmocka_unit_test(a_held_event_is_capped),
+      cmocka_unit_test(held_bytes_fill_a_stream),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

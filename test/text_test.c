@@ -124,12 +124,12 @@ static void assert_timestamp(int64_t seconds, int64_t ns, const char *wanted) {
 
 static void timestamps(void **state) {
   (void)state;
-  assert_timestamp(0, 0, "1970-01-01T00:00:00.000Z");
-  assert_timestamp(1772368496, 789999999, "2026-03-01T12:34:56.789Z");
-  assert_timestamp(951782400, 0, "2000-02-29T00:00:00.000Z");
-  assert_timestamp(4102444799, 999000000, "2099-12-31T23:59:59.999Z");
-  assert_timestamp(-1, 0, "1969-12-31T23:59:59.000Z");
-  assert_timestamp(0, -1, "1969-12-31T23:59:59.999Z");
+  assert_timestamp(0, 0, "1970-01-01T00:00:00.000000Z");
+  assert_timestamp(1772368496, 789999999, "2026-03-01T12:34:56.789999Z");
+  assert_timestamp(951782400, 0, "2000-02-29T00:00:00.000000Z");
+  assert_timestamp(4102444799, 999000000, "2099-12-31T23:59:59.999000Z");
+  assert_timestamp(-1, 0, "1969-12-31T23:59:59.000000Z");
+  assert_timestamp(0, -1, "1969-12-31T23:59:59.999999Z");
 }
 
 static void timestamps_agree_with_the_system(void **state) {
@@ -138,7 +138,7 @@ static void timestamps_agree_with_the_system(void **state) {
     char wanted[40];
     time_t when = (time_t)seconds;
     struct tm parts;
-    strftime(wanted, sizeof wanted, "%Y-%m-%dT%H:%M:%S.000Z", gmtime_r(&when, &parts));
+    strftime(wanted, sizeof wanted, "%Y-%m-%dT%H:%M:%S.000000Z", gmtime_r(&when, &parts));
     assert_timestamp(seconds, 0, wanted);
   }
 }

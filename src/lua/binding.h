@@ -29,9 +29,10 @@ typedef struct nxa__lua_engine {
 typedef struct nxa__lua_call {
   nxa_call *call;
   bool stream;
-  bool reading;   /* a result or an event is on its way into Lua */
-  bool announced; /* its "done" was pulled: nothing of the engine asks for it any more */
-  bool taken;     /* the response is the user value, the call is freed */
+  bool reading;          /* a result, an event or a piece is on its way into Lua */
+  bool announced;        /* its "done" was pulled: nothing of the engine asks for it any more */
+  bool taken;            /* the response is the user value, the call is freed */
+  nxa_progress progress; /* where it ended, once it is taken */
 } nxa__lua_call;
 
 typedef struct nxa__lua_tracer {
@@ -96,6 +97,9 @@ typedef enum nxa__lua_option_type {
   NXA__OPTION_INTEGER,  /* int */
   NXA__OPTION_SIZE,     /* size_t */
   NXA__OPTION_FLAG,     /* bool */
+  NXA__OPTION_STREAM,   /* nxa_stream_mode */
+  NXA__OPTION_LENGTH,   /* int64_t, not negative */
+  NXA__OPTION_PARTS,    /* const nxa_part * and size_t, from an array of tables */
   NXA__OPTION_HEADERS,  /* const char *const * and size_t, from a table { Name = "value" } */
   NXA__OPTION_ENDPOINT, /* nxa_endpoint * */
 } nxa__lua_option_type;

@@ -1,5 +1,7 @@
 #include "binding.h"
 
+#include <stdio.h>
+
 static const nxa__lua_option request_options[] = {
     {"endpoint", NXA__OPTION_ENDPOINT, offsetof(nxa_request, endpoint), 0},
     {"method", NXA__OPTION_TEXT, offsetof(nxa_request, method), 0},
@@ -12,7 +14,9 @@ static const nxa__lua_option request_options[] = {
     {"deadline", NXA__OPTION_NUMBER, offsetof(nxa_request, deadline), 0},
     {"retries", NXA__OPTION_INTEGER, offsetof(nxa_request, retries), 0},
     {"max_response", NXA__OPTION_SIZE, offsetof(nxa_request, max_response), 0},
-    {"stream", NXA__OPTION_FLAG, offsetof(nxa_request, stream), 0},
+    {"stream", NXA__OPTION_STREAM, offsetof(nxa_request, stream), 0},
+    {"parts", NXA__OPTION_PARTS, offsetof(nxa_request, parts), offsetof(nxa_request, part_count)},
+    {"progress", NXA__OPTION_FLAG, offsetof(nxa_request, progress), 0},
 };
 
 static const char calls_key;
@@ -42,7 +46,8 @@ int nxa__lua_engine_call(lua_State *L) {
   start(engine->engine, &request, self, &error);
   if (!self->call)
     return nxa__lua_fail(L, &error);
-  self->stream = request.stream;
+  self->progress = (nxa_progress){0, -1, 0, -1};
+  self->stream = request.stream != NXA_STREAM_NONE;
   lua_pushvalue(L, 3);
   lua_rawsetp(L, 4, self->call);
   lua_settop(L, 3);
@@ -120,6 +125,7 @@ static void take_response(lua_State *L, nxa__lua_call *self) {
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, 1, 1);
   self->taken = true;
+  nxa_call_progress(self->call, &self->progress);
   release(self);
 }
 
@@ -143,6 +149,16 @@ static int read_event(lua_State *L) {
   lua_pushlstring(L, event.data, event.data_length);
   lua_pushstring(L, event.id);
   return 3;
+}
+
+static int read_piece(lua_State *L) {
+  const nxa__lua_call *self = lua_touserdata(L, 1);
+  const char *data;
+  size_t length;
+  if (!nxa_call_next_piece(self->call, &data, &length))
+    return nxa__lua_nothing(L);
+  lua_pushlstring(L, data, length);
+  return 1;
 }
 
 /* What is read is borrowed from the call while Lua allocates, and a finalizer might read from the same call then. */
@@ -174,6 +190,65 @@ static int call_event(lua_State *L) {
   return self->call ? read_alone(L, self, read_event) : nxa__lua_nothing(L);
 }
 
+static int call_piece(lua_State *L) {
+  nxa__lua_call *self = check(L);
+  return self->call ? read_alone(L, self, read_piece) : nxa__lua_nothing(L);
+}
+
+/* ---- sending */
+
+static int sent(lua_State *L, nxa_kind kind, const char *misuse) {
+  if (kind == NXA_OK) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  nxa_error error = {.kind = kind, .retry_after = -1};
+  snprintf(error.message, sizeof error.message, "%s",
+           kind == NXA_CLOSED      ? "the call is done"
+           : kind == NXA_TOO_LARGE ? "more than is held at once: send pieces of at most 1 MiB, when asked for them"
+           : kind == NXA_MEMORY    ? "out of memory"
+                                   : misuse);
+  return nxa__lua_fail(L, &error);
+}
+
+static int call_send(lua_State *L) {
+  const nxa__lua_call *self = check(L);
+  size_t length;
+  const char *bytes = luaL_checklstring(L, 2, &length);
+  nxa_kind kind = self->call ? nxa_call_send(self->call, bytes, length) : NXA_CLOSED;
+  return sent(L, kind, "no part of the call takes these bytes, or not as many");
+}
+
+static int call_send_end(lua_State *L) {
+  const nxa__lua_call *self = check(L);
+  nxa_kind kind = self->call ? nxa_call_send_end(self->call) : NXA_CLOSED;
+  return sent(L, kind, "no part of the call is to be ended");
+}
+
+/* Also where an integer of this Lua has 32 bits. */
+static void set_bytes(lua_State *L, const char *name, int64_t bytes) {
+  if (bytes < 0)
+    return;
+  if (sizeof(lua_Integer) >= sizeof bytes)
+    lua_pushinteger(L, (lua_Integer)bytes);
+  else
+    lua_pushnumber(L, (lua_Number)bytes);
+  lua_setfield(L, -2, name);
+}
+
+static int call_progress(lua_State *L) {
+  const nxa__lua_call *self = check(L);
+  lua_createtable(L, 0, 4);
+  nxa_progress progress = self->progress;
+  if (self->call)
+    nxa_call_progress(self->call, &progress);
+  set_bytes(L, "sent", progress.sent);
+  set_bytes(L, "send_total", progress.send_total);
+  set_bytes(L, "received", progress.received);
+  set_bytes(L, "receive_total", progress.receive_total);
+  return 1;
+}
+
 static int call_gc(lua_State *L) {
   release(check(L));
   return 0;
@@ -196,8 +271,9 @@ static void create_calls(lua_State *L) {
 
 void nxa__lua_call_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", call_gc}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"done", call_done}, {"cancel", call_cancel}, {"result", call_result}, {"event", call_event}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"done", call_done},         {"cancel", call_cancel},     {"result", call_result},
+                                     {"event", call_event},       {"piece", call_piece},       {"send", call_send},
+                                     {"send_end", call_send_end}, {"progress", call_progress}, {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_CALL, metamethods, methods);
   lua_pop(L, 1);
   create_calls(L);

@@ -33,19 +33,39 @@ static int engine_step(lua_State *L) {
 }
 
 /* Upvalues of engine:next. All it needs is there already, so that no event is lost when memory runs out. */
-enum { UPVALUE_CALLS = 1, UPVALUE_DONE, UPVALUE_DATA, UPVALUE_WARNING, UPVALUE_COUNT = UPVALUE_WARNING };
+enum {
+  UPVALUE_CALLS = 1,
+  UPVALUE_DONE,
+  UPVALUE_DATA,
+  UPVALUE_SEND,
+  UPVALUE_PROGRESS,
+  UPVALUE_WARNING,
+  UPVALUE_COUNT = UPVALUE_WARNING
+};
+
+static int name_of(nxa_event_type type) {
+  switch (type) {
+  case NXA_EVENT_DATA:
+    return UPVALUE_DATA;
+  case NXA_EVENT_SEND:
+    return UPVALUE_SEND;
+  case NXA_EVENT_PROGRESS:
+    return UPVALUE_PROGRESS;
+  default:
+    return UPVALUE_DONE;
+  }
+}
 
 /* Pushes the event's name and its call; pushes nothing for a call that is no longer known. */
 static int push_call_event(lua_State *L, const nxa_event *event) {
-  bool done = event->type == NXA_EVENT_DONE;
-  lua_pushvalue(L, lua_upvalueindex(done ? UPVALUE_DONE : UPVALUE_DATA));
+  lua_pushvalue(L, lua_upvalueindex(name_of(event->type)));
   lua_rawgetp(L, lua_upvalueindex(UPVALUE_CALLS), event->call);
   nxa__lua_call *call = lua_touserdata(L, -1);
   if (!call) {
     lua_pop(L, 2);
     return 0;
   }
-  if (done)
+  if (event->type == NXA_EVENT_DONE)
     call->announced = true;
   return 2;
 }
@@ -124,6 +144,8 @@ static void add_next(lua_State *L) {
   nxa__lua_push_calls(L);
   lua_pushliteral(L, "done");
   lua_pushliteral(L, "data");
+  lua_pushliteral(L, "send");
+  lua_pushliteral(L, "progress");
   lua_pushliteral(L, "warning");
   lua_pushcclosure(L, engine_next, UPVALUE_COUNT);
   lua_setfield(L, -2, "next");

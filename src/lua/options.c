@@ -17,9 +17,17 @@ typedef struct reader {
 } reader;
 
 static const char *const expected_texts[] = {
-    [NXA__OPTION_TEXT] = "a string",      [NXA__OPTION_BYTES] = "a string",       [NXA__OPTION_NUMBER] = "a number",
-    [NXA__OPTION_INTEGER] = "an integer", [NXA__OPTION_SIZE] = "an integer",      [NXA__OPTION_FLAG] = "a boolean",
-    [NXA__OPTION_HEADERS] = "a table",    [NXA__OPTION_ENDPOINT] = "an endpoint",
+    [NXA__OPTION_TEXT] = "a string",
+    [NXA__OPTION_BYTES] = "a string",
+    [NXA__OPTION_NUMBER] = "a number",
+    [NXA__OPTION_INTEGER] = "an integer",
+    [NXA__OPTION_SIZE] = "an integer",
+    [NXA__OPTION_FLAG] = "a boolean",
+    [NXA__OPTION_HEADERS] = "a table",
+    [NXA__OPTION_ENDPOINT] = "an endpoint",
+    [NXA__OPTION_LENGTH] = "an integer",
+    [NXA__OPTION_PARTS] = "a table",
+    [NXA__OPTION_STREAM] = "a boolean, 'events' or 'bytes'",
 };
 
 static int slot_of(const reader *r, const nxa__lua_option *option) {
@@ -82,10 +90,15 @@ static int read_integer(const reader *r, const nxa__lua_option *option, int slot
   return (int)number;
 }
 
-static size_t read_size(const reader *r, const nxa__lua_option *option, int slot) {
+static lua_Number read_count(const reader *r, const nxa__lua_option *option, int slot) {
   lua_Number number = read_number(r, option, slot);
   if (number < 0 || number > LARGEST_SIZE || floor(number) != number)
     refuse_value(r, option, "must be a whole number that isn't negative");
+  return number;
+}
+
+static size_t read_size(const reader *r, const nxa__lua_option *option, int slot) {
+  lua_Number number = read_count(r, option, slot);
   return number < (lua_Number)SIZE_MAX ? (size_t)number : SIZE_MAX;
 }
 
@@ -143,6 +156,64 @@ static void read_flag(const reader *r, const nxa__lua_option *option, int slot) 
   *(bool *)field(r, option->offset) = lua_toboolean(r->L, slot);
 }
 
+static void read_stream(const reader *r, const nxa__lua_option *option, int slot) {
+  nxa_stream_mode *mode = field(r, option->offset);
+  const char *name = lua_type(r->L, slot) == LUA_TSTRING ? lua_tostring(r->L, slot) : NULL;
+  if (lua_isboolean(r->L, slot))
+    *mode = lua_toboolean(r->L, slot) ? NXA_STREAM_EVENTS : NXA_STREAM_NONE;
+  else if (name && strcmp(name, "events") == 0)
+    *mode = NXA_STREAM_EVENTS;
+  else if (name && strcmp(name, "bytes") == 0)
+    *mode = NXA_STREAM_BYTES;
+  else if (name)
+    refuse_value(r, option, "must be a boolean, 'events' or 'bytes'");
+  else
+    refuse_type(r, option, slot);
+}
+
+/* ---- parts */
+
+static const nxa__lua_option part_options[] = {
+    {"name", NXA__OPTION_TEXT, offsetof(nxa_part, name), 0},
+    {"data", NXA__OPTION_BYTES, offsetof(nxa_part, data), offsetof(nxa_part, data_length)},
+    {"path", NXA__OPTION_TEXT, offsetof(nxa_part, path), 0},
+    {"source", NXA__OPTION_FLAG, offsetof(nxa_part, from_host), 0},
+    {"size", NXA__OPTION_LENGTH, offsetof(nxa_part, size), 0},
+    {"file_name", NXA__OPTION_TEXT, offsetof(nxa_part, file_name), 0},
+    {"content_type", NXA__OPTION_TEXT, offsetof(nxa_part, content_type), 0},
+};
+
+/* Reads the part on top of the stack and moves what it borrows into the table `kept`. */
+static void read_part(const reader *r, const char *function, nxa_part *part, int kept) {
+  lua_State *L = r->L;
+  int top = lua_gettop(L);
+  nxa_part_init(part);
+  nxa__lua_options(L, top, function, part_options, NXA__COUNT(part_options), part);
+  while (lua_gettop(L) >= top)
+    lua_rawseti(L, kept, (int)lua_rawlen(L, kept) + 1);
+}
+
+static void read_parts(const reader *r, const nxa__lua_option *option, int slot) {
+  lua_State *L = r->L;
+  if (!lua_istable(L, slot))
+    refuse_type(r, option, slot);
+  size_t count = lua_rawlen(L, slot);
+  if (count > 1000)
+    refuse_value(r, option, "must not have more than 1000 entries");
+  nxa_part *parts = lua_newuserdatauv(L, (count + 1) * sizeof *parts, 0);
+  const char *function = lua_pushfstring(L, "%s: %s", r->function, option->name);
+  lua_newtable(L);
+  int kept = lua_gettop(L);
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, slot, (int)i + 1);
+    if (!lua_istable(L, -1))
+      refuse_value(r, option, "must be an array of tables");
+    read_part(r, function, &parts[i], kept);
+  }
+  *(const nxa_part **)field(r, option->offset) = parts;
+  *(size_t *)field(r, option->length_offset) = count;
+}
+
 static void check_endpoint(const reader *r, const nxa__lua_option *option, int slot) {
   lua_State *L = r->L;
   luaL_getmetatable(L, NXA__LUA_ENDPOINT);
@@ -170,6 +241,15 @@ static void read_option(const reader *r, const nxa__lua_option *option, int slot
     break;
   case NXA__OPTION_FLAG:
     read_flag(r, option, slot);
+    break;
+  case NXA__OPTION_LENGTH:
+    *(int64_t *)field(r, option->offset) = (int64_t)read_count(r, option, slot);
+    break;
+  case NXA__OPTION_PARTS:
+    read_parts(r, option, slot);
+    break;
+  case NXA__OPTION_STREAM:
+    read_stream(r, option, slot);
     break;
   case NXA__OPTION_HEADERS:
     read_headers(r, option, slot);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct fixture {
   script_entry script[MOST];
   size_t script_length;
   char *requests[MOST];
+  size_t request_lengths[MOST];
   size_t request_count;
   int connections[MOST];
   pthread_t threads[MOST];
@@ -44,6 +46,7 @@ typedef struct connection {
   int fd;
   char *text;
   size_t length;
+  size_t request_length;
 } connection;
 
 /* ---- requests */
@@ -58,13 +61,47 @@ static size_t content_length(const char *head) {
   return 0;
 }
 
+static bool is_chunked(const char *head) {
+  const char *end = strstr(head, "\r\n\r\n"), *line = strstr(head, "\r\nTransfer-Encoding: chunked\r\n");
+  return line && line < end;
+}
+
+/* The length of what is chunked, the last chunk included; 0 where it isn't all there. */
+static size_t whole_chunks(const char *text, size_t length) {
+  for (size_t at = 0; at < length;) {
+    char *end;
+    size_t size = (size_t)strtoul(text + at, &end, 16);
+    at = (size_t)(end - text) + 2 + size + 2;
+    if (size == 0 && at <= length)
+      return at;
+  }
+  return 0;
+}
+
 /* The length of the whole request at the start of the text, 0 where it isn't all there. */
 static size_t whole_request(const char *text, size_t length) {
   const char *end = strstr(text, "\r\n\r\n");
   if (!end)
     return 0;
-  size_t whole = (size_t)(end - text) + 4 + content_length(text);
+  size_t head = (size_t)(end - text) + 4;
+  if (is_chunked(text)) {
+    size_t chunks = whole_chunks(text + head, length - head);
+    return chunks ? head + chunks : 0;
+  }
+  size_t whole = head + content_length(text);
   return whole <= length ? whole : 0;
+}
+
+char *fixture_body(char *request, size_t *length) {
+  char *body = strstr(request, "\r\n\r\n") + 4, *to = body, *from = body;
+  *length = content_length(request);
+  if (!is_chunked(request))
+    return body;
+  for (size_t size; (size = (size_t)strtoul(from, &from, 16)) > 0; to += size, from += size + 2)
+    memmove(to, from += 2, size);
+  *to = '\0';
+  *length = (size_t)(to - body);
+  return body;
 }
 
 static bool receive_more(connection *client) {
@@ -79,13 +116,35 @@ static bool receive_more(connection *client) {
   return true;
 }
 
+static bool fits(const fixture_reply *reply, const char *request);
+
+static bool early_reply_waits(fixture *server, const char *request) {
+  bool waits = false;
+  pthread_mutex_lock(&server->lock);
+  for (size_t i = 0; i < server->script_length && !waits; i++) {
+    const script_entry *entry = &server->script[i];
+    if (entry->used || !fits(&entry->reply, request))
+      continue;
+    waits = entry->reply.early;
+    break;
+  }
+  pthread_mutex_unlock(&server->lock);
+  return waits;
+}
+
 static char *receive_request(connection *client) {
   size_t whole;
-  while ((whole = client->length ? whole_request(client->text, client->length) : 0) == 0)
+  while ((whole = client->length ? whole_request(client->text, client->length) : 0) == 0) {
+    if (client->length && strstr(client->text, "\r\n\r\n") && early_reply_waits(client->server, client->text)) {
+      whole = client->length;
+      break;
+    }
     if (!receive_more(client))
       return NULL;
+  }
   char *request = calloc(1, whole + 1);
   memcpy(request, client->text, whole);
+  client->request_length = whole;
   memmove(client->text, client->text + whole, client->length - whole + 1);
   client->length -= whole;
   return request;
@@ -99,13 +158,16 @@ static bool fits(const fixture_reply *reply, const char *request) {
   return length == strlen(reply->path) && memcmp(path, reply->path, length) == 0;
 }
 
-static fixture_reply take_reply(fixture *server, char *request) {
+static fixture_reply take_reply(connection *client, char *request) {
+  fixture *server = client->server;
   static const fixture_reply fallback = {
       .bytes = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"};
   fixture_reply reply = fallback;
   pthread_mutex_lock(&server->lock);
-  if (server->request_count < MOST)
+  if (server->request_count < MOST) {
+    server->request_lengths[server->request_count] = client->request_length;
     server->requests[server->request_count++] = request;
+  }
   for (size_t i = 0; i < server->script_length; i++) {
     if (server->script[i].used || !fits(&server->script[i].reply, request))
       continue;
@@ -155,7 +217,7 @@ static void reset(int fd) {
 }
 
 static bool answer(connection *client, char *request) {
-  fixture_reply reply = take_reply(client->server, request);
+  fixture_reply reply = take_reply(client, request);
   bool sent = send_reply(client, &reply);
   if (reply.end == FIXTURE_RESET)
     reset(client->fd);
@@ -269,6 +331,10 @@ void fixture_add(fixture *server, fixture_reply reply) {
   add(server, reply, NULL);
 }
 
+void fixture_add_owned(fixture *server, fixture_reply reply) {
+  add(server, reply, (char *)(uintptr_t)reply.bytes);
+}
+
 void fixture_answer(fixture *server, int status, const char *headers, const char *body) {
   size_t size = strlen(body) + (headers ? strlen(headers) : 0) + 100;
   char *text = malloc(size);
@@ -303,9 +369,10 @@ size_t fixture_connections(fixture *server) {
 char *fixture_request(fixture *server, size_t index) {
   pthread_mutex_lock(&server->lock);
   const char *text = index < server->request_count ? server->requests[index] : NULL;
-  char *copy = text ? calloc(1, strlen(text) + 1) : NULL;
+  size_t length = text ? server->request_lengths[index] : 0;
+  char *copy = text ? calloc(1, length + 1) : NULL;
   if (copy)
-    strcpy(copy, text);
+    memcpy(copy, text, length);
   pthread_mutex_unlock(&server->lock);
   return copy;
 }

@@ -26,6 +26,7 @@ typedef struct fixture_reply {
   int gate;          /* not before fixture_open_gate(gate); 0: at once */
   size_t gate_after; /* the gate stands after so many bytes */
   fixture_end end;
+  bool early; /* given once the head of the request has come; its body isn't read */
 } fixture_reply;
 
 typedef struct fixture fixture;
@@ -35,13 +36,18 @@ fixture *fixture_start(void);
 void fixture_stop(fixture *server);
 const char *fixture_url(const fixture *server); /* "http://127.0.0.1:port" */
 void fixture_add(fixture *server, fixture_reply reply);
+/* The same for bytes that the fixture frees when it stops. */
+void fixture_add_owned(fixture *server, fixture_reply reply);
 /* Adds a whole answer with Content-Length that keeps the connection. `headers` is NULL or lines ending with CRLF. */
 void fixture_answer(fixture *server, int status, const char *headers, const char *body);
 /* Opens all gates up to this one. */
 void fixture_open_gate(fixture *server, int gate);
 size_t fixture_requests(fixture *server);    /* received in all */
 size_t fixture_connections(fixture *server); /* accepted in all */
-/* A copy of the n-th request (from 0), head and body; the caller frees it. NULL where there is none. */
+/* A copy of the n-th request (from 0), head and body, zero-terminated; the caller frees it. NULL where there is none.
+ */
 char *fixture_request(fixture *server, size_t index);
+/* Where its body begins, which is put together where it came in chunks, and its length. */
+char *fixture_body(char *request, size_t *length);
 
 #endif
