@@ -588,6 +588,117 @@ describe("the HTTP server", function()
     assert.equal(0, server.count)
   end)
 
+  -- Answers with these pieces, and what is behind them.
+  local function in_pieces(list, ending)
+    return function()
+      local index = 0
+      return { status = 200, content_type = "text/plain", pieces = function()
+        index = index + 1
+        if index > #list then return ending end
+        return list[index]
+      end }
+    end
+  end
+
+  it("answers in pieces, and keeps the connection", function()
+    start()
+    handler = in_pieces({ "abc", ("x"):rep(20) })
+    local client = connect()
+    for _ = 1, 2 do
+      send(client, "GET /p HTTP/1.1\r\n\r\n")
+      local text = receive(client, "\r\n0\r\n\r\n")
+      assert.matches("^HTTP/1.1 200 OK\r\nDate: [^\r]+\r\nContent%-Type: text/plain\r\nTransfer%-Encoding: chunked"
+        .. "\r\n\r\n3\r\nabc\r\n14\r\n" .. ("x"):rep(20) .. "\r\n0\r\n\r\n$", text)
+    end
+    send(client, "GET /p HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    local text, closed = receive(client)
+    assert.matches("Connection: close\r\n\r\nabc" .. ("x"):rep(20) .. "$", text)
+    assert.is_true(closed)
+    assert.same({ { "/p", 200 }, { "/p", 200 }, { "/p", 200 } }, told)
+  end)
+
+  it("breaks an answer in pieces off where it is told to", function()
+    start()
+    handler = in_pieces({ "abc" }, false)
+    local client = connect()
+    send(client, "GET / HTTP/1.1\r\n\r\n")
+    local text, closed = receive(client)
+    assert.matches("\r\n3\r\nabc\r\n$", text)
+    assert.is_true(closed)
+  end)
+
+  it("closes the connection of who doesn't read the pieces, having served others", function()
+    start()
+    local huge = ("x"):rep(1000000)
+    handler = function(request)
+      if request.path ~= "/slow" then return echo(request) end
+      return { status = 200, pieces = function() return huge end }
+    end
+    local slow = connect()
+    send(slow, "GET /slow HTTP/1.1\r\n\r\n")
+    for _ = 1, 30 do step() end
+    receive_echo("/other")
+    assert.equal(2, server.count)
+    late = 121
+    for _ = 1, 5 do step() end
+    assert.equal(0, server.count)
+  end)
+
+  describe("answering with what comes later", function()
+    local news, gone
+
+    before_each(function()
+      news, gone = nil, false
+      start()
+      handler = function(request)
+        if request.path ~= "/later" then return echo(request) end
+        return { status = 200, pieces = function(connection)
+          local here = connection:wait_for_news(function(on_news) news = on_news end)
+          gone = not here
+          return here and "news"
+        end }
+      end
+    end)
+
+    it("waits for it, and takes what the client sends meanwhile", function()
+      local client = connect()
+      send(client, "GET /later HTTP/1.1\r\n\r\nGET /next")
+      for _ = 1, 3 do step() end
+      assert.is_function(news)
+      news()
+      news()
+      assert.matches("\r\n4\r\nnews\r\n", (receive(client, "news")))
+      step()
+      assert.is_false(gone)
+      assert.is_function(news)
+    end)
+
+    it("notices that the client has gone", function()
+      local client = connect()
+      send(client, "GET /later HTTP/1.1\r\n\r\n")
+      step()
+      client:close()
+      for _ = 1, 3 do step() end
+      assert.is_true(gone)
+      assert.is_nil(news)
+      assert.equal(0, server.count)
+    end)
+
+    it("isn't disturbed by news for who was closed", function()
+      local client = connect()
+      send(client, "GET /later HTTP/1.1\r\n\r\n")
+      step()
+      local late_news = news
+      late_news()
+      server:close()
+      step()
+      late_news()
+      step()
+      start()
+      receive_echo("/other")
+    end)
+  end)
+
   it("keeps its times when the time of day is set", function()
     local gettime, day = socket.gettime, 1e9
     socket.gettime = function() return day end

@@ -204,25 +204,133 @@ describe("the runtime", function()
     return { prompt_tokens = prompt_tokens, completion_tokens = completion_tokens }
   end
 
+  local BODIES = {
+    ["assistants.create"] = { model = "m" },
+    ["threads.create_and_run"] = { assistant_id = "x" },
+    ["threads.messages.create"] = { role = "user", content = "x" },
+    ["threads.runs.create"] = { assistant_id = "x" },
+    ["threads.runs.submit_tool_outputs"] = { tool_outputs = {} },
+  }
+
   it("performs every operation there is", function()
     for _, operation in ipairs(operations.list) do
-      local path = { thread_id = "thread_x", run_id = "run_x", step_id = "step_x", message_id = "msg_x" }
-      local body = { role = "user", content = "x", assistant_id = "x", tool_outputs = {} }
-      for name in pairs(body) do
-        if not (operation.name:find("messages.create") and (name == "role" or name == "content")
-          or operation.name == "threads.runs.create" and name == "assistant_id"
-          or operation.name:find("submit") and name == "tool_outputs") then body[name] = nil end
-      end
-      local result, err = runtime:perform(operation, { path = path, body = body })
-      assert(result or err.status == 404, operation.name .. ": " .. tostring(err))
+      local path = {}
+      for _, name in ipairs(operation.path_parameters) do path[name] = name .. "_x" end
+      local result, err = runtime:perform(operation, { path = path, body = BODIES[operation.name] })
+      local fits = result or err.status == 404 or err.code == "missing_required_parameter"
+      assert(fits, operation.name .. ": " .. tostring(err))
     end
   end)
 
   it("says so where it can't perform one", function()
-    local result, err = runtime:perform({ name = "assistants.create" }, {})
+    local result, err = runtime:perform({ name = "poems.create" }, {})
     assert.is_nil(result)
-    assert.equal("assistants.create isn't there yet", err.message)
+    assert.equal("poems.create isn't there yet", err.message)
     assert.equal(400, err.status)
+  end)
+
+  describe("assistants", function()
+    local function create(body)
+      body.model = body.model or "m"
+      return assert(perform("assistants.create", {}, body))
+    end
+
+    it("are created, found, changed and deleted", function()
+      local assistant = create({ name = "n", metadata = { k = "v" } })
+      assert.matches("^asst_%w+$", assistant.id)
+      assert.same({ "assistant", START, "n", json.null, json.null, 1, "auto" }, { assistant.object,
+        assistant.created_at, assistant.name, assistant.description, assistant.instructions, assistant.temperature,
+        assistant.response_format })
+      local path = { assistant_id = assistant.id }
+      assert.same(assistant, perform("assistants.retrieve", path))
+      local changed = assert(perform("assistants.update", path, { name = json.null, instructions = "i" }))
+      assert.same({ json.null, "i", "m", { k = "v" } },
+        { changed.name, changed.instructions, changed.model, changed.metadata })
+      assert.same({ id = assistant.id, object = "assistant.deleted", deleted = true },
+        perform("assistants.delete", path))
+      for _, name in ipairs({ "retrieve", "update", "delete" }) do
+        refused(404, "No assistant found with id '" .. assistant.id .. "'.", perform("assistants." .. name, path))
+      end
+      refused(404, "No assistant found with id '" .. assistant.id .. "'.",
+        start_run(new_thread(), { assistant_id = assistant.id }))
+    end)
+
+    it("have files for their code, if none", function()
+      local assistant = create({ tools = { { type = "code_interpreter" } } })
+      assert.same({ code_interpreter = { file_ids = json.array() } }, assistant.tool_resources)
+      local given = { code_interpreter = { file_ids = json.array({ "file-1" }) } }
+      assert.same(given, create({ tools = { { type = "code_interpreter" } }, tool_resources = given }).tool_resources)
+    end)
+
+    it("give their runs what the runs aren't given", function()
+      local assistant = create({ model = "big", instructions = "Be brief.", tools = { WEATHER }, temperature = 0.5,
+        top_p = 0.25, response_format = { type = "json_object" }, reasoning_effort = "low", metadata = { k = "v" } })
+      local run = run_question("x", { assistant_id = assistant.id })
+      assert.same({ assistant.id, "big", "Be brief.", 0.5, 0.25, { type = "json_object" }, "low", {} },
+        { run.assistant_id, run.model, run.instructions, run.temperature, run.top_p, run.response_format,
+          run.reasoning_effort, run.metadata })
+      assert.equal("get_weather", run.tools[1]["function"].name)
+      assert.is_false(run.tools[1]["function"].strict)
+      run = run_question("x", { assistant_id = assistant.id, model = "small", temperature = 1, tools = {},
+        additional_instructions = "And kind." })
+      assert.same({ "small", 1, json.array(), "Be brief.\nAnd kind." },
+        { run.model, run.temperature, run.tools, run.instructions })
+    end)
+
+    it("come in pages, newest first, the one that is built in among them", function()
+      local ids = {}
+      for index = 1, 3 do ids[index] = create({ name = "a" .. index }).id end
+      local page = assert(perform("assistants.list", {}, nil, { limit = 2 }))
+      assert.same({ ids[3], ids[2], true }, { page.first_id, page.last_id, page.has_more })
+      page = assert(perform("assistants.list", {}, nil, { after = page.last_id }))
+      assert.same({ ids[1], "asst_local", false }, { page.first_id, page.last_id, page.has_more })
+      refused(404, "No assistant found with id 'x'.", perform("assistants.list", {}, nil, { after = "x" }))
+    end)
+
+    it("aren't deleted where they are built in", function()
+      refused(400, "Assistant asst_local is built in: it can't be deleted.",
+        perform("assistants.delete", { assistant_id = "asst_local" }))
+      assert.equal("new", perform("assistants.update", { assistant_id = "asst_local" }, { model = "new" }).model)
+      assert.equal("new", run_question("x").model)
+    end)
+
+    it("are checked", function()
+      refused(400, "Missing required parameter: 'model'.", perform("assistants.create", {}, {}))
+      refused(400, "Unknown parameter: 'additional_instructions'.",
+        perform("assistants.create", {}, { model = "m", additional_instructions = "x" }))
+      refused(400, "Invalid 'name': string too long. Expected a string with maximum length 256, but got a string with "
+        .. "length 257 instead.", perform("assistants.create", {}, { model = "m", name = ("n"):rep(257) }))
+    end)
+
+    it("are refused where there are too many, or they hold too much", function()
+      runtime = new_runtime({ max_assistants = 2 })
+      create({})
+      assert.equal("assistants_full", select(2, perform("assistants.create", {}, { model = "m" })).code)
+      runtime = new_runtime({ max_thread_bytes = 4000 })
+      local text = ("x"):rep(3000)
+      assert.equal("assistants_full", select(2, perform("assistants.create", {}, { model = text })).code)
+    end)
+  end)
+
+  describe("threads made with a run", function()
+    it("have their messages, and the run goes on", function()
+      local run = assert(perform("threads.create_and_run", {}, { assistant_id = "asst_local", model = "m",
+        thread = { messages = { { role = "user", content = "hello" } }, metadata = { k = "v" } } }))
+      assert.same({ "thread.run", "queued", "m" }, { run.object, run.status, run.model })
+      assert.same({ k = "v" }, perform("threads.retrieve", { thread_id = run.thread_id }).metadata)
+      assert.equal("completed", get_run(run).status)
+      assert.equal("You said: hello", perform("threads.messages.list", { thread_id = run.thread_id })
+        .data[1].content[1].text.value)
+    end)
+
+    it("aren't made where the run is refused", function()
+      refused(404, "No assistant found with id 'x'.", perform("threads.create_and_run", {}, { assistant_id = "x" }))
+      assert.equal(0, runtime.store.count)
+      refused(400, "Missing required parameter: 'thread.messages[0].content'.", perform("threads.create_and_run", {},
+        { assistant_id = "asst_local", thread = { messages = { { role = "user" } } } }))
+      refused(400, "Unknown parameter: 'additional_messages'.", perform("threads.create_and_run", {},
+        { assistant_id = "asst_local", additional_messages = {} }))
+    end)
   end)
 
   describe("threads", function()
@@ -402,6 +510,37 @@ describe("the runtime", function()
       assert.equal(1, #list.data)
       assert.equal(run.id, list.data[1].run_id)
       assert.equal("asst_local", list.data[1].assistant_id)
+    end)
+
+    it("have their metadata changed, and are deleted", function()
+      local thread_id = new_thread()
+      local message = assert(add_message(thread_id, "x"))
+      local path = { thread_id = thread_id, message_id = message.id }
+      assert.same({ k = "v" }, perform("threads.messages.update", path, { metadata = { k = "v" } }).metadata)
+      assert.same({ k = "v" }, perform("threads.messages.update", path, { metadata = json.null }).metadata)
+      refused(400, "Unknown parameter: 'content'.", perform("threads.messages.update", path, { content = "y" }))
+      assert.same({ id = message.id, object = "thread.message.deleted", deleted = true },
+        perform("threads.messages.delete", path))
+      refused(404, "No message found with id '" .. message.id .. "'.", perform("threads.messages.retrieve", path))
+      refused(404, "No message found with id '" .. message.id .. "'.", perform("threads.messages.delete", path))
+      assert.same(json.array(), perform("threads.messages.list", path).data)
+    end)
+
+    it("leave no trace where many are deleted", function()
+      local thread_id, ids = new_thread(), {}
+      local weighed = runtime.store.bytes
+      for index = 1, 200 do ids[index] = add_message(thread_id, "m" .. index).id end
+      for index = 1, 200 do
+        if index ~= 150 then perform("threads.messages.delete", { thread_id = thread_id, message_id = ids[index] }) end
+      end
+      local path = { thread_id = thread_id, message_id = ids[150] }
+      assert.same({ ids[150] }, { perform("threads.messages.list", path).first_id })
+      assert.equal("m150", perform("threads.messages.retrieve", path).content[1].text.value)
+      assert.is_true(#runtime.store.collections.messages[thread_id].items < 70)
+      perform("threads.messages.delete", path)
+      assert.equal(weighed, runtime.store.bytes)
+      add_message(thread_id, "new")
+      assert.equal(1, #perform("threads.messages.list", path).data)
     end)
 
     it("are found by id, in their own thread alone", function()
@@ -662,6 +801,14 @@ describe("the runtime", function()
       assert.equal("completed", get_run(run).status)
     end)
 
+    it("have their metadata changed", function()
+      local run = run_question("x")
+      local path = { thread_id = run.thread_id, run_id = run.id }
+      assert.same({ k = "v" }, perform("threads.runs.update", path, { metadata = { k = "v" } }).metadata)
+      assert.same({ k = "v" }, get_run(run).metadata)
+      refused(400, "Unknown parameter: 'status'.", perform("threads.runs.update", path, { status = "failed" }))
+    end)
+
     it("may be cancelled, and moved on, by the model of another run", function()
       local first, second
       answer = function(_, _, run)
@@ -733,7 +880,7 @@ describe("the runtime", function()
         .. "instead.", run({
         assistant_id = "asst_local", truncation_strategy = { type = "last_messages", last_messages = "2" },
       }))
-      local err = refused(400, "Streaming isn't there yet: leave 'stream' out or set it to false.",
+      local err = refused(400, "One answer can't be a stream: leave 'stream' out or set it to false.",
         run({ assistant_id = "asst_local", stream = true }))
       assert.equal("stream", err.param)
       assert.truthy(run({ assistant_id = "asst_local", stream = false, max_completion_tokens = 16, model = json.null }))
@@ -1102,6 +1249,12 @@ describe("the runtime", function()
       assert.is_true(count > 0)
     end
 
+    it("has assistants alike", function()
+      replay_file("AssistantsTests.BasicAssistantOperationsWork",
+        { ["assistants.create"] = true, ["assistants.retrieve"] = true, ["assistants.update"] = true,
+          ["assistants.delete"] = true })
+    end)
+
     it("has threads alike", function()
       replay_file("AssistantsTests.BasicThreadOperationsWork",
         { ["threads.create"] = true, ["threads.retrieve"] = true, ["threads.update"] = true,
@@ -1110,7 +1263,8 @@ describe("the runtime", function()
 
     it("has messages alike", function()
       replay_file("AssistantsTests.BasicMessageOperationsWork",
-        { ["threads.create"] = true, ["threads.messages.create"] = true, ["threads.messages.retrieve"] = true })
+        { ["threads.create"] = true, ["threads.messages.create"] = true, ["threads.messages.retrieve"] = true,
+          ["threads.messages.delete"] = true })
     end)
 
     it("has runs alike, queued and completed", function()

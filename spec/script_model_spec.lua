@@ -29,6 +29,7 @@ describe("script models", function()
     assert.same({ text = "hello" }, answer("hello"))
     local whole = { text = "hello", usage = { prompt_tokens = 1 } }
     assert.equal(whole, answer(whole))
+    assert.same({ text = { "hel", "lo" } }, answer({ "hel", "lo" }))
     local calls = { { name = "f", arguments = {} } }
     assert.equal(calls, answer(calls).tool_calls)
     assert.same({ nil, "busy" }, { answer(nil, "busy") })

@@ -146,13 +146,52 @@ describe("the local server", function()
     assert.equal(404, get("/v1/%FF\255").status)
   end)
 
-  it("doesn't stream yet, and says so", function()
-    local thread = post("/v1/threads", {}).json
-    local status, text, _, param = refusal(post("/v1/threads/" .. thread.id .. "/runs", {
-      assistant_id = "asst_local", stream = true,
-    }))
-    assert.same({ 400, "Streaming isn't there yet: leave 'stream' out or set it to false.", "stream" },
-      { status, text, param })
+  it("streams a run, and the connection carries on", function()
+    local thread = post("/v1/threads", { messages = { { role = "user", content = "hello" } } }).json
+    local path = "/v1/threads/" .. thread.id .. "/runs"
+    local client = assert(socket.connect("127.0.0.1", server.port))
+    client:settimeout(30)
+    local body = '{"assistant_id":"asst_local","stream":true}'
+    client:send("POST " .. path .. " HTTP/1.1\r\nHost: localhost\r\nApi-Key: k\r\nContent-Length: " .. #body
+      .. "\r\n\r\n" .. body)
+    local text = {}
+    repeat
+      text[#text + 1] = assert(client:receive("*l"))
+    until text[#text] == "0"
+    text = table.concat(text, "\n")
+    assert.matches("^HTTP/1.1 200 OK\r?\n", text)
+    assert.matches("\nContent%-Type: text/event%-stream; charset=utf%-8\n", text)
+    assert.matches("\nTransfer%-Encoding: chunked\n", text)
+    assert.matches("\nx%-request%-id: req_%w+\n", text)
+    assert.is_nil(text:find("Content-Length", 1, true))
+    assert.matches("event: thread.run.created\ndata: {", text)
+    assert.matches("event: done\ndata: %[DONE%]\n", text)
+    assert.equal("", client:receive("*l"))
+    client:send("GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\nApi-Key: k\r\n\r\n")
+    assert.equal("HTTP/1.1 200 OK", client:receive("*l"))
+    client:close()
+  end)
+
+  it("streams to the end of the connection where chunks aren't known", function()
+    local thread = post("/v1/threads", { messages = { { role = "user", content = "hello" } } }).json
+    local client = assert(socket.connect("127.0.0.1", server.port))
+    client:settimeout(30)
+    local body = '{"assistant_id":"asst_local","stream":true}'
+    client:send("POST /v1/threads/" .. thread.id .. "/runs HTTP/1.0\r\nApi-Key: k\r\nConnection: keep-alive\r\n"
+      .. "Content-Length: " .. #body .. "\r\n\r\n" .. body)
+    local text = assert(client:receive("*a"))
+    client:close()
+    assert.matches("\nConnection: close\r\n\r\nevent: thread.run.created\ndata: {", text)
+    assert.matches("\n\nevent: done\ndata: %[DONE%]\n\n$", text)
+  end)
+
+  it("refuses a stream as it refuses all else", function()
+    local body = { assistant_id = "asst_local", stream = true }
+    local status, text = refusal(post("/v1/threads/thread_x/runs", body))
+    assert.same({ 404, "No thread found with id 'thread_x'." }, { status, text })
+    body.stream = "yes"
+    status, text = refusal(post("/v1/threads/runs", body))
+    assert.same({ 400, "Invalid type for 'stream': expected a boolean, but got a string instead." }, { status, text })
   end)
 
   it("takes lists' parameters from the query", function()

@@ -175,7 +175,7 @@ describe("the waterfall", function()
       assert.is_nil(drawn:find("\194[\128-\159]"))
       assert.is_nil(drawn:find("\226\128\174", 1, true))
       assert.is_nil(drawn:find("\255", 1, true))
-      assert.equal(4, #lines_of(drawn))
+      assert.equal(5, #lines_of(drawn)) -- the header, its id, the errors, the row
       assert.matches("a?[2J?]0;title?b c", drawn, 1, true)
     end
   end)

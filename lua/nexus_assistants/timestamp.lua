@@ -32,7 +32,7 @@ function timestamp.valid(text)
   return rest ~= nil and parse_rest(rest) ~= nil
 end
 
---- Milliseconds since 1970, or nil where the text is no timestamp.
+--- Milliseconds since 1970, with their thousandths, or nil where the text is no timestamp.
 function timestamp.milliseconds(text)
   if not timestamp.valid(text) then return nil end
   local year, month, day, hour, minute, second, rest = text:match(FIELDS)
@@ -41,7 +41,7 @@ function timestamp.milliseconds(text)
   if not in_calendar(month, day, hour, minute, second) then return nil end
   local fraction, offset = parse_rest(rest)
   local seconds = ((days(year, month, day) * 24 + hour) * 60 + minute - offset) * 60 + second
-  return seconds * 1000 + math.floor(fraction * 1000)
+  return seconds * 1000 + math.floor(fraction * 1e6 + 0.5) / 1000
 end
 
 return timestamp

@@ -25,6 +25,7 @@
 --     reset          a reset instead of an orderly close
 --     half_close     half of the ordinary answer, then ends its sending, but keeps reading
 --     truncate       a head with the full Content-Length and half of the body, then closes
+--     cut_stream     of an answer that is a stream of events the first `events`, then closes
 --     cut_chunked    a chunked answer that ends within a chunk
 --     garbage        bytes that aren't HTTP
 --     hang           no answer until the client goes away or the faults are deleted
@@ -192,6 +193,31 @@ function actions.cut_chunked(context)
   local head = message.head(200, { "Content-Type: application/json", "Transfer-Encoding: chunked" })
   context.connection:send(head .. "9\r\n{\"id\":\"a\"\r\nff\r\n,\"object\"")
   return "taken"
+end
+
+-- The first `count` events of a text, and how many there were.
+local function first_events(text, count)
+  local stop, found = 0, 0
+  while found < count do
+    local _, next_stop = text:find("\n\n", stop + 1, true)
+    if not next_stop then break end
+    stop, found = next_stop, found + 1
+  end
+  return text:sub(1, stop), found
+end
+
+function actions.cut_stream(context)
+  local response, left = context.ordinary(), context.fault.events
+  local pieces = response.pieces
+  if not pieces then return response end
+  function response.pieces(connection)
+    local text = left > 0 and pieces(connection)
+    if not text then return false end
+    local kept, count = first_events(text, left)
+    left = left - count
+    return kept
+  end
+  return response
 end
 
 function actions.garbage(context)

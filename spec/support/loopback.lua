@@ -29,12 +29,19 @@ end
 local function respond(connection, status, body, headers)
   local lines = { "HTTP/1.1 " .. status .. " Whatever", "Content-Length: " .. #body }
   for name, value in pairs(headers or {}) do lines[#lines + 1] = name .. ": " .. value end
-  connection.socket:settimeout(1)
-  connection.socket:send(table.concat(lines, "\r\n") .. "\r\n\r\n" .. body)
-  connection.socket:settimeout(0)
+  connection.unsent = table.concat(lines, "\r\n") .. "\r\n\r\n" .. body
+end
+
+--- Sends what the client takes now: it may be slow, and it is moved on by the same thread.
+local function flush(connection)
+  if not connection.unsent then return end
+  local sent, _, partly = connection.socket:send(connection.unsent)
+  connection.unsent = connection.unsent:sub((sent or partly or 0) + 1)
+  if connection.unsent == "" then connection.unsent = nil end
 end
 
 function loopback:serve(connection)
+  flush(connection)
   local whole, problem, part = connection.socket:receive("*a")
   connection.text = connection.text .. (whole or part or "")
   if problem == "closed" then connection.closed = true end
@@ -43,7 +50,10 @@ function loopback:serve(connection)
   connection.text = rest
   self.requests[#self.requests + 1] = request
   local status, body, headers = self.answer(request)
-  if status then respond(connection, status, body or "", headers) end
+  if status then
+    respond(connection, status, body or "", headers)
+    flush(connection)
+  end
 end
 
 --- Accepts, reads and answers what is there now.

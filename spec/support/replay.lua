@@ -34,6 +34,17 @@ function replay.exchanges(name, rewrite)
   return assert(json.decode(text))
 end
 
+--- The names of a folder's recordings, in order.
+function replay.names(folder)
+  local names = {}
+  local pipe = assert(io.popen("ls " .. servers.quote(SHARED .. "recordings/" .. folder)))
+  for name in pipe:lines() do
+    if name:find("%.json$") then names[#names + 1] = name end
+  end
+  pipe:close()
+  return names
+end
+
 local function free_port()
   local listener = assert(socket.bind("127.0.0.1", 0))
   local _, port = listener:getsockname()

@@ -1,7 +1,7 @@
 -- A model that does what the question tells it to: the question is JSON, a list with what to do each time the model is
 -- asked in a run: a text to reply, {"tool_calls": [{name, arguments, id}]}, {"fail": {code, message}},
--- {"wait": seconds, "text": …}. In texts `$1`, `$2` … stand for what the tools answered. A question that isn't JSON is
--- repeated.
+-- {"wait": seconds, "text": …, "times": how often the text is repeated}, {"pieces": [text, …], "wait": seconds between
+-- them}. In texts `$1`, `$2` … stand for what the tools answered. A question that isn't JSON is repeated.
 local json = require("nexus_assistants.json")
 local script = require("nexus_assistants.models.script")
 
@@ -23,6 +23,13 @@ local function filled_in(text, outputs)
   return (text:gsub("%$(%d)", function(index) return outputs[tonumber(index)] end))
 end
 
+local function tell(act)
+  for index, piece in ipairs(act.pieces) do
+    coroutine.yield({ text = piece, wait = index < #act.pieces and act.wait or nil })
+  end
+  return ""
+end
+
 return function(messages)
   local question = script.question(messages)
   local plan = json.decode(question)
@@ -30,8 +37,9 @@ return function(messages)
   local turn, outputs = since_question(messages)
   local act = plan[turn] or "nothing more to say"
   if type(act) == "string" then return filled_in(act, outputs) end
+  if act.pieces then return tell(act) end
   if act.wait then coroutine.yield(act.wait) end
   if act.fail then return nil, act.fail end
   if act.tool_calls then return act.tool_calls end
-  return filled_in(act.text, outputs)
+  return filled_in(act.text:rep(act.times or 1), outputs)
 end

@@ -8,10 +8,16 @@
 --   run       the run: instructions, model, metadata …
 -- and returns one of
 --   a string                                          the reply
+--   {"a piece", " and another"}                       the reply in pieces, as who streams the run is to get it
 --   {{name =, arguments = table or JSON, id =}, …}     function calls to ask for
---   {text =, tool_calls =, usage = {prompt_tokens =, completion_tokens =}}
+--   {text = the same, tool_calls =, usage = {prompt_tokens =, completion_tokens =}}
 --   nil, error                                        the run fails: a string, or {code =, message =}
--- It may call coroutine.yield(seconds) to let others run meanwhile. Where it computes for 10 seconds without doing so,
+-- In a run with the tool file_search, a call {name = "file_search", arguments = {queries = {"…"}}} is answered by the
+-- runtime from the vector stores, and the function is asked again with what was found: the content of a message of
+-- role "tool", a JSON array of {file_id, file_name, score, text}.
+-- It may call coroutine.yield(seconds) to let others run meanwhile, and coroutine.yield({text = "a piece"}), with
+-- `wait` seconds where it likes, to tell its reply bit by bit; what it returns then is the rest, which may be nothing.
+-- Pieces may end within a character. Where it computes for 10 seconds without doing so,
 -- the run fails; until then, an interrupt (Ctrl-C) waits. (LuaJIT, and coroutines of the function's own, know no such
 -- limit.)
 local script = {}
@@ -29,6 +35,7 @@ function script_methods:think(messages, tools, run)
   local answer, err = self.run_script(messages, tools, run)
   if answer == nil then return nil, err end
   if type(answer) == "string" then return { text = answer } end
+  if type(answer) == "table" and type(answer[1]) == "string" then return { text = answer, usage = answer.usage } end
   if type(answer) == "table" and answer[1] ~= nil then return { tool_calls = answer, usage = answer.usage } end
   return answer
 end

@@ -1,7 +1,9 @@
 --- The Assistants protocol over HTTP: requests to operations of a runtime, results and errors back to envelopes.
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
+local event_stream = require("nexus_assistants.serve.event_stream")
 local json = require("nexus_assistants.json")
+local multipart = require("nexus_assistants.serve.multipart")
 local operations = require("nexus_assistants.operations")
 
 local assistants = {}
@@ -40,6 +42,19 @@ local function parse_body(request)
   return body
 end
 
+-- Never from JSON: in a form that isn't one, a file could be named that is this machine's.
+local function parse_form(request, operation)
+  local boundary = multipart.boundary(request.headers["content-type"])
+  if not boundary then
+    return invalid(400, "Invalid Content-Type: this takes multipart/form-data with a boundary.")
+  end
+  local parts, problem = multipart.parse(request.body, boundary)
+  local form
+  if parts then form, problem = multipart.form(parts, operation.file_field) end
+  if not form then return invalid(400, "We could not parse the form of your request: " .. problem .. ".") end
+  return form
+end
+
 local METHODS = { "GET", "POST", "DELETE" }
 
 local function find_operation(self, request)
@@ -57,9 +72,11 @@ end
 local function perform(self, request)
   local operation, path = find_operation(self, request)
   if not operation then return nil, path end
-  local body, err = parse_body(request)
+  local body, err = (operation.payload == "multipart" and parse_form or parse_body)(request, operation)
   if not body then return nil, err end
-  return self.runtime:perform(operation, { path = path, query = request.fields, body = body })
+  local params = { path = path, query = request.fields, body = body }
+  if operation.streams and body.stream == true then return self.runtime:open(operation, params) end
+  return self.runtime:perform(operation, params)
 end
 
 -- Texts of errors quote what the request said, which may be any bytes.
@@ -72,9 +89,19 @@ local function envelope(err)
   return result
 end
 
+-- The result is a source where a stream was asked for.
 local function respond(self, result, err)
   local response = { headers = { ["x-request-id"] = self.new_id("req_"), ["openai-version"] = "2020-10-01" } }
   response.status = result and 200 or errors.status(err)
+  if type(result) == "string" then
+    response.body, response.content_type = result, "application/octet-stream"
+    return response
+  end
+  if result and result.take then
+    response.content_type, response.pieces = event_stream.CONTENT_TYPE, event_stream.pieces(result)
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+  end
   response.body = assert(json.encode(result or envelope(err)))
   return response
 end

@@ -96,10 +96,17 @@ local function take_line(self, limit)
   end
 end
 
+-- The first byte of TLS, say, which would wait for an answer.
+local function is_no_http(self)
+  local first = self.buffer:byte(self.position)
+  return first ~= nil and first < 0x20 and first ~= 0x0D and first ~= 0x0A
+end
+
 -- nil without a status: closed, or nothing came.
 local function read_head(self)
   local scanned = 0
   while true do
+    if is_no_http(self) then return nil, 400, "this is no HTTP" end
     local position = self.position
     local start, stop = self.buffer:find("\r\n\r\n", position + math.max(0, scanned - 3), true)
     scanned = start and start - position or ahead(self)
@@ -203,6 +210,25 @@ function connection_methods:send(data)
     self.loop:wait_writable(self.socket)
   end
   return false
+end
+
+-- Takes what has come meanwhile, for whoever reads the next request; false where the other side has closed, or sends
+-- more than can be kept.
+local function keep_up(self)
+  local data, err, partial = self.socket:receive(READ_SIZE)
+  data = data or partial
+  if data ~= "" then self.buffer, self.position = self.buffer:sub(self.position) .. data, 1 end
+  return err ~= "closed" and ahead(self) <= self.limits.head
+end
+
+--- Waits for something that isn't the other side's: until the function that is handed to `listen` is called, which gets
+-- nil afterwards. False where the other side has closed meanwhile.
+function connection_methods:wait_for_news(listen)
+  if self.closed then return false end
+  listen(function() self.loop:nudge(self.socket) end)
+  self.loop:wait_readable(self.socket)
+  listen(nil)
+  return not self.closed and keep_up(self)
 end
 
 --- Whether more of what the other side sent is here already.

@@ -120,6 +120,16 @@ function loop_methods:wake(socket)
   if thread then resume(self, thread) end
 end
 
+--- Lets the coroutine that waits for the socket go on in the next round, if one does: for who mustn't be interrupted.
+function loop_methods:nudge(socket)
+  local thread = self.waiting[socket]
+  if not thread then return end
+  remove(self.readers, socket)
+  remove(self.writers, socket)
+  self.waiting[socket] = nil
+  self.ready[#self.ready + 1] = thread
+end
+
 local function wake_all(self, set, sockets)
   for _, socket in ipairs(sockets) do
     -- one woken before may have closed this one

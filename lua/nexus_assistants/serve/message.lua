@@ -107,6 +107,13 @@ function message.chunk_size(line)
   return tonumber(digits, 16)
 end
 
+--- A piece of a body as a chunk, and what comes behind the last.
+function message.chunk(piece)
+  return ("%x\r\n"):format(#piece) .. piece .. "\r\n"
+end
+
+message.LAST_CHUNK = "0\r\n\r\n"
+
 --- The status line with its end.
 function message.status_line(status)
   return "HTTP/1.1 " .. status .. " " .. (REASONS[status] or "Unknown") .. "\r\n"

@@ -240,7 +240,7 @@ end
 
 local function duration(trace)
   local from, to = timestamp.milliseconds(trace.started_at), timestamp.milliseconds(trace.ended_at)
-  return from and to and to - from or json.null
+  return from and to and math.floor(to) - math.floor(from) or json.null
 end
 
 -- `more` is the text of further members.

@@ -22,9 +22,11 @@ local LIMITS = {
 -- whose request is on its way.
 local GRACE = 1
 
+-- Without a length the body comes in chunks, or ends with the connection.
 local function answer_headers(self, response, length)
-  local headers = { "Content-Length: " .. length, "Date: " .. self:date() }
-  if response.content_type or length > 0 then
+  local headers = { length and "Content-Length: " .. length }
+  headers[#headers + 1] = "Date: " .. self:date()
+  if response.content_type or length and length > 0 then
     headers[#headers + 1] = "Content-Type: " .. (response.content_type or "application/json")
   end
   for name, value in pairs(response.headers or {}) do
@@ -43,6 +45,13 @@ function server_methods:format(request, response, keep_alive)
     headers[#headers + 1] = "Connection: keep-alive"
   end
   return message.head(response.status, headers) .. (request.method == "HEAD" and "" or body)
+end
+
+local function piecewise_head(self, response, chunked, keep_alive)
+  local headers = answer_headers(self, response)
+  if chunked then headers[#headers + 1] = "Transfer-Encoding: chunked" end
+  if not keep_alive then headers[#headers + 1] = "Connection: close" end
+  return message.head(response.status, headers)
 end
 
 --- The date header's value; made once a second.
@@ -99,6 +108,31 @@ local function receive(self, connection)
   return status and refuse(self, connection, status, reason)
 end
 
+-- Sends within the time a request may take.
+local function send_in_time(self, connection, data)
+  connection.deadline = self.loop.now() + self.limits.request
+  local sent = connection:send(data)
+  connection.deadline = nil
+  return sent
+end
+
+-- Sends an answer as it comes, giving way after each piece; true where the connection may carry another request. The
+-- reader is waited for here alone.
+local function send_pieces(self, connection, request, response)
+  local chunked = request.version ~= "1.0"
+  local keep_alive = chunked and request.keep_alive
+  local sent, piece = send_in_time(self, connection, piecewise_head(self, response, chunked, keep_alive)), nil
+  while sent do
+    piece = response.pieces(connection)
+    if not piece then break end
+    sent = send_in_time(self, connection, chunked and message.chunk(piece) or piece)
+    if sent then connection:give_way() end
+  end
+  if not sent or piece == false then return false end
+  if chunked then sent = send_in_time(self, connection, message.LAST_CHUNK) end
+  return sent and keep_alive
+end
+
 -- One request; true where the connection may carry another.
 local function exchange(self, connection)
   local request = receive(self, connection)
@@ -108,6 +142,7 @@ local function exchange(self, connection)
   connection:release(request)
   if response == "taken" then return tell(self, connection) end
   tell(self, connection, response.status)
+  if response.pieces then return send_pieces(self, connection, request, response) end
   connection.deadline = self.loop.now() + self.limits.request
   return connection:send(self:format(request, response, request.keep_alive)) and request.keep_alive
 end
@@ -226,6 +261,8 @@ end
 --                                    makes no difference
 --   `on_answered(request, status, seconds, reason)`   called for each request, also for one refused (`reason` says why,
 --                                    and `request` is nil where there was none) and one whose handler raised
+-- A response may have `pieces(connection)` instead of a body: it is called for the next piece of it, not an empty one,
+-- and may wait; nil is the end, false breaks off.
 -- A handler that returns "taken" has answered itself (`status` is nil then); the connection is closed, or kept where it
 -- has set `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
 function server.new(options)

@@ -70,6 +70,7 @@ local LONG_UNITS = {
 
 local function format_duration(milliseconds)
   if not milliseconds then return "open" end
+  if milliseconds < 9.95 then return string.format("%.1f ms", milliseconds) end
   if milliseconds < 1000 then return string.format("%.0f ms", milliseconds) end
   if milliseconds < 9995 then return string.format("%.2f s", milliseconds / 1000) end
   if milliseconds < 60000 then return string.format("%.1f s", milliseconds / 1000) end
@@ -78,6 +79,15 @@ local function format_duration(milliseconds)
     if count < 1000 then return string.format("%.0f %s", count, unit.name) end
   end
   return "years"
+end
+
+local SECOND = 1000
+
+-- Times that a server tells in whole seconds say nothing of what took less.
+local function duration_of(row)
+  local duration = row.to and math.max(0, row.to - row.from)
+  if row.is_coarse and duration and duration < SECOND then return "-" end
+  return format_duration(duration)
 end
 
 local function present_text(value)
@@ -127,7 +137,7 @@ local function row_line(page, row)
   local color = STATUS_COLORS[row.status]
   local name = text.fit(indent(page, row.depth + 1) .. row.name, page.name_width, page.drawing.ellipsis)
   local before, drawn, after = bar(page, row)
-  local duration = format_duration(row.to and math.max(0, row.to - row.from))
+  local duration = duration_of(row)
   local line = name .. " " .. page.paint(DIM, page.drawing.axis) .. before .. page.paint(color, drawn) .. after .. " "
     .. (" "):rep(DURATION_WIDTH - #duration) .. duration .. (" "):rep(GAP) .. status_cell(page, row, color)
   if page.shows_tokens then line = line .. (" "):rep(GAP) .. row.tokens end
@@ -142,19 +152,24 @@ end
 
 local function header(page, trace, rows)
   local status = harmless(page, present_text(trace.status) or "unknown")
-  local parts = {}
+  local parts, width = {}, -2
   local function add(value, code)
     value = present_text(value)
     if not value then return end
-    parts[#parts + 1] = page.paint(code, text.cut(harmless(page, value), page.width, page.drawing.ellipsis))
+    local cut = text.cut(harmless(page, value), page.width, page.drawing.ellipsis)
+    parts[#parts + 1], width = page.paint(code, cut), width + 2 + text.width(cut)
   end
   add(trace.agent_name, BOLD)
   add(trace.name, BOLD)
   add(status, STATUS_COLORS[status])
   add(format_duration(page.ended and page.to - page.from))
   add(format_tokens(tokens_in(trace.metadata) or sum_tokens(rows)))
-  add(trace.id, DIM)
-  return table.concat(parts, "  ")
+  local line = table.concat(parts, "  ")
+  local id = present_text(trace.id)
+  if not id then return line end
+  id = text.cut(harmless(page, id), page.width - 2, page.drawing.ellipsis)
+  local fits = width + 2 + text.width(id) <= page.width
+  return line .. (fits and "  " or "\n  ") .. page.paint(DIM, id)
 end
 
 -- ------------------------------------------------------------------------------------------------------ layout
@@ -168,11 +183,18 @@ local function time_range(trace, rows)
   return from or 0, math.max(to or 0, from or 0)
 end
 
+local function is_coarse(span)
+  local metadata = type(span.input) == "table" and span.input.metadata
+  local clock = type(metadata) == "table" and metadata.clock
+  return type(clock) == "string" and clock:find("whole seconds", 1, true) ~= nil
+end
+
 local function describe(page, rows)
   for _, row in ipairs(rows) do
     row.name = harmless(page, present_text(row.span.name) or "(no name)")
     row.status = harmless(page, present_text(row.span.status) or "-")
     row.tokens = format_tokens(tokens_of(row.span))
+    row.is_coarse = is_coarse(row.span)
   end
 end
 

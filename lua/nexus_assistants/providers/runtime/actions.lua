@@ -1,13 +1,17 @@
 --- What each operation does: `actions[name](runtime, path, body, query)` → result, or nil and an error.
--- Bodies were checked before; what is returned is the store's own.
+-- Bodies were checked before; what is returned is the store's own. What begins a run's thinking takes a `queue` behind
+-- the others, or nil: the run's events go there.
+local assistants = require("nexus_assistants.providers.runtime.assistants")
 local checks = require("nexus_assistants.providers.runtime.checks")
+local file_search = require("nexus_assistants.providers.runtime.files.tool")
 local failure = require("nexus_assistants.providers.runtime.failure")
+local list = require("nexus_assistants.providers.runtime.listing")
 local machines = require("nexus_assistants.providers.runtime.machine")
 local objects = require("nexus_assistants.providers.runtime.objects")
-local parameters = require("nexus_assistants.providers.runtime.parameters")
 local weight = require("nexus_assistants.providers.runtime.weight")
 
 local actions = {}
+for name, act in pairs(assistants.actions) do actions[name] = act end
 
 local MAX_OUTPUT_BYTES = 512 * 1024
 
@@ -35,15 +39,6 @@ local function find_run(self, path)
   return find_in_thread(self, path, "runs", "run", path.run_id)
 end
 
-local function list(self, kind, what, parent, query, where)
-  local options, err = parameters.page(query)
-  if not options then return nil, err end
-  options.where = where
-  local items, more = self.store:list(kind, parent, options)
-  if not items then return failure.not_found(what, more) end
-  return objects.page(items, more)
-end
-
 -- A run is begun only where the one before has ended, so only the last can be active.
 local function active_run(self, thread_id)
   local last = self.store:list("runs", thread_id, { order = "desc", limit = 1 })[1]
@@ -69,17 +64,50 @@ local function add_message(self, thread_id, body)
   return message
 end
 
--- --------------------------------------------------------------------------------------------------- operations
+local function add_messages(self, thread_id, bodies)
+  for _, body in ipairs(checks.given(bodies) or {}) do
+    add_message(self, thread_id, body)
+  end
+end
 
-actions["threads.create"] = function(self, _, body)
+local function add_thread(self, body)
   local thread = objects.thread(self.new_id("thread_"), now_of(self), body)
   local free, err = refuse_where_full(self, thread.id, body)
   if not free then return nil, err end
   self.store:insert("threads", "", thread)
-  for _, message in ipairs(checks.given(body.messages) or {}) do
-    add_message(self, thread.id, message)
-  end
+  add_messages(self, thread.id, body.messages)
   return thread
+end
+
+local function begin_run(self, thread, assistant, body, queue)
+  local run = objects.run(self.new_id("run_"), now_of(self), thread.id, assistant, body)
+  self.store:insert("runs", thread.id, run)
+  self.machine:admit(run, queue)
+  return run
+end
+
+local function change_metadata(self, kind, object, body)
+  local free, err = refuse_where_full(self, object.thread_id, body)
+  if not free then return nil, err end
+  object.metadata = checks.given(body.metadata) or object.metadata
+  self.store:save(kind, object.thread_id, object)
+  return object
+end
+
+-- --------------------------------------------------------------------------------------------------- operations
+
+actions["threads.create"] = function(self, _, body)
+  return add_thread(self, body)
+end
+
+actions["threads.create_and_run"] = function(self, _, body, _, queue)
+  local assistant, err = assistants.find(self, body.assistant_id)
+  if not assistant then return nil, err end
+  local thread
+  thread, err = add_thread(self, checks.given(body.thread) or {})
+  if not thread then return nil, err end
+  if queue then queue:push("thread.created", thread) end
+  return begin_run(self, thread, assistant, body, queue)
 end
 
 actions["threads.retrieve"] = find_thread
@@ -120,37 +148,53 @@ actions["threads.messages.list"] = function(self, path, _, query)
   if not thread then return nil, err end
   local run_id = checks.given(query.run_id)
   local where = run_id and function(message) return message.run_id == run_id end
-  return list(self, "messages", "message", thread.id, query, where)
+  return list(self.store, "messages", "message", thread.id, query, where)
 end
 
-actions["threads.messages.retrieve"] = function(self, path)
+local function find_message(self, path)
   return find_in_thread(self, path, "messages", "message", path.message_id)
 end
 
-actions["threads.runs.create"] = function(self, path, body)
+actions["threads.messages.retrieve"] = find_message
+
+actions["threads.messages.update"] = function(self, path, body)
+  local message, err = find_message(self, path)
+  if not message then return nil, err end
+  return change_metadata(self, "messages", message, body)
+end
+
+actions["threads.messages.delete"] = function(self, path)
+  local message, err = find_message(self, path)
+  if not message then return nil, err end
+  self.store:delete("messages", message.thread_id, message.id)
+  return { id = message.id, object = "thread.message.deleted", deleted = true }
+end
+
+actions["threads.runs.create"] = function(self, path, body, _, queue)
   local thread, err = find_thread(self, path)
   if not thread then return nil, err end
-  local assistant = self.assistants[body.assistant_id]
-  if not assistant then return failure.not_found("assistant", body.assistant_id) end
-  local free
+  local assistant, free
+  assistant, err = assistants.find(self, body.assistant_id)
+  if not assistant then return nil, err end
   free, err = refuse_while_active(self, thread.id, "Thread %s already has an active run %s.")
   if free then free, err = refuse_where_full(self, thread.id, body) end
   if not free then return nil, err end
-  for _, message in ipairs(checks.given(body.additional_messages) or {}) do
-    add_message(self, thread.id, message)
-  end
-  local run = objects.run(self.new_id("run_"), now_of(self), thread.id, assistant, body)
-  self.store:insert("runs", thread.id, run)
-  self.machine:admit(run)
-  return run
+  add_messages(self, thread.id, body.additional_messages)
+  return begin_run(self, thread, assistant, body, queue)
 end
 
 actions["threads.runs.retrieve"] = find_run
 
+actions["threads.runs.update"] = function(self, path, body)
+  local run, err = find_run(self, path)
+  if not run then return nil, err end
+  return change_metadata(self, "runs", run, body)
+end
+
 actions["threads.runs.list"] = function(self, path, _, query)
   local thread, err = find_thread(self, path)
   if not thread then return nil, err end
-  return list(self, "runs", "run", thread.id, query)
+  return list(self.store, "runs", "run", thread.id, query)
 end
 
 actions["threads.runs.cancel"] = function(self, path)
@@ -194,7 +238,7 @@ local function match_outputs(run, tool_outputs)
   return failure.bad_request(text:format(MAX_OUTPUT_BYTES, bytes), "tool_outputs", "string_above_max_length")
 end
 
-actions["threads.runs.submit_tool_outputs"] = function(self, path, body)
+actions["threads.runs.submit_tool_outputs"] = function(self, path, body, _, queue)
   local run, err = find_run(self, path)
   if not run then return nil, err end
   if run.status ~= "requires_action" then
@@ -206,22 +250,30 @@ actions["threads.runs.submit_tool_outputs"] = function(self, path, body)
   local free
   free, err = refuse_where_full(self, run.thread_id, body)
   if not free then return nil, err end
-  self.machine:submit(run, outputs)
+  self.machine:submit(run, outputs, queue)
   return run
 end
 
 actions["threads.runs.steps.list"] = function(self, path, _, query)
   local run, err = find_run(self, path)
   if not run then return nil, err end
-  return list(self, "steps", "run step", run.id, query)
+  local page
+  page, err = list(self.store, "steps", "run step", run.id, query)
+  if not page then return nil, err end
+  for index, step in ipairs(page.data) do page.data[index] = file_search.shown_step(step, query) end
+  return page
 end
 
-actions["threads.runs.steps.retrieve"] = function(self, path)
+actions["threads.runs.steps.retrieve"] = function(self, path, _, query)
   local run, err = find_run(self, path)
   if not run then return nil, err end
   local step = self.store:get("steps", run.id, path.step_id)
-  if step then return step end
+  if step then return file_search.shown_step(step, query) end
   return failure.not_found("run step", path.step_id)
+end
+
+for name, act in pairs(require("nexus_assistants.providers.runtime.files.actions")) do
+  actions[name] = act
 end
 
 return actions

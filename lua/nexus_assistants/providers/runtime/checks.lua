@@ -130,23 +130,35 @@ end
 
 -- ------------------------------------------------------------------------------------------------- of metadata
 
-local function check_pair(key, value, name)
+local function check_pair(key, value, name, check_value)
   if type(key) ~= "string" then return wrong_type(name, "an object", json.array()) end
   local place = name .. "." .. key
-  if type(value) ~= "string" then return wrong_type(place, "a string", value) end
-  local fits, err = check_length(key, MAX_KEY, name)
+  local fits, err = check_value(value, place)
+  if fits then fits, err = check_length(key, MAX_KEY, name) end
   if not fits then return nil, err end
+  if type(value) ~= "string" then return true end
   return check_length(value, MAX_VALUE, place)
 end
 
---- Up to 16 pairs of a key of 64 and a value of 512 characters.
-function checks.metadata(value, name)
+local function check_present_string(value, name)
+  if type(value) ~= "string" then return wrong_type(name, "a string", value) end
+  return true
+end
+
+--- A check of a text, a number or a boolean.
+function checks.scalar(value, name)
+  local kind = type(value)
+  if kind == "string" or kind == "number" or kind == "boolean" then return true end
+  return wrong_type(name, "a string, a number or a boolean", value)
+end
+
+local function check_pairs(value, name, check_value)
   if absent(value) then return true end
   local fits, err = checks.type("object")(value, name)
   if not fits then return nil, err end
   local count = 0
   for key, text in pairs(value) do
-    fits, err = check_pair(key, text, name)
+    fits, err = check_pair(key, text, name, check_value)
     if not fits then return nil, err end
     count = count + 1
   end
@@ -154,6 +166,16 @@ function checks.metadata(value, name)
   local text = "Invalid '%s': too many properties. Expected an object with at most %d properties, but got an object "
     .. "with %d properties instead."
   return failure.bad_request(text:format(name, MAX_PAIRS, count), name, "object_above_max_properties")
+end
+
+--- Up to 16 pairs of a key of 64 and a value of 512 characters.
+function checks.metadata(value, name)
+  return check_pairs(value, name, check_present_string)
+end
+
+--- The same with values that may be numbers and booleans too.
+function checks.attributes(value, name)
+  return check_pairs(value, name, checks.scalar)
 end
 
 -- -------------------------------------------------------------------------------------------------- of content
@@ -271,6 +293,24 @@ function checks.array_of(parameters, most, own)
       local place = ("%s[%d]"):format(name, index - 1)
       if item == json.null then return wrong_type(place, "an object", item) end
       fits, err = check_item(item, place)
+      if not fits then return nil, err end
+    end
+    return true
+  end
+end
+
+--- A check of an array of texts, of `most` at most; `check` is for each of them, where they aren't just any.
+function checks.strings(most, check)
+  local is_array = checks.type("array")
+  return function(value, name)
+    local fits, err = is_array(value, name)
+    if not fits then return nil, err end
+    if absent(value) then return true end
+    if most and #value > most then return too_many(name, most, #value) end
+    for index, item in ipairs(value) do
+      local place = ("%s[%d]"):format(name, index - 1)
+      fits, err = check_present_string(item, place)
+      if fits and check then fits, err = check(item, place) end
       if not fits then return nil, err end
     end
     return true

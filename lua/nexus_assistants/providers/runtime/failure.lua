@@ -10,6 +10,14 @@ function failure.bad_request(text, param, code)
   })
 end
 
+--- nil and a 404 for a file, in the words of the API's older part.
+function failure.no_file(id)
+  return nil, errors.new({
+    kind = "not_found", status = 404, type = "invalid_request_error", param = "id",
+    message = "No such File object: " .. tostring(id),
+  })
+end
+
 --- nil and a 404. `what` is "thread", "message", "run", "run step" or "assistant".
 function failure.not_found(what, id)
   return nil, errors.new({

@@ -1,12 +1,16 @@
 --- The life of a run: which status may follow which, what is due when, and the model's thinking.
+local answers = require("nexus_assistants.providers.runtime.answer")
 local checks = require("nexus_assistants.providers.runtime.checks")
 local core = require("nexus_assistants.core")
+local failure = require("nexus_assistants.providers.runtime.failure")
 local json = require("nexus_assistants.json")
 local objects = require("nexus_assistants.providers.runtime.objects")
 local prompt = require("nexus_assistants.providers.runtime.prompt")
 local timers = require("nexus_assistants.providers.runtime.timers")
 local copy = require("nexus_assistants.providers.runtime.copy")
+local file_search = require("nexus_assistants.providers.runtime.files.tool")
 local values = require("nexus_assistants.values")
+local writer = require("nexus_assistants.providers.runtime.writer")
 
 local machine = {}
 local machine_methods = {}
@@ -68,22 +72,21 @@ local function sum_usage(steps, unwritten)
   return objects.usage(prompt_tokens, completion_tokens)
 end
 
-local function end_step(self, run, step, status)
-  step.status, step.expires_at = status, json.null
-  local field = ENDED_AT[status]
-  if field then step[field] = now_of(self) end
-  if status == "failed" then step.last_error = run.last_error end
-  self.store:save("steps", run.id, step)
-end
-
 local STEP_ENDS = { cancelled = "cancelled", failed = "failed", expired = "expired", incomplete = "failed" }
 
+-- What was written of a message stays, and what that took is counted.
+local function break_off_message(self, run, job)
+  local used = objects.usage(prompt.chat_tokens(job.chat), prompt.reply_tokens(job.writing.length))
+  writer.end_message(self, run, used, "run_" .. run.status)
+end
+
 local function settle(self, run)
+  local job = self.jobs[run.id]
+  if job and job.writing then break_off_message(self, run, job) end
   local steps = steps_of(self, run)
   for _, step in ipairs(steps) do
-    if step.status == "in_progress" then end_step(self, run, step, STEP_ENDS[run.status]) end
+    if step.status == "in_progress" then writer.end_step(self, run, step, STEP_ENDS[run.status]) end
   end
-  local job = self.jobs[run.id]
   run.usage = sum_usage(steps, job and job.unwritten)
   if run.status ~= "expired" then run.expires_at = json.null end
   local field = ENDED_AT[run.status]
@@ -97,17 +100,30 @@ local function forget_job(self, run)
   self.timers:cancel(job.next)
   self.timers:cancel(job.expiry)
   self.jobs[run.id] = nil
+  if job.queue then job.queue:finish(select(2, failure.not_found("run", run.id))) end
+end
+
+local function ends_stream(status)
+  return status == "requires_action" or not machine.active(status)
+end
+
+-- Tells who streams the run how it is now.
+local function tell(run, queue)
+  queue:push("thread.run." .. run.status, run)
+  if ends_stream(run.status) then queue:finish() end
 end
 
 local function transition(self, run, status)
   assert(TRANSITIONS[run.status] and TRANSITIONS[run.status][status], run.status .. " → " .. status)
+  local job = self.jobs[run.id]
   run.status = status
   if status ~= "requires_action" then run.required_action = json.null end
-  if not machine.active(status) then
-    settle(self, run)
-    forget_job(self, run)
-  end
+  if not machine.active(status) then settle(self, run) end
+  local queue = job and job.queue
+  if queue and ends_stream(status) then job.queue = nil end
+  if not machine.active(status) then forget_job(self, run) end
   self.store:save("runs", run.thread_id, run)
+  if queue then tell(run, queue) end
 end
 
 -- What is stored must be fit for JSON.
@@ -163,11 +179,15 @@ end
 
 local start
 
---- Takes charge of a run that was just created and stored.
-function machine_methods:admit(run)
+--- Takes charge of a run that was just created and stored. Its events go to the queue, where there is one.
+function machine_methods:admit(run, queue)
   local lifetime = run.expires_at - self.clock()
-  local job = { expires = self.monotonic() + lifetime }
+  local job = { expires = self.monotonic() + lifetime, queue = queue }
   self.jobs[run.id] = job
+  if queue then
+    queue:push("thread.run.created", run)
+    queue:push("thread.run.queued", run)
+  end
   schedule(self, run, lifetime, expire)
   job.expiry, job.next = job.next, nil
   schedule(self, run, 0, start)
@@ -186,87 +206,46 @@ end
 
 -- ------------------------------------------------------------------------------------------- what a model said
 
-local function encode_arguments(arguments)
-  if arguments == nil then return "{}" end
-  if type(arguments) == "table" then return json.encode(arguments) end
-  if type(arguments) == "string" then return arguments end
-  return nil, "is a " .. type(arguments)
-end
-
--- One call as the wire has it; nil and what is wrong with it.
-local function wire_call(self, call)
-  if type(call) ~= "table" or type(call.name) ~= "string" or call.name == "" then
-    return nil, "a tool call must be a table with a name"
-  end
-  local arguments, problem = encode_arguments(call.arguments)
-  if not arguments then return nil, "the arguments of a tool call: " .. tostring(problem) end
-  local id = call.id or self.new_id("call_")
-  if type(id) ~= "string" then return nil, "the id of a tool call is a " .. type(id) end
-  if not core.utf8_valid(id .. call.name .. arguments) then return nil, "a tool call isn't valid UTF-8" end
-  return {
-    id = id, type = "function",
-    ["function"] = { name = call.name, arguments = arguments },
-  }
-end
-
-local function wire_calls(self, calls)
-  local result, known = json.array(), {}
-  for index, call in ipairs(calls) do
-    local wired, problem = wire_call(self, call)
-    if not wired then return nil, problem end
-    if known[wired.id] then return nil, "two tool calls have the id " .. wired.id end
-    known[wired.id], result[index] = true, wired
-  end
-  return result
-end
-
-local function check_answer(answer)
-  if type(answer) ~= "table" then return "the model returned a " .. type(answer) end
-  if answer.text ~= nil and type(answer.text) ~= "string" then return "the model's text is a " .. type(answer.text) end
-  if answer.text and not core.utf8_valid(answer.text) then return "the model's text isn't valid UTF-8" end
-  if answer.tool_calls ~= nil and type(answer.tool_calls) ~= "table" then
-    return "the model's tool calls are a " .. type(answer.tool_calls)
-  end
-  if not answer.text and not (answer.tool_calls and answer.tool_calls[1]) then
-    return "the model returned neither text nor tool calls"
-  end
-end
-
-local function is_count(value)
-  return type(value) == "number" and value >= 0 and value % 1 == 0
-end
-
-local function usage_of(answer, chat)
-  local reported = answer.usage
-  if type(reported) == "table" and is_count(reported.prompt_tokens) and is_count(reported.completion_tokens) then
-    return objects.usage(reported.prompt_tokens, reported.completion_tokens)
+local function usage_of(read, chat)
+  if read.usage then return objects.usage(read.usage.prompt_tokens, read.usage.completion_tokens) end
+  local answer = { text = read.text, tool_calls = {} }
+  for index, call in ipairs(read.calls) do
+    answer.tool_calls[index] = call["function"]
   end
   return objects.usage(prompt.chat_tokens(chat), prompt.message_tokens(answer))
 end
 
-local function write_message(self, run, text, usage)
-  local now = now_of(self)
-  local body = { role = "assistant", content = text }
-  local message = objects.message(self.new_id("msg_"), now, run.thread_id, body, run)
-  self.store:insert("messages", run.thread_id, message)
-  local details = { type = "message_creation", message_creation = { message_id = message.id } }
-  local step = objects.step(self.new_id("step_"), now, run, details)
-  step.usage = usage
-  self.store:insert("steps", run.id, step)
-  end_step(self, run, step, "completed")
-end
-
 -- The calls stand twice: in the step, where their outputs will be, and in what the run requires.
 local function ask_for_outputs(self, run, calls, usage)
-  local in_step = copy(calls)
-  for _, call in ipairs(in_step) do
-    call["function"].output = json.null
-  end
-  local step = objects.step(self.new_id("step_"), now_of(self), run, { type = "tool_calls", tool_calls = in_step })
-  step.usage = usage
-  self.store:insert("steps", run.id, step)
+  writer.write_calls(self, run, calls, usage)
   run.required_action = { type = "submit_tool_outputs", submit_tool_outputs = { tool_calls = calls } }
   transition(self, run, "requires_action")
+end
+
+-- Searches are answered here and now, in a step of their own. Returns nothing, or what is wrong with a call.
+local function answer_searches(self, run, calls, usage)
+  if file_search.is_exhausted(steps_of(self, run)) then return "the model searches files again and again" end
+  local answered, owners = json.array(), {
+    run, self.store:get("threads", "", run.thread_id) or {}, self.assistant_of(run.assistant_id) or {},
+  }
+  for index, call in ipairs(calls) do
+    local found, problem = file_search.answer(self.vector_stores, run, owners, call)
+    if not found then return problem end
+    answered[index] = found
+  end
+  writer.write_searches(self, run, answered, usage)
+end
+
+local think
+
+-- What the model asked for: the runtime's own tools first, then it waits for the outputs of the others.
+local function take_calls(self, run, calls, usage)
+  local searches, others = file_search.divide(run, calls)
+  if #searches == 0 then return ask_for_outputs(self, run, others, usage) end
+  local problem = answer_searches(self, run, searches, usage)
+  if problem then return fail(self, run, problem) end
+  if #others > 0 then return ask_for_outputs(self, run, others, objects.usage(0, 0)) end
+  schedule(self, run, self.delay, think)
 end
 
 local function remaining(run, used, limit, kind)
@@ -274,30 +253,50 @@ local function remaining(run, used, limit, kind)
   return most and most - used[kind]
 end
 
--- More than was allowed: what of the text fits is kept, as a model's own limit would.
-local function cut_short(self, run, answer, usage, left)
-  usage = objects.usage(usage.prompt_tokens, left)
-  local kept = prompt.cut(answer.text or "", left)
-  if kept ~= "" then write_message(self, run, kept, usage) else self.jobs[run.id].unwritten = usage end
+-- More than was allowed: what of the text fits is kept, as a model's own limit would. What was told already stays.
+local function cut_short(self, run, text, prompt_tokens, left)
+  local job = self.jobs[run.id]
+  local usage, written = objects.usage(prompt_tokens, left), writer.text(job)
+  job.held = nil
+  writer.add(self, run, prompt.cut(text or "", left):sub(#written + 1))
+  if job.writing then
+    writer.end_step(self, run, writer.end_message(self, run, usage, "max_tokens"), "completed")
+  else
+    job.unwritten = usage
+  end
   leave_incomplete(self, run, "max_completion_tokens")
 end
 
-local function take_answer(self, run, chat, answer)
-  local problem = check_answer(answer)
-  if problem then return fail(self, run, problem) end
-  local calls
-  calls, problem = wire_calls(self, answer.tool_calls or {})
-  if problem then return fail(self, run, problem) end
-  answer = { text = answer.text, usage = answer.usage, tool_calls = {} }
-  for index, call in ipairs(calls) do
-    answer.tool_calls[index] = call["function"]
+local function write_rest(self, run, read, usage)
+  for _, piece in ipairs(read.pieces) do
+    local add = read.is_whole and writer.add_whole or writer.add
+    add(self, run, piece)
   end
-  local usage = usage_of(answer, chat)
-  local left = remaining(run, sum_usage(steps_of(self, run)), "max_completion_tokens", "completion_tokens")
-  if left and usage.completion_tokens > left then return cut_short(self, run, answer, usage, left) end
-  if answer.text then write_message(self, run, answer.text, #calls == 0 and usage or objects.usage(0, 0)) end
-  if #calls > 0 then return ask_for_outputs(self, run, calls, usage) end
+  writer.end_step(self, run, writer.end_message(self, run, usage), "completed")
+end
+
+local function take_answer(self, run, answer)
+  local job = self.jobs[run.id]
+  local read, problem = answers.read(answer, self.new_id, writer.text(job))
+  if not read then return fail(self, run, problem) end
+  local usage, left = usage_of(read, job.chat), job.left
+  if left and usage.completion_tokens > left then return cut_short(self, run, read.text, usage.prompt_tokens, left) end
+  if read.text then write_rest(self, run, read, read.calls[1] and objects.usage(0, 0) or usage) end
+  if read.calls[1] then return take_calls(self, run, read.calls, usage) end
   transition(self, run, "completed")
+end
+
+-- A piece of text that the model has yielded; true where the run goes on.
+local function take_piece(self, run, piece)
+  local job = self.jobs[run.id]
+  local problem = writer.problem(job, piece)
+  if problem then return fail(self, run, problem) end
+  if job.left and not prompt.fits(writer.length_with(job, piece), job.left) then
+    local written, held = writer.text(job)
+    return cut_short(self, run, written .. held .. piece, prompt.chat_tokens(job.chat), job.left)
+  end
+  writer.add(self, run, piece)
+  return true
 end
 
 -- ---------------------------------------------------------------------------------------------------- thinking
@@ -315,40 +314,58 @@ local function watch(self, thread)
   end, "", LOOK_AFTER)
 end
 
-local function resume(self, run)
-  local job = self.jobs[run.id]
-  watch(self, job.thread)
-  local ok, answer, err = coroutine.resume(job.thread)
-  -- the model may have run so long that the run isn't there any more
-  if self.jobs[run.id] ~= job then return end
-  if not ok then return fail(self, run, "the model failed: " .. tostring(answer)) end
-  if coroutine.status(job.thread) ~= "dead" then
-    return schedule(self, run, math.max(values.is_finite(answer) and answer or 0, YIELD_PAUSE), resume)
+local resume
+
+-- What the model yields: seconds to wait; or a piece of its text, behind which it goes on at once, or after `wait`
+-- seconds.
+local function go_on_later(self, run, yielded)
+  local is_piece = type(yielded) == "table" and type(yielded.text) == "string" and yielded.text ~= ""
+  local wait = yielded
+  if is_piece then
+    if not take_piece(self, run, yielded.text) then return end
+    wait = yielded.wait
   end
-  if answer == nil then return fail(self, run, err == nil and "the model returned nothing" or err) end
-  take_answer(self, run, job.chat, answer)
+  schedule(self, run, math.max(values.is_finite(wait) and wait or 0, is_piece and 0 or YIELD_PAUSE), resume)
 end
 
--- The chat, cut down to what the run allows; nil where that isn't possible.
+function resume(self, run)
+  local job = self.jobs[run.id]
+  local thread = job.thread
+  watch(self, thread)
+  local ok, answer, err = coroutine.resume(thread)
+  -- the model may have run so long that the run isn't there any more, or may have cancelled it
+  if self.jobs[run.id] ~= job or job.thread ~= thread then return end
+  if not ok then return fail(self, run, "the model failed: " .. tostring(answer)) end
+  if coroutine.status(thread) ~= "dead" then return go_on_later(self, run, answer) end
+  if answer == nil and (err ~= nil or not job.writing) then
+    return fail(self, run, err == nil and "the model returned nothing" or err)
+  end
+  take_answer(self, run, answer or {})
+end
+
+-- The chat, cut down to what the run allows, and the tokens the run may still write, where that is limited; nil where
+-- the chat can't be cut down so far.
 local function prepare_chat(self, run)
   local steps = steps_of(self, run)
   local chat = prompt.build(run, self.store:list("messages", run.thread_id, { order = "asc" }), steps)
   local last_messages = checks.given(run.truncation_strategy.last_messages)
-  local budget = remaining(run, sum_usage(steps), "max_prompt_tokens", "prompt_tokens")
-  return prompt.truncate(chat, last_messages, budget) and chat or nil
+  local used = sum_usage(steps)
+  local budget = remaining(run, used, "max_prompt_tokens", "prompt_tokens")
+  if not prompt.truncate(chat, last_messages, budget) then return nil end
+  return chat, remaining(run, used, "max_completion_tokens", "completion_tokens")
 end
 
 local function tools_of(run)
   return run.tool_choice == "none" and {} or copy(run.tools)
 end
 
-local function think(self, run)
-  local chat = prepare_chat(self, run)
+function think(self, run)
+  local chat, left = prepare_chat(self, run)
   if not chat then return leave_incomplete(self, run, "max_prompt_tokens") end
   local job, model = self.jobs[run.id], self.model
   -- the model gets tables of its own, so that nothing it does to them is felt here
   local seen, tools, run_seen = copy(chat), tools_of(run), copy(run)
-  job.chat = chat
+  job.chat, job.left = chat, left
   job.thread = coroutine.create(function() return model:think(seen, tools, run_seen) end)
   resume(self, run)
 end
@@ -378,14 +395,16 @@ function machine_methods:cancel(run)
   schedule(self, run, 0, finish_cancel)
 end
 
---- Hands the outputs, by call id, to a run that requires them; it is queued again.
-function machine_methods:submit(run, outputs)
+--- Hands the outputs, by call id, to a run that requires them; it is queued again. What happens from now on goes to the
+-- queue, where there is one.
+function machine_methods:submit(run, outputs, queue)
+  self.jobs[run.id].queue = queue
   for _, step in ipairs(steps_of(self, run)) do
     if step.type == "tool_calls" and step.status == "in_progress" then
       for _, call in ipairs(step.step_details.tool_calls) do
         call["function"].output = outputs[call.id]
       end
-      end_step(self, run, step, "completed")
+      writer.end_step(self, run, step, "completed")
     end
   end
   transition(self, run, "queued")

@@ -39,6 +39,9 @@ local function content_parts(content)
   return parts
 end
 
+--- The parts of a message, of a text or of parts as a body has them.
+objects.content = content_parts
+
 --- A message, of the body of `threads.messages.create`; `run` is the run that writes it, or nil.
 function objects.message(id, now, thread_id, body, run)
   return {
@@ -58,6 +61,44 @@ local function tools_with_defaults(tools)
   return result
 end
 
+-- Each name with what stands there where nothing was given.
+local ASSISTANT = {
+  name = function() return null end, description = function() return null end,
+  instructions = function() return null end, reasoning_effort = function() return null end,
+  tools = function() return json.array() end, tool_resources = function() return {} end,
+  metadata = function() return {} end, temperature = function() return 1 end, top_p = function() return 1 end,
+  response_format = function() return "auto" end,
+}
+
+-- As the API does where code may be run.
+local function complete_tools(assistant)
+  assistant.tools = tools_with_defaults(assistant.tools)
+  for _, tool in ipairs(assistant.tools) do
+    if tool.type == "code_interpreter" and not given(assistant.tool_resources.code_interpreter) then
+      assistant.tool_resources.code_interpreter = { file_ids = json.array() }
+    end
+  end
+end
+
+--- An assistant, of the body of `assistants.create`.
+function objects.assistant(id, now, body)
+  local assistant = { id = id, object = "assistant", created_at = now, model = body.model }
+  for name, default in pairs(ASSISTANT) do
+    assistant[name] = or_default(body[name], default())
+  end
+  complete_tools(assistant)
+  return assistant
+end
+
+--- Changes an assistant as the body of `assistants.update` says; null takes back what was given.
+function objects.change_assistant(assistant, body)
+  assistant.model = given(body.model) or assistant.model
+  for name, default in pairs(ASSISTANT) do
+    if body[name] ~= nil then assistant[name] = or_default(body[name], default()) end
+  end
+  complete_tools(assistant)
+end
+
 local function instructions_of(assistant, body)
   local base = or_default(body.instructions, assistant.instructions)
   local more = given(body.additional_instructions)
@@ -74,11 +115,13 @@ function objects.run(id, now, thread_id, assistant, body)
     instructions = instructions_of(assistant, body),
     tools = tools_with_defaults(or_default(body.tools, assistant.tools)),
     tool_resources = or_default(body.tool_resources, {}), metadata = or_default(body.metadata, {}),
-    temperature = or_default(body.temperature, 1), top_p = or_default(body.top_p, 1),
-    reasoning_effort = or_null(body.reasoning_effort), max_completion_tokens = or_null(body.max_completion_tokens),
-    max_prompt_tokens = or_null(body.max_prompt_tokens),
+    temperature = or_default(body.temperature, assistant.temperature),
+    top_p = or_default(body.top_p, assistant.top_p),
+    reasoning_effort = or_default(body.reasoning_effort, assistant.reasoning_effort),
+    max_completion_tokens = or_null(body.max_completion_tokens), max_prompt_tokens = or_null(body.max_prompt_tokens),
     truncation_strategy = or_default(body.truncation_strategy, { type = "auto", last_messages = null }),
-    incomplete_details = null, usage = null, response_format = or_default(body.response_format, "auto"),
+    incomplete_details = null, usage = null,
+    response_format = or_default(body.response_format, assistant.response_format),
     tool_choice = or_default(body.tool_choice, "auto"),
     parallel_tool_calls = or_default(body.parallel_tool_calls, true),
   }

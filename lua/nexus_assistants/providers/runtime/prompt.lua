@@ -3,6 +3,7 @@
 -- Tokens are an estimate where the model doesn't report them: one for each four bytes of text, rounded up, and three
 -- more a message.
 local checks = require("nexus_assistants.providers.runtime.checks")
+local file_search = require("nexus_assistants.providers.runtime.files.tool")
 
 local prompt = {}
 
@@ -23,13 +24,20 @@ local function add_messages(chat, messages)
   end
 end
 
+-- The name, the arguments and the output of a call.
+local function parts_of_call(call)
+  if call.type == "file_search" then return file_search.for_model(call) end
+  local wanted = call["function"]
+  return wanted.name, wanted.arguments, wanted.output
+end
+
 local function add_round(chat, calls)
   local asked = { role = "assistant", content = "", tool_calls = {} }
   chat[#chat + 1] = asked
   for index, call in ipairs(calls) do
-    local wanted = call["function"]
-    asked.tool_calls[index] = { id = call.id, name = wanted.name, arguments = wanted.arguments }
-    chat[#chat + 1] = { role = "tool", tool_call_id = call.id, name = wanted.name, content = wanted.output }
+    local name, arguments, output = parts_of_call(call)
+    asked.tool_calls[index] = { id = call.id, name = name, arguments = arguments }
+    chat[#chat + 1] = { role = "tool", tool_call_id = call.id, name = name, content = output }
   end
 end
 
@@ -49,6 +57,16 @@ end
 --- The estimate for a text.
 function prompt.tokens(text)
   return math.ceil(#text / BYTES_PER_TOKEN)
+end
+
+--- The estimate for a message of a text with so many bytes.
+function prompt.reply_tokens(bytes)
+  return TOKENS_PER_MESSAGE + math.ceil(bytes / BYTES_PER_TOKEN)
+end
+
+--- Whether a text with so many bytes is one that `cut` leaves whole.
+function prompt.fits(bytes, tokens)
+  return bytes <= tokens * BYTES_PER_TOKEN
 end
 
 --- The estimate for one message of a chat, or for what a model answered.

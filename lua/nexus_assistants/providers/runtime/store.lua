@@ -1,8 +1,9 @@
---- Threads, messages, runs and steps in memory.
+--- Assistants, threads, messages, runs and steps in memory.
 --
--- A store has `insert`, `get`, `save`, `list`, `delete_thread` and `has_room`, and holds objects of the wire as they
--- are. `kind` is "threads", "messages", "runs" or "steps"; `parent` is the id of the thread (of messages and runs), of
--- the run (of steps), or "" (of threads). What `get` and `list` return may be changed and takes effect with `save`.
+-- A store has `insert`, `get`, `save`, `delete`, `list`, `delete_thread` and `has_room`, and holds objects of the wire
+-- as they are. `kind` is "assistants", "threads", "messages", "runs" or "steps"; `parent` is the id of the thread (of
+-- messages and runs), of the run (of steps), or "" (of threads and assistants). What `get` and `list` return may be
+-- changed and takes effect with `save`.
 local weight = require("nexus_assistants.providers.runtime.weight")
 
 local store = {}
@@ -13,14 +14,22 @@ local MEBIBYTE = 1024 * 1024
 local LIMITS = {
   max_threads = 10000, max_bytes = 256 * MEBIBYTE, -- beyond, the oldest threads go, with all that is theirs
   max_messages = 100000, max_thread_bytes = 64 * MEBIBYTE, -- of one thread, where `has_room` is asked
+  max_assistants = 10000, -- which may take `max_thread_bytes`, too
 }
 
+-- What belongs to no thread is accounted to this.
+local NO_THREAD = ""
+-- A list with fewer gaps isn't worth the closing of them.
+local LEAST_GAPS = 32
+
 --- An empty store. `limits`, with defaults: `max_threads` and `max_bytes` of all, `max_messages` and
--- `max_thread_bytes` of one thread. `on_drop(thread_id)`, where it is set, is called before an old thread goes.
+-- `max_thread_bytes` of one thread, `max_assistants`. `on_drop(thread_id)`, where it is set, is called before an old
+-- thread goes.
 function store.new(limits)
   local self = {
-    threads = {}, order = {}, places = {}, first = 1, last = 0, count = 0, bytes = 0, weights = {},
-    collections = { messages = {}, runs = {}, steps = {} },
+    threads = {}, order = {}, places = {}, first = 1, last = 0, count = 0,
+    bytes = 0, weights = { [NO_THREAD] = 0 },
+    collections = { assistants = {}, messages = {}, runs = {}, steps = {} },
   }
   for name, default in pairs(LIMITS) do
     self[name] = limits and limits[name] or default
@@ -89,27 +98,36 @@ function store_methods:delete_thread(id)
   return true
 end
 
---- Whether a thread, or a new one, can take what is about `bytes` large.
+--- Whether a thread, or a new one, can take what is about `bytes` large; or the assistants, where `thread_id` is "".
 function store_methods:has_room(thread_id, bytes)
-  local messages = self.collections.messages[thread_id]
-  return (self.weights[thread_id] or 0) + bytes <= self.max_thread_bytes
-    and (not messages or #messages.items < self.max_messages)
+  if (self.weights[thread_id] or 0) + bytes > self.max_thread_bytes then return false end
+  local kind, most = "messages", self.max_messages
+  if thread_id == NO_THREAD then kind, most = "assistants", self.max_assistants end
+  local collection = self.collections[kind][thread_id]
+  return not collection or #collection.items - collection.gaps < most
 end
 
 -- ------------------------------------------------------------------------------------------------ everything
 
+-- Whose account an object is on; nil where its thread has gone.
+local function account_of(self, object)
+  local thread_id = object.thread_id or NO_THREAD
+  return self.weights[thread_id] and thread_id
+end
+
 --- Adds an object; what belongs to a thread that has gone meanwhile is gone with it.
 function store_methods:insert(kind, parent, object)
   if kind == "threads" then return insert_thread(self, object) end
-  if not self.threads[object.thread_id] then return end
+  local account = account_of(self, object)
+  if not account then return end
   local collection = self.collections[kind][parent]
   if not collection then
-    collection = { items = {}, positions = {}, weights = {} }
+    collection = { items = {}, positions = {}, weights = {}, gaps = 0 }
     self.collections[kind][parent] = collection
   end
   local position = #collection.items + 1
   collection.items[position], collection.positions[object.id] = object, position
-  collection.weights[position] = weigh(self, object.thread_id, object, 0)
+  collection.weights[position] = weigh(self, account, object, 0)
 end
 
 --- The object with this id, or nil.
@@ -126,7 +144,35 @@ function store_methods:save(kind, parent, object)
   local position = collection and collection.positions[object.id]
   if not position then return end
   collection.items[position] = object
-  collection.weights[position] = weigh(self, object.thread_id, object, collection.weights[position])
+  collection.weights[position] = weigh(self, account_of(self, object), object, collection.weights[position])
+end
+
+local function close_gaps(collection)
+  local items, weights, positions, kept = collection.items, collection.weights, collection.positions, 0
+  for position = 1, #items do
+    local object, weighs = items[position], weights[position]
+    items[position], weights[position] = nil, nil
+    if object then
+      kept = kept + 1
+      items[kept], weights[kept], positions[object.id] = object, weighs, kept
+    end
+  end
+  collection.gaps = 0
+end
+
+--- Takes an assistant or a message away; false where there is none. It leaves a gap, and gaps are closed once they are
+-- most of the list, so that who empties a long one doesn't pay for its length each time.
+function store_methods:delete(kind, parent, id)
+  local collection = self.collections[kind][parent]
+  local position = collection and collection.positions[id]
+  if not position then return false end
+  local account = account_of(self, collection.items[position])
+  self.weights[account] = self.weights[account] - collection.weights[position]
+  self.bytes = self.bytes - collection.weights[position]
+  collection.items[position], collection.weights[position], collection.positions[id] = false, 0, nil
+  collection.gaps = collection.gaps + 1
+  if collection.gaps > math.max(LEAST_GAPS, #collection.items / 2) then close_gaps(collection) end
+  return true
 end
 
 -- The part of a list to look at, as positions; nil and the cursor where that isn't in the list.
@@ -155,7 +201,7 @@ local function gather(collection, low, high, options)
   local found = {}
   for position = from, to, by do
     local object = collection.items[position]
-    if not options.where or options.where(object) then
+    if object and (not options.where or options.where(object)) then
       if #found == options.limit then return found, true end
       found[#found + 1] = object
     end
