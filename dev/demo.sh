@@ -1,6 +1,6 @@
 #!/bin/sh
 # From nothing to a traced run: sets up, builds, runs examples/assistant.lua against a local server, and shows the trace.
-# What of OPENAI_API_KEY, OPENAI_BASE_URL and NEXUS_API_KEY is in the environment is used instead of the local server.
+# With OPENAI_API_KEY, OPENAI_BASE_URL and NEXUS_API_KEY in the environment, all three, it uses those instead.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 sh "$root/dev/deps.sh" demo
@@ -25,13 +25,11 @@ start_server() {
   url=${line#listening on }
 }
 
-if [ -z "${OPENAI_API_KEY:-}" ] || [ -z "${NEXUS_API_KEY:-}" ]; then
+if [ -n "${OPENAI_API_KEY:-}" ] && [ -n "${OPENAI_BASE_URL:-}" ] && [ -n "${NEXUS_API_KEY:-}" ]; then
+  echo "dev/demo.sh: using $OPENAI_BASE_URL, as the environment says" >&2
+else
   start_server
-fi
-if [ -z "${OPENAI_API_KEY:-}" ]; then
   export OPENAI_API_KEY=local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
-fi
-if [ -z "${NEXUS_API_KEY:-}" ]; then
   export NEXUS_API_KEY=nxs_local NEXUS_BASE_URL="$url"
 fi
 

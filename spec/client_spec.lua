@@ -517,11 +517,10 @@ describe("the provider of the Assistants protocol", function()
   local operations = require("nexus_assistants.operations")
 
   local function answered(base_url, status, body)
-    local engine = { call = function() return {} end }
-    local tasks = { await = function()
+    local tasks = { call = function() return {} end, await = function()
       return { status = status, body = body }, { kind = "not_found", message = "HTTP status 404", status = status }
     end }
-    local provider = assistants.new(engine, tasks, assert(core.endpoint({ base_url = base_url })), {})
+    local provider = assistants.new(tasks, assert(core.endpoint({ base_url = base_url })), {})
     return select(2, provider:perform(operations["threads.create"], {}))
   end
 

@@ -198,7 +198,16 @@ describe("options", function()
     refused("core.engine: option 'max_transfers' must not be NaN", core.engine, { max_transfers = 0 / 0 })
     local count_text = "core.tracer: option 'max_spans' must be a whole number that isn't negative"
     refused(count_text, core.tracer, engine, { max_spans = -1 })
-    refused("engine:call: option 'stream' must be a boolean, got number", engine.call, engine, { stream = 1 })
+    local stream_text = "engine:call: option 'stream' must be a boolean, 'events' or 'bytes'"
+    refused(stream_text .. ", got number", engine.call, engine, { stream = 1 })
+    refused(stream_text, engine.call, engine, { stream = "frames" })
+    local function parts(value) return engine.call, engine, { parts = value } end
+    refused("engine:call: option 'parts' must be a table, got string", parts("x"))
+    refused("engine:call: option 'parts' must be an array of tables", parts({ "x" }))
+    refused("engine:call: parts: unknown option 'nmae'", parts({ { nmae = "x" } }))
+    refused("engine:call: parts: option 'source' must be a boolean, got number", parts({ { source = 1 } }))
+    local size_text = "engine:call: parts: option 'size' must be a whole number that isn't negative"
+    refused(size_text, parts({ { size = -1 } }))
     refused("engine:call: option 'timeout' must be a number, got string", engine.call, engine, { timeout = "1" })
     refused("engine:call: option 'endpoint' must be an endpoint, got table", engine.call, engine, { endpoint = {} })
     local endpoint_text = "engine:call: option 'endpoint' must be an endpoint, got userdata"
@@ -247,7 +256,7 @@ describe("a call", function()
     engine = assert(core.engine())
     endpoint = assert(core.endpoint({ base_url = server.url .. "/v1", key = "sk-1" }))
     local request = { endpoint = endpoint, method = "POST", path = "/things", body = '{"a":1}', retries = 0 }
-    for name, value in pairs(options or {}) do request[name] = value end
+    for name, value in pairs(options or {}) do request[name] = value or nil end
     return assert(engine:call(request))
   end
 
@@ -407,6 +416,96 @@ describe("a call", function()
     assert.is_nil(call:event())
     assert.equal(200, call:result().status)
     assert.is_nil(call:event())
+  end)
+
+  it("streams events by that name too, and no pieces of them", function()
+    local call = start(function()
+      return 200, "data: 1\n\n", { ["Content-Type"] = "text/event-stream" }
+    end, { stream = "events" })
+    run(call)
+    assert.is_nil(call:piece())
+    assert.same({ "message", "1", "" }, { call:event() })
+  end)
+
+  it("streams bytes, more than are held at once", function()
+    local body = {}
+    for index = 1, 300000 do body[index] = ("%07d\n"):format(index) end
+    body = table.concat(body)
+    local call = start(function() return 200, body end, { stream = "bytes" })
+    assert.is_nil(call:piece())
+    local pieces = {}
+    server:run(engine, function()
+      local piece = call:piece()
+      assert.is_nil(call:event())
+      if piece then pieces[#pieces + 1] = piece end
+      return call:done() and not piece
+    end)
+    assert.equal(200, call:result().status)
+    assert.equal("", call:result().body)
+    assert.is_true(#pieces > 2)
+    assert.is_true(table.concat(pieces) == body)
+  end)
+
+  it("sends parts from memory, from files and from its host", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write("file\0bytes")
+    file:close()
+    local call = start(function() return 200, "{}" end, {
+      body = false,
+      parts = {
+        { name = "purpose", data = "assistants" },
+        { name = "file", path = path, file_name = "a.txt", content_type = "text/plain" },
+        { name = "more", source = true, size = 10, file_name = "b" },
+      },
+    })
+    local pieces = { "01234", "56789" }
+    server:run(engine, function()
+      for name, asking in function() return engine:next() end do
+        assert.equal(call, asking)
+        if name == "send" then assert.is_true(call:send(table.remove(pieces, 1))) end
+      end
+      return call:done()
+    end)
+    os.remove(path)
+    assert.same({}, pieces)
+    local request = server.requests[1]
+    assert.matches("^multipart/form%-data; boundary=", request.headers["content-type"])
+    assert.matches('name="purpose"\r\n\r\nassistants\r\n', request.body, 1, true)
+    assert.matches('name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nfile\0bytes\r\n',
+      request.body, 1, true)
+    assert.matches('name="more"; filename="b"\r\nContent-Type: application/octet-stream\r\n\r\n0123456789\r\n',
+      request.body, 1, true)
+    local sent, err = call:send("x")
+    assert.is_nil(sent)
+    assert.equal("closed", err.kind)
+  end)
+
+  it("says what it can't take of its host", function()
+    local call = start(function() end, { body = false, parts = { { name = "a", source = true } } })
+    local _, err = call:send(("x"):rep(2 ^ 20 + 1))
+    assert.equal("too_large", err.kind)
+    assert.is_true(call:send("x"))
+    assert.is_true(call:send_end())
+    _, err = call:send("x")
+    assert.equal("invalid", err.kind)
+    _, err = call:send_end()
+    assert.equal("invalid", err.kind)
+    assert.is_string(err.message)
+    call:cancel()
+    assert.has_error(function() call:send() end)
+  end)
+
+  it("tells how far it is", function()
+    local call = start(function() return 200, ("x"):rep(1000) end, { progress = true })
+    assert.same({ sent = 0, received = 0 }, call:progress())
+    run(call)
+    assert.equal("progress", (engine:next()))
+    local expected = { sent = 7, send_total = 7, received = 1000, receive_total = 1000 }
+    assert.same(expected, call:progress())
+    local name repeat name = engine:next() until name == "done"
+    call:result()
+    assert.same(expected, call:progress())
   end)
 
   it("can be driven by a loop of the host's own", function()

@@ -37,6 +37,13 @@ describe("resources", function()
     return resource, resource[method]
   end
 
+  local function params_of(entry)
+    local params = { some = "thing" }
+    if entry.file_field then params[entry.file_field] = { data = "x", name = "x.txt" } end
+    if entry.name == "threads.runs.submit_tool_outputs" then params.tool_outputs = {} end
+    return params
+  end
+
   it("have a method for every operation, and send what the table says", function()
     echo()
     for _, entry in ipairs(operations.list) do
@@ -46,13 +53,15 @@ describe("resources", function()
         arguments[index] = name .. "_1"
         ids[name] = name .. "_1"
       end
-      if entry.payload then arguments[#arguments + 1] = { some = "thing" } end
+      if entry.payload then arguments[#arguments + 1] = params_of(entry) end
       local sent = assert(method(resource, unpack(arguments)))
+      if entry.answer == "bytes" then sent = json.decode(sent) end
       assert.equal(entry.method, sent.method)
       assert.equal("/v1" .. assert(operations.build_path(entry, ids)), sent.path)
       if entry.payload == "query" then assert.equal("some=thing", sent.query) end
       if entry.payload == "body" then assert.equal("thing", json.decode(sent.body).some) end
-      if entry.payload ~= "body" then assert.equal("", sent.body) end
+      if entry.payload == "multipart" then assert.matches('name="some"', sent.body, 1, true) end
+      if entry.payload ~= "body" and entry.payload ~= "multipart" then assert.equal("", sent.body) end
     end
   end)
 

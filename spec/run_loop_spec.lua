@@ -1,24 +1,21 @@
 local errors = require("nexus_assistants.error")
+local fake_client = require("spec.support.fake_client")
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants")
-local servers = require("spec.support.server")
+local run_loop = require("nexus_assistants.run_loop")
 local socket = require("socket")
+local told = require("spec.support.told")
 
 describe("create_and_poll", function()
   local server, client, thread
 
   local function new(changes)
-    local given = {
-      assistant_id = "asst_local",
-      openai = { api_key = "sk-x", base_url = server.openai_url },
-      nexus = false,
-      poll = { interval = 0.002 },
-    }
+    local given = { nexus = false, openai = { api_key = "sk-x", base_url = server.openai_url } }
     for key, value in pairs(changes or {}) do given[key] = value end
-    return assert(nexus.new(given))
+    return told.client(server, given)
   end
 
-  setup(function() server = servers.start({ kind = "fault", model_script = "spec/support/told_model.lua" }) end)
+  setup(function() server = told.server() end)
   teardown(function() server:stop() end)
 
   before_each(function()
@@ -33,7 +30,7 @@ describe("create_and_poll", function()
 
   -- Asks the scripted model; see spec/support/told_model.lua.
   local function tell(...)
-    assert(client.threads.messages:create(thread.id, { role = "user", content = json.encode({ ... }) }))
+    told.ask(client, thread, ...)
   end
 
   local function run(params, options)
@@ -48,12 +45,8 @@ describe("create_and_poll", function()
     return { name = name, arguments = arguments or {} }
   end
 
-  local function count(method, path_end)
-    local found = 0
-    for _, request in ipairs(server:requests()) do
-      if request.method == method and request.path:find(path_end) then found = found + 1 end
-    end
-    return found
+  local function count(method, pattern)
+    return #told.requests(server, method, pattern)
   end
 
   local function submitted()
@@ -358,6 +351,8 @@ describe("create_and_poll", function()
       local called = 0
       local count_up = nexus.tool({ name = "w", call = function() called = called + 1 end })
       for _, id in ipairs({ 1, nexus.null, {} }) do
+        server:clear_faults()
+        thread = assert(client.threads:create())
         pretend({ status = "requires_action", required_action = { submit_tool_outputs = { tool_calls = {
           { id = id, ["function"] = { name = "w" } } } } } })
         local _, err = run({ tools = { count_up } })
@@ -450,29 +445,23 @@ describe("create_and_poll", function()
   end)
 
   it("tidies up within 3 seconds, whatever hangs, and traced or not", function()
-    local fake = require("spec.support.fake_core")
-    local run_loop = require("nexus_assistants.run_loop")
-    local engine = fake.engine()
-    local tasks = require("nexus_assistants.scheduler").new(engine, engine:clock(), error)
-    local asked = {}
-    local provider = { perform = function(_, operation, params)
+    local asked, notes = {}, {}
+    local fake = fake_client.new(function(operation, params, engine)
       asked[#asked + 1] = operation.name
       if operation.name == "threads.runs.create" then return { id = "run_x", status = "queued" }, {} end
       engine.now = engine.now + params.options.deadline
       return nil, errors.new({ kind = "timeout", message = "no answer" })
-    end }
-    local notes = {}
-    local span = { trace = {}, is_recorded = function() return true end, input = function() end,
-      output = function() end, set = function(_, key, value) notes[key] = value end }
-    local recorder = { within = function(_, _, _, fn, ...) return fn(span, ...) end }
-    local _, err = run_loop.create_and_poll({ provider = provider, scheduler = tasks, recorder = recorder,
-      wall = engine:clock() }, { thread_id = "t", body = {}, by_name = {}, described = {},
-      options = { deadline = 10 } })
+    end)
+    local nothing = function() end
+    local span = { trace = {}, is_recorded = function() return true end, input = nothing, output = nothing,
+      error = nothing, finish = nothing, set = function(_, key, value) notes[key] = value end }
+    fake.recorder = { open = function() return span end }
+    local _, err = run_loop.start(fake, fake_client.request({ deadline = 10 }))
     assert.equal("Run run_x was still queued after 10 s; it could not be cancelled: timeout: no answer", err.message)
     assert.matches("^not available: ", notes.steps)
     assert.same({ "threads.runs.create", "threads.runs.retrieve", "threads.runs.cancel", "threads.runs.steps.list" },
       asked)
-    assert.is_true(engine.now < 13.01, engine.now)
+    assert.is_true(fake.engine.now < 13.01, fake.engine.now)
   end)
 
   describe("polling", function()
@@ -537,28 +526,33 @@ describe("create_and_poll", function()
     end)
 
     it("slows down by itself", function()
-      local fake = require("spec.support.fake_core")
-      local run_loop = require("nexus_assistants.run_loop")
-      local scheduler = require("nexus_assistants.scheduler")
-      local trace = require("nexus_assistants.trace")
-      local engine = fake.engine()
-      local tasks = scheduler.new(engine, engine:clock(), error)
       local polled_at = {}
-      local provider = { perform = function(_, operation)
+      local fake = fake_client.new(function(operation, _, engine)
         if operation.method == "GET" then polled_at[#polled_at + 1] = engine.now end
         return { id = "run_x", status = "in_progress" }, {}
-      end }
-      local _, err = run_loop.create_and_poll({
-        provider = provider, scheduler = tasks, recorder = trace.new({ scheduler = tasks }), wall = engine:clock(),
-      }, { thread_id = "t", body = {}, by_name = {}, described = {}, options = { deadline = 30 } })
+      end)
+      local _, err = run_loop.start(fake, fake_client.request({ deadline = 30 }))
       assert.equal("timeout", err.kind)
-      assert.equal(30, engine.now)
+      assert.equal(30, fake.engine.now)
       local pauses, before = {}, 0
       for index, at in ipairs(polled_at) do pauses[index], before = at - before, at end
       assert.equal(0.25, pauses[1])
       assert.equal(0.375, pauses[2])
       assert.equal(5, pauses[9])
       assert.is_true(#pauses < 14)
+    end)
+
+    it("ends where the run is stalled, if the script wants that", function()
+      local cancelled = 0
+      local fake = fake_client.new(function(operation)
+        if operation.name == "threads.runs.cancel" then cancelled = cancelled + 1 end
+        return { id = "run_x", status = operation.name == "threads.runs.create" and "queued" or "in_progress" }, {}
+      end)
+      local _, err = run_loop.start(fake, fake_client.request({ deadline = 600, stall = 20 }))
+      assert.same({ "timeout", "stalled" }, { err.kind, err.code })
+      assert.equal("Run run_x stayed in_progress for 20 s; it was asked to cancel", err.message)
+      assert.equal(1, cancelled)
+      assert.is_true(fake.engine.now >= 20 and fake.engine.now < 26, fake.engine.now)
     end)
   end)
 
@@ -584,9 +578,9 @@ describe("create_and_poll", function()
       return trace:span("first", function() return assert(run()) end)
     end))
     client:close(2)
-    local told = server:traces()[1]
-    assert.equal(1, #told.spans)
-    assert.equal("completed", told.metadata["run.status"])
+    local trace = server:traces()[1]
+    assert.equal(1, #trace.spans)
+    assert.equal("completed", trace.metadata["run.status"])
   end)
 
   describe("in a task", function()

@@ -7,7 +7,7 @@ local function tool(call, name)
 end
 
 local function run(call, arguments)
-  return tools.run(tool(call), "t", arguments or "{}")
+  return tools.run(tools.set({ tool(call) }), "t", arguments or "{}", pcall)
 end
 
 describe("nexus.tool", function()
@@ -33,7 +33,7 @@ describe("nexus.tool", function()
 
   it("may be anything that can be called", function()
     local callable = setmetatable({}, { __call = function(_, arguments) return arguments.a end })
-    assert.equal("x", (tools.run(tool(callable), "t", '{"a":"x"}')))
+    assert.equal("x", (run(callable, '{"a":"x"}')))
   end)
 end)
 
@@ -41,33 +41,34 @@ describe("tools", function()
   it("are sent as definitions, beside those of the API's own", function()
     local weather = nexus.tool({ name = "w", description = "d", parameters = { type = "object" }, call = print })
     local plain = { type = "function", ["function"] = { name = "f" } }
-    local definitions, by_name, described = tools.split({ weather, { type = "file_search" }, plain })
+    local set = tools.set({ weather, { type = "file_search" }, plain })
     assert.same({
       { type = "function", ["function"] = { name = "w", description = "d", parameters = { type = "object" } } },
       { type = "file_search" },
       plain,
-    }, definitions)
-    assert.equal(weather, by_name.w)
-    assert.same({ f = true }, described)
+    }, set.definitions)
+    assert.equal(weather, set.by_name.w)
+    assert.same({ f = true }, set.described)
   end)
 
   it("are an empty list where none are given", function()
-    assert.equal("[]", json.encode((tools.split({}))))
+    assert.equal("[]", json.encode(tools.set({}).definitions))
   end)
 
   it("without parameters say that they take none", function()
-    local definitions = tools.split({ tool(print) })
+    local definitions = tools.set({ tool(print) }).definitions
     assert.same({ type = "object", properties = {} }, definitions[1]["function"].parameters)
     assert.matches('"properties":{}', json.encode(definitions), 1, true)
   end)
 
   describe("answering", function()
-    local ours, described = { w = tool(print, "w") }, { f = true }
+    local plain = { type = "function", ["function"] = { name = "f" } }
+    local ours = { tool(print, "w"), plain }
 
-    local function can(by_name, ...)
+    local function can(list, ...)
       local calls = {}
       for index, name in ipairs({ ... }) do calls[index] = { ["function"] = { name = name } } end
-      return tools.can_answer(calls, by_name, described)
+      return tools.can_answer(calls, tools.set(list))
     end
 
     it("is up to us where one of the calls is of our tools", function()
@@ -78,6 +79,7 @@ describe("tools", function()
     it("is up to the script where it described the function itself, or gave no tools", function()
       assert.is_false(can(ours, "f"))
       assert.is_false(can({}, "w"))
+      assert.is_false(can({ plain }, "f"))
     end)
 
     it("is up to us where the model made the function up", function()
@@ -98,16 +100,16 @@ describe("a call of a tool", function()
   for name, arguments in pairs({ ["an empty text"] = "", ["white space"] = " \n", ["null"] = nexus.null }) do
     it("takes " .. name .. " for no arguments", function()
       local seen
-      assert.equal("ok", (tools.run(tool(function(given)
+      assert.equal("ok", (tools.run(tools.set({ tool(function(given)
         seen = given
         return "ok"
-      end), "t", arguments)))
+      end) }), "t", arguments, pcall)))
       assert.same({}, seen)
     end)
   end
 
   it("takes absent arguments for none", function()
-    assert.equal("ok", (tools.run(tool(function() return "ok" end), "t", nil)))
+    assert.equal("ok", (tools.run(tools.set({ tool(function() return "ok" end) }), "t", nil, pcall)))
   end)
 
   for what, case in pairs({
@@ -171,19 +173,27 @@ describe("a call of a tool", function()
   end)
 
   it("of a tool that the script didn't give says which, and what it gave", function()
-    local _, by_name = tools.split({ tool(print, "weather"), { type = "file_search" }, tool(print, "clock") })
+    local set = tools.set({ tool(print, "weather"), { type = "file_search" }, tool(print, "clock") })
     local message = "the script gave this run no tool named 'get_mail'; what it gave: 'clock', 'weather'"
-    local output, problem = tools.run(by_name.get_mail, "get_mail", '{"city":')
-    assert.equal(message, problem)
+    local output, problem, outcome = tools.run(set, "get_mail", '{"city":', pcall)
+    assert.same({ message, "unknown_tool" }, { problem, outcome })
     assert.same({ error = message }, json.decode(output))
-    assert.is_true(tools.can_answer({ { ["function"] = { name = "get_mail" } } }, by_name, {}))
-    assert.is_false(tools.can_answer({ { ["function"] = { name = "get_mail" } } }, by_name, { get_mail = true }))
   end)
 
-  it("of a tool that isn't there is an error for the model", function()
-    local output, problem = tools.run(nil, "made_up", "{}")
-    assert.equal("there is no tool named 'made_up'", problem)
-    assert.equal('{"error":"there is no tool named \'made_up\'"}', output)
+  it("whose arguments don't fit the schema never happens, and says why", function()
+    local called = false
+    local parameters = { type = "object", properties = { city = { type = "string" } }, required = { "city" } }
+    local set = tools.set({ nexus.tool({ name = "w", parameters = parameters, call = function() called = true end }) })
+    local output, problem, outcome = tools.run(set, "w", "{}", pcall)
+    assert.equal("the arguments don't fit the tool's schema: city: is required", problem)
+    assert.same({ error = problem }, json.decode(output))
+    assert.equal("bad_arguments", outcome)
+    assert.is_false(called)
+  end)
+
+  it("may be answered later", function()
+    local output, problem, outcome = run(function() return nexus.pending end)
+    assert.same({ nil, nil, "pending" }, { output, problem, outcome })
   end)
 end)
 

@@ -222,8 +222,8 @@ describe("tracing", function()
       assert.same({ { type = "logs", logs = "2" } }, code.output)
       assert.equal("call_1", code.input.metadata.toolCallId)
       assert.equal("step_1", code.input.metadata.stepId)
-      assert.equal("2023-11-14T22:13:20.000Z", code.started_at)
-      assert.equal("2023-11-14T22:13:23.000Z", code.ended_at)
+      assert.equal("2023-11-14T22:13:20.000000Z", code.started_at)
+      assert.equal("2023-11-14T22:13:23.000000Z", code.ended_at)
       assert.same({}, by_name(trace, "step.file_search").output)
       local functions = {}
       for _, span in ipairs(trace.spans) do

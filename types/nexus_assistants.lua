@@ -1,9 +1,11 @@
 ---@meta nexus_assistants
--- What scripts see of nexus-assistants, for the Lua language server.
+-- What scripts see of nexus-assistants, for the Lua language server: the module, the client and its options. The other
+-- files of this folder have the rest, by topic.
 
 ---@class nexus_assistants
 ---@field _VERSION string
 ---@field null lightuserdata what JSON's `null` is in results
+---@field pending nexus_assistants.Pending what a tool returns that will be answered later, by `run:submit`
 local nexus = {}
 
 ---Makes a client. Misuse raises; what is missing comes back as nil and an error of kind "configuration".
@@ -39,6 +41,7 @@ function nexus.is_error(value) end
 ---@field openai? nexus_assistants.OpenAIOptions
 ---@field nexus? nexus_assistants.NexusOptions|false where traces go; false: nowhere
 ---@field poll? nexus_assistants.PollOptions
+---@field lane? nexus_assistants.LanePolicy what to do where a run of the thread is active ("wait")
 ---@field limits? nexus_assistants.Limits what traces may take in memory
 ---@field max_transfers? integer requests on the wire at once (100; at most 100000)
 ---@field on_warning? fun(text: string) by default a line on standard error
@@ -65,7 +68,8 @@ function nexus.is_error(value) end
 
 ---@class nexus_assistants.PollOptions
 ---@field interval? number seconds between polls (NEXUS_ASSISTANTS_POLL_INTERVAL); by default 0.25 that grow to 5
----@field deadline? number seconds a run may take (600)
+---@field deadline? number seconds a wait may take (600)
+---@field stall? number seconds without a change after which a wait is given up; by default never
 
 ---@class nexus_assistants.Limits
 ---@field max_traces? integer held at once (1024; at most a million)
@@ -73,24 +77,14 @@ function nexus.is_error(value) end
 ---@field max_bytes? integer of all their texts (32 MiB; at most 64 GiB)
 ---@field max_field_bytes? integer of one input, output or metadata value (256 KiB; at most 1 GiB)
 
----@class nexus_assistants.CallOptions
----@field timeout? number seconds for one attempt
----@field deadline? number seconds for the call with all its attempts
----@field retries? integer attempts of a request after the first, at most 1000
----@field headers? table<string, string>
-
----@class nexus_assistants.RunOptions
----@field interval? number seconds between polls; 0 for none
----@field deadline? number seconds the run may take; then it is cancelled
----@field on_status? fun(run: nexus_assistants.Run) called when the run's status changes
----@field timeout? number seconds for one attempt of one request
----@field retries? integer attempts of a request after the first, at most 1000
----@field headers? table<string, string>
-
 -- ------------------------------------------------------------------------------------------------------- client
 
 ---@class nexus_assistants.Client
+---@field assistants nexus_assistants.Assistants
 ---@field threads nexus_assistants.Threads
+---@field files nexus_assistants.Files
+---@field uploads nexus_assistants.Uploads
+---@field vector_stores nexus_assistants.VectorStores
 ---@field nexus nexus_assistants.Nexus traces by hand
 local client = {}
 
@@ -190,153 +184,4 @@ function task:done() end
 ---@return "running"|"completed"|"failed"|"cancelled"
 function task:status() end
 
--- ------------------------------------------------------------------------------------------------------- errors
-
----@class nexus_assistants.Error
----@field kind nexus_assistants.ErrorKind
----@field message string
----@field status? integer the HTTP status
----@field code? string
----@field type? string
----@field param? string
----@field request_id? string
----@field retry_after? number seconds
----@field operation? string e.g. "threads.runs.create"
----@field attempts? integer
----@field run? nexus_assistants.Run what is known of the run
-
----@alias nexus_assistants.ErrorKind
----| "invalid" refused here, nothing was sent
----| "configuration" something is missing
----| "connection"
----| "timeout"
----| "cancelled"
----| "closed"
----| "too_large"
----| "protocol" an answer that isn't what the API promises
----| "bad_request"
----| "authentication"
----| "permission"
----| "not_found"
----| "conflict"
----| "unprocessable"
----| "rate_limit"
----| "server"
----| "status"
----| "memory"
----| "run" a run that ended, but did not complete
-
--- ------------------------------------------------------------------------------------------------------- traces
-
----@class nexus_assistants.TraceOptions
----@field name string
----@field agent_id? string by default the client's
----@field input? any
----@field metadata? table<string, any>
-
----@class nexus_assistants.SpanOptions
----@field type? string e.g. "llm", "tool"
----@field input? any
----@field metadata? table<string, any>
-
----@class nexus_assistants.Trace
-local trace = {}
-
----32 hexadecimal digits; nil where the trace is not recorded.
----@return string?
-function trace:id() end
-
----@param value any
-function trace:input(value) end
-
----The trace's output; without it that is the function's first result.
----@param value any
-function trace:output(value) end
-
----@param key string
----@param value any
-function trace:set(key, value) end
-
----Runs a function within a span and returns its results. The span ends in error where the function raises, or returns
----nil and an error.
----@generic R
----@param name string
----@param options nexus_assistants.SpanOptions
----@param fn fun(span: nexus_assistants.Span): R, ...
----@return R result
----@return any ...
----@overload fun(self: nexus_assistants.Trace, name: string, fn: fun(span: nexus_assistants.Span): ...): ...
-function trace:span(name, options, fn) end
-
----@class nexus_assistants.Span
-local span = {}
-
----16 hexadecimal digits; nil where the span is not recorded.
----@return string?
-function span:id() end
-
----@param value any
-function span:input(value) end
-
----@param value any
-function span:output(value) end
-
----@param key string
----@param value any
-function span:set(key, value) end
-
----Says what went wrong; the span ends in error.
----@param value any
-function span:error(value) end
-
----Traces by hand. Ids that mean nothing (any more) are counted, never raised for; calls don't record themselves here.
----Spans can be put below open ones and the latest 256 of their trace that have ended.
----@class nexus_assistants.Nexus
-local manual = {}
-
----@param options nexus_assistants.TraceOptions
----@return { id: string } trace
-function manual:start_trace(options) end
-
----@param trace_id string
----@param options nexus_assistants.StartSpanOptions
----@return { id: string } span
-function manual:start_span(trace_id, options) end
-
----@param span_id string
----@param options? nexus_assistants.EndSpanOptions
-function manual:end_span(span_id, options) end
-
----@param trace_id string
----@param options? nexus_assistants.EndTraceOptions
-function manual:end_trace(trace_id, options) end
-
----@class nexus_assistants.StartSpanOptions
----@field name string
----@field type? string
----@field input? any
----@field metadata? table<string, any>
----@field parent_id? string the id of the span it is below
-
----@class nexus_assistants.EndSpanOptions
----@field status? "ok"|"error" by default "error" where there is an error
----@field output? any
----@field error? any
----@field metadata? table<string, any>
-
----@class nexus_assistants.EndTraceOptions
----@field status? "success"|"error"|"timeout" by default "error" where there is an error
----@field output? any
----@field error? any
----@field metadata? table<string, any>
-
--- -------------------------------------------------------------------------------------------------------- tools
-
----@class nexus_assistants.ToolFields
----@field name string letters, digits, `_` and `-`
----@field description? string
----@field parameters? table a JSON schema
----@field strict? boolean
----@field call fun(arguments: table): any, any a text as it is, anything else as JSON; nil and an error for failure
-
----@class nexus_assistants.Tool: nexus_assistants.ToolFields
+return nexus

@@ -1,14 +1,6 @@
----@meta nexus_assistants.threads
--- Threads, messages, runs and steps, for the Lua language server. Parameters that aren't named here are passed through.
--- Absent values of results are `nexus.null`.
-
----@class nexus_assistants.List<T>: { data: T[], has_more: boolean, first_id: string, last_id: string }
-
----@class nexus_assistants.Page
----@field limit? integer 1 to 100, by default 20
----@field order? "asc"|"desc" by default newest first
----@field after? string the id of the last item of the page before
----@field before? string
+---@meta _
+-- Threads and their messages. Parameters that aren't named here are passed through. Absent values of results are
+-- `nexus.null`.
 
 ---@class nexus_assistants.Thread
 ---@field id string
@@ -35,6 +27,7 @@
 ---@field thread_id string
 ---@field role "user"|"assistant"
 ---@field content { type: string, text?: { value: string, annotations: table[] } }[]
+---@field attachments any
 ---@field assistant_id any
 ---@field run_id any
 ---@field metadata table<string, string>
@@ -42,72 +35,16 @@
 ---@class nexus_assistants.MessageQuery: nexus_assistants.Page
 ---@field run_id? string only messages of this run
 
----@class nexus_assistants.RunParams
----@field assistant_id? string by default the client's
----@field model? string
----@field instructions? string
----@field additional_instructions? string
----@field additional_messages? nexus_assistants.MessageParams[]
----@field tools? (nexus_assistants.Tool|table)[]
----@field metadata? table<string, string>
----@field include? string[]
----@field temperature? number
----@field max_prompt_tokens? integer
----@field max_completion_tokens? integer
----@field tool_choice? any
----@field parallel_tool_calls? boolean
----@field response_format? any
-
----@alias nexus_assistants.RunStatus
----| "queued"
----| "in_progress"
----| "requires_action"
----| "cancelling"
----| "cancelled"
----| "failed"
----| "completed"
----| "incomplete"
----| "expired"
-
----@class nexus_assistants.Run
+---A thread this client made.
+---@class nexus_assistants.LedgerEntry
 ---@field id string
----@field object "thread.run"
----@field thread_id string
----@field assistant_id string
----@field status nexus_assistants.RunStatus|string
----@field model string
----@field usage any
----@field required_action any
----@field last_error any
----@field incomplete_details any
----@field created_at integer
+---@field created_at number Unix seconds
+---@field used_at number Unix seconds
+---@field uses integer operations on it since
 
----A run that came from create_and_poll.
----@class nexus_assistants.FinishedRun: nexus_assistants.Run
-local finished_run = {}
-
----What the assistant wrote in this run: the text of all its messages, oldest first.
----@return string? text
----@return nexus_assistants.Error? err
-function finished_run:text() end
-
----All steps of this run, oldest first.
----@return nexus_assistants.Step[]? steps
----@return nexus_assistants.Error? err
-function finished_run:steps() end
-
----@class nexus_assistants.Step
----@field id string
----@field object "thread.run.step"
----@field run_id string
----@field type "message_creation"|"tool_calls"
----@field status string
----@field step_details table
----@field usage any
----@field last_error any
----@field created_at integer
-
--- ---------------------------------------------------------------------------------------------------- resources
+---@class nexus_assistants.SweepResult
+---@field deleted string[] the ids of threads that are gone
+---@field failed { id: string, error: nexus_assistants.Error }[]
 
 ---@class nexus_assistants.Threads
 ---@field messages nexus_assistants.Messages
@@ -135,16 +72,55 @@ function threads:update(thread_id, params, options) end
 
 ---@param thread_id string
 ---@param options? nexus_assistants.CallOptions
----@return { id: string, deleted: boolean }? result
+---@return nexus_assistants.Deleted? result
 ---@return nexus_assistants.Error? err
 function threads:delete(thread_id, options) end
+
+---Creates a thread and a run on it.
+---@param params? nexus_assistants.ThreadAndRunParams
+---@param options? nexus_assistants.CallOptions
+---@return nexus_assistants.Run? run
+---@return nexus_assistants.Error? err
+function threads:create_and_run(params, options) end
+
+---The same, and waits for the run's end, as `runs:create_and_poll` does.
+---@param params? nexus_assistants.ThreadAndRunParams
+---@param options? nexus_assistants.RunOptions
+---@return nexus_assistants.FinishedRun? run
+---@return nexus_assistants.Error? err
+function threads:create_and_run_poll(params, options) end
+
+---The same, and streams the run, as `runs:stream` does.
+---@param params? nexus_assistants.ThreadAndRunParams
+---@param options? nexus_assistants.StreamOptions
+---@return nexus_assistants.Stream? stream
+---@return nexus_assistants.Error? err
+function threads:create_and_run_stream(params, options) end
+
+---Cancels runs of a thread that are still active, whoever started them, and waits for their end. Returns them as an
+---array, which may be empty.
+---@param thread_id string
+---@param options? nexus_assistants.CallOptions
+---@return nexus_assistants.Run[]? runs
+---@return nexus_assistants.Error? err
+function threads:recover(thread_id, options) end
+
+---The threads this client made and did not delete, the one not used for longest first.
+---@return nexus_assistants.LedgerEntry[] threads
+function threads:ledger() end
+
+---Deletes threads of the ledger that were not used for `older_than` seconds, by default all.
+---@param options? nexus_assistants.SweepOptions
+---@return nexus_assistants.SweepResult result
+function threads:sweep(options) end
 
 ---@class nexus_assistants.Messages
 local messages = {}
 
+---Adds a message. Waits for its turn where a run of the thread is active.
 ---@param thread_id string
 ---@param params nexus_assistants.MessageParams
----@param options? nexus_assistants.CallOptions
+---@param options? nexus_assistants.LanedOptions
 ---@return nexus_assistants.Message? message
 ---@return nexus_assistants.Error? err
 function messages:create(thread_id, params, options) end
@@ -156,6 +132,13 @@ function messages:create(thread_id, params, options) end
 ---@return nexus_assistants.Error? err
 function messages:list(thread_id, query, options) end
 
+---All messages, page by page, for loops. A page that can't be had raises its error object.
+---@param thread_id string
+---@param query? nexus_assistants.MessageQuery
+---@param options? nexus_assistants.CallOptions
+---@return fun(): nexus_assistants.Message?
+function messages:each(thread_id, query, options) end
+
 ---@param thread_id string
 ---@param message_id string
 ---@param options? nexus_assistants.CallOptions
@@ -163,72 +146,17 @@ function messages:list(thread_id, query, options) end
 ---@return nexus_assistants.Error? err
 function messages:retrieve(thread_id, message_id, options) end
 
----@class nexus_assistants.Runs
----@field steps nexus_assistants.Steps
-local runs = {}
-
 ---@param thread_id string
----@param params? nexus_assistants.RunParams
+---@param message_id string
+---@param params { metadata?: table<string, string> }
 ---@param options? nexus_assistants.CallOptions
----@return nexus_assistants.Run? run
+---@return nexus_assistants.Message? message
 ---@return nexus_assistants.Error? err
-function runs:create(thread_id, params, options) end
-
----Creates a run, waits for its end, and calls the tools it asks for. Returns the run where it completed, or asks for
----functions that are the script's to call (status "requires_action"); else nil and an error, with `run` in it where
----there was one. At the deadline the run is cancelled and the error's kind is "timeout".
----@param thread_id string
----@param params? nexus_assistants.RunParams
----@param options? nexus_assistants.RunOptions
----@return nexus_assistants.FinishedRun? run
----@return nexus_assistants.Error? err
-function runs:create_and_poll(thread_id, params, options) end
+function messages:update(thread_id, message_id, params, options) end
 
 ---@param thread_id string
----@param run_id string
+---@param message_id string
 ---@param options? nexus_assistants.CallOptions
----@return nexus_assistants.Run? run
+---@return nexus_assistants.Deleted? result
 ---@return nexus_assistants.Error? err
-function runs:retrieve(thread_id, run_id, options) end
-
----@param thread_id string
----@param query? nexus_assistants.Page
----@param options? nexus_assistants.CallOptions
----@return nexus_assistants.List<nexus_assistants.Run>? list
----@return nexus_assistants.Error? err
-function runs:list(thread_id, query, options) end
-
----@param thread_id string
----@param run_id string
----@param options? nexus_assistants.CallOptions
----@return nexus_assistants.Run? run
----@return nexus_assistants.Error? err
-function runs:cancel(thread_id, run_id, options) end
-
----@param thread_id string
----@param run_id string
----@param params { tool_outputs: { tool_call_id: string, output: string }[] }
----@param options? nexus_assistants.CallOptions
----@return nexus_assistants.Run? run
----@return nexus_assistants.Error? err
-function runs:submit_tool_outputs(thread_id, run_id, params, options) end
-
----@class nexus_assistants.Steps
-local steps = {}
-
----@param thread_id string
----@param run_id string
----@param query? nexus_assistants.Page
----@param options? nexus_assistants.CallOptions
----@return nexus_assistants.List<nexus_assistants.Step>? list
----@return nexus_assistants.Error? err
-function steps:list(thread_id, run_id, query, options) end
-
----@param thread_id string
----@param run_id string
----@param step_id string
----@param query? { include?: string[] }
----@param options? nexus_assistants.CallOptions
----@return nexus_assistants.Step? step
----@return nexus_assistants.Error? err
-function steps:retrieve(thread_id, run_id, step_id, query, options) end
+function messages:delete(thread_id, message_id, options) end

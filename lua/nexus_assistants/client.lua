@@ -1,11 +1,15 @@
 --- The client: puts the parts together, and is what the host drives.
 local assistants = require("nexus_assistants.providers.assistants")
 local core = require("nexus_assistants.core")
+local doctor = require("nexus_assistants.doctor")
 local errors = require("nexus_assistants.error")
+local lane = require("nexus_assistants.lane")
+local ledger = require("nexus_assistants.ledger")
 local options = require("nexus_assistants.options")
 local resources = require("nexus_assistants.resources")
 local runs = require("nexus_assistants.resources.runs")
 local scheduler = require("nexus_assistants.scheduler")
+local stream = require("nexus_assistants.stream")
 local trace = require("nexus_assistants.trace")
 
 local client = {}
@@ -118,22 +122,71 @@ local function request_defaults(given)
   return { timeout = given.timeout, deadline = given.deadline, retries = given.retries }
 end
 
+-- What is seen of threads and runs, in whatever operation, is known from then on.
+local function observe(self, operation, params, result)
+  if type(result) ~= "table" then return end
+  self.ledger:saw(operation, params, result)
+  if operation.name == "threads.delete" then self.lanes:forget(params.path.thread_id) end
+  if result.object == "thread.run" then self.lanes:saw(result) end
+end
+
+local observed_methods = {}
+local observed_mt = { __index = observed_methods }
+
+function observed_methods:perform(operation, params)
+  local result, info = self.provider:perform(operation, params)
+  if result ~= nil then observe(self.client, operation, params, result) end
+  return result, info
+end
+
+function observed_methods:open(operation, params)
+  return self.provider:open(operation, params)
+end
+
+-- Performs what waits for its turn on a thread.
+local laned_methods = {}
+local laned_mt = { __index = laned_methods }
+
+function laned_methods:perform(operation, params)
+  return self.lanes:perform(params.path.thread_id, params.options, function()
+    return self.provider:perform(operation, params)
+  end)
+end
+
+-- What the doctor has to say about the threads that a trace made.
+local function thread_examiner(book)
+  return function(ids)
+    local unused = {}
+    for _, id in ipairs(ids) do
+      if book:is_unused(id) then unused[#unused + 1] = id end
+    end
+    return doctor.examine({ leaked_threads = unused })
+  end
+end
+
 local function assemble(values, warn, endpoint, engine, tracer)
-  local tasks = scheduler.new(engine, core.monotonic, warn)
-  local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer })
+  local tasks, book = scheduler.new(engine, core.monotonic, warn), ledger.new(core.wall)
+  local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
+    examine_threads = thread_examiner(book) })
   local self = setmetatable({
     engine = engine,
     scheduler = tasks,
     recorder = recorder,
     tracer = tracer,
-    provider = assistants.new(tasks, tasks, endpoint, request_defaults(values.openai)),
+    transport = assistants.new(tasks, endpoint, request_defaults(values.openai)),
     assistant_id = values.assistant_id,
     poll = values.poll,
     wall = core.wall,
+    ledger = book,
+    runs_under_way = setmetatable({}, { __mode = "k" }), -- what is known of a run that a script has, by the run
+    open_streams = setmetatable({}, { __mode = "k" }), -- as a set
     closed = false,
   }, client_mt)
+  self.provider = setmetatable({ client = self, provider = self.transport }, observed_mt)
+  self.lanes = lane.new(self, values.lane)
+  self.laned = setmetatable({ lanes = self.lanes, provider = self.provider }, laned_mt)
   self.run_mt = runs.metatable(self)
-  self.threads = resources.threads(self)
+  resources.attach(self)
   self.nexus = trace.manual(recorder)
   return self
 end
@@ -163,7 +216,14 @@ end
 
 --- Performs an operation through the provider, traced where a trace is open. Resources call this.
 function client_methods:perform(operation, params)
-  return self.recorder:perform(self.provider, operation, params)
+  return self.recorder:perform(operation.excludes and self.laned or self.provider, operation, params)
+end
+
+--- Gives a run its methods, and keeps what they need as long as the script has it. Runs that are waited for call this.
+function client_methods:adopt_run(run, under_way)
+  under_way.run = nil -- before 5.2 a value that refers to its key is never collected
+  self.runs_under_way[run] = under_way
+  return setmetatable(run, self.run_mt)
 end
 
 --- Runs `fn(trace)` in a new trace, in which every call is a span. See `types/`.
@@ -189,7 +249,9 @@ end
 -- client is driven: by `update`, by a `wait`, or by a call outside tasks.
 function client_methods:task(fn, ...)
   if type(fn) ~= "function" then error("client:task: a function is needed, got " .. type(fn), 2) end
+  local running = self.scheduler:running_task()
   local task = self.scheduler:spawn(fn, ...)
+  task.lane_ticket = running and running.lane_ticket -- what a run's tool starts is part of the run, too
   self.recorder:inherit(task)
   if self.closed then task:cancel() end
   return task
@@ -235,7 +297,7 @@ end
 -- tasks, unknown_ids.
 function client_methods:stats()
   local stats = self.tracer and self.tracer:stats() or {}
-  stats.calls, stats.calls_failed = self.provider.calls, self.provider.calls_failed
+  stats.calls, stats.calls_failed = self.transport.calls, self.transport.calls_failed
   stats.tasks = self.scheduler.task_count
   stats.unknown_ids = self.nexus.unknown_ids
   return stats
@@ -256,6 +318,8 @@ function client_methods:close(timeout)
   if self.closed then return self.delivered end
   self.closed = true
   local due = core.monotonic() + timeout
+  for open in pairs(self.open_streams) do stream.drop(open) end
+  self.lanes:abandon_all()
   self.scheduler:close(timeout)
   self.delivered = not self.tracer or self.tracer:close(math.max(due - core.monotonic(), 0))
   drain_warnings(self)

@@ -80,7 +80,8 @@ local function details(err)
   return table.concat(found, ", ")
 end
 
---- Reads as `rate_limit: Rate limit reached … (429, code rate_limit_exceeded, after 3 attempts, threads.runs.create)`.
+--- Reads as `rate_limit: Rate limit reached … (429, code rate_limit_exceeded, after 3 attempts,
+-- threads.runs.create)`.
 function error_mt.__tostring(err)
   local said = err.kind .. ": " .. err.message
   local more = details(err)
@@ -173,6 +174,21 @@ function M.from_call(core_err, response, operation, endpoint)
     attempts = core_err.attempts,
     operation = name_of(operation),
   })
+end
+
+local function kind_of_event(said)
+  if said.code == "rate_limit_exceeded" or said.type == "rate_limit_error" then return "rate_limit" end
+  return said.type == "invalid_request_error" and "bad_request" or "server"
+end
+
+--- Makes an error object of an `error` event in a stream: the protocol's envelope, or what is inside of it.
+function M.from_event(object, operation, endpoint)
+  local said = from_envelope(present(object.error) and object or { error = object })
+  if endpoint then M.redact(said, endpoint) end
+  said.kind = kind_of_event(said)
+  said.message = said.message or "the stream reported an error"
+  said.operation = name_of(operation)
+  return M.new(said)
 end
 
 -- --------------------------------------------------------------------------------------------------- for servers

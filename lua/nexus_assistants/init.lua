@@ -10,6 +10,7 @@ local nexus = {
   null = json.null,
   array = json.array,
   is_error = errors.is,
+  pending = tools.PENDING,
 }
 
 --- Makes a client. Misuse raises; what is missing in the environment is returned as nil and an error.

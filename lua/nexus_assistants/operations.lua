@@ -3,9 +3,14 @@
 -- An entry has
 --   name, method, path          as in the API's reference; `{…}` in a path are its parameters
 --   path_parameters             their names, in order
---   payload                     "body", "query" or nil: what the caller's table of parameters becomes
+--   payload                     "body", "query", "multipart" or nil: what the caller's table of parameters becomes
+--   file_field                  of a multipart payload: the field that is the file
 --   required                    whether that table must be given
 --   query_parameters            names in a body's table that travel in the query, as a set
+--   answer                      "bytes" where the answer is no JSON but a file
+--   streams                     true where `stream = true` in the body makes the answer a stream of events
+--   pages                       true where the answer is a page of a list
+--   excludes                    true where it isn't taken while a run of the thread is active
 --   span, type                  the span's name and type
 --   record(span, params, result)  what goes on the span beside what every operation records; `result` is nil where the
 --                               operation failed. `span` has input(value), output(value), set(key, value).
@@ -21,17 +26,20 @@ local function record_input(span, params)
   if params.body then span:input(params.body) end
 end
 
+-- Records the input, and the id of what was made under a name.
+local function record_id(name)
+  return function(span, params, result)
+    record_input(span, params)
+    if result then span:output({ [name] = result.id }) end
+  end
+end
+
 local function record_thread(span, params, result)
   record_input(span, params)
   if result then
     span:set("threadId", result.id)
     span:output({ threadId = result.id })
   end
-end
-
-local function record_message(span, params, result)
-  record_input(span, params)
-  if result then span:output({ messageId = result.id }) end
 end
 
 local function record_run(span, params, result)
@@ -41,22 +49,61 @@ local function record_run(span, params, result)
   span:output({ status = result.status, model = result.model, usage = result.usage, last_error = result.last_error })
 end
 
+local function record_new_run(span, params, result)
+  record_run(span, params, result)
+  if result then span:set("threadId", result.thread_id) end
+end
+
 local function record_count(name)
   return function(span, _, result)
     if result and type(result.data) == "table" then span:output({ [name] = #result.data }) end
   end
 end
 
-local function record_tool_outputs(span, params, result)
+local function record_status(span, params, result)
   record_input(span, params)
   if result then span:output({ status = result.status }) end
+end
+
+local function record_file_status(span, params, result)
+  record_input(span, params)
+  if result then
+    span:output({ id = result.id, status = result.status, last_error = result.last_error,
+      file_counts = result.file_counts })
+  end
+end
+
+-- Never what is in the file.
+local function record_upload(span, params, result)
+  local fields = params.body or {}
+  local file = fields.file or fields.data
+  span:input({ purpose = fields.purpose, file = type(file) == "table" and (file.name or file.path) or nil })
+  if result then span:output({ id = result.id, bytes = result.bytes }) end
+end
+
+local function record_size(span, _, result)
+  if type(result) == "string" then span:output({ bytes = #result }) end
+  if type(result) == "number" then span:output({ bytes = result }) end
 end
 
 -- ---------------------------------------------------------------------------------------------------- the table
 
 local definitions = {
+  { name = "assistants.create", method = "POST", path = "/assistants", payload = "body", required = true,
+    span = "assistants.create", record = record_id("assistantId") },
+  { name = "assistants.list", method = "GET", path = "/assistants", payload = "query", pages = true,
+    span = "assistants.list", record = record_count("assistantCount") },
+  { name = "assistants.retrieve", method = "GET", path = "/assistants/{assistant_id}",
+    span = "assistants.retrieve" },
+  { name = "assistants.update", method = "POST", path = "/assistants/{assistant_id}", payload = "body",
+    required = true, span = "assistants.update", record = record_input },
+  { name = "assistants.delete", method = "DELETE", path = "/assistants/{assistant_id}",
+    span = "assistants.delete" },
+
   { name = "threads.create", method = "POST", path = "/threads", payload = "body",
     span = "thread.create", record = record_thread },
+  { name = "threads.create_and_run", method = "POST", path = "/threads/runs", payload = "body", streams = true,
+    span = "threads.createAndRun", record = record_new_run },
   { name = "threads.retrieve", method = "GET", path = "/threads/{thread_id}",
     span = "thread.retrieve" },
   { name = "threads.update", method = "POST", path = "/threads/{thread_id}", payload = "body", required = true,
@@ -64,29 +111,99 @@ local definitions = {
   { name = "threads.delete", method = "DELETE", path = "/threads/{thread_id}",
     span = "thread.delete" },
 
-  { name = "threads.messages.create", method = "POST", path = "/threads/{thread_id}/messages",
-    payload = "body", required = true, span = "thread.messages.create", record = record_message },
+  { name = "threads.messages.create", method = "POST", path = "/threads/{thread_id}/messages", excludes = true,
+    payload = "body", required = true, span = "thread.messages.create", record = record_id("messageId") },
   { name = "threads.messages.list", method = "GET", path = "/threads/{thread_id}/messages", payload = "query",
-    span = "thread.messages.list", record = record_count("messageCount") },
+    pages = true, span = "thread.messages.list", record = record_count("messageCount") },
   { name = "threads.messages.retrieve", method = "GET", path = "/threads/{thread_id}/messages/{message_id}",
     span = "thread.messages.retrieve" },
+  { name = "threads.messages.update", method = "POST", path = "/threads/{thread_id}/messages/{message_id}",
+    payload = "body", required = true, span = "thread.messages.update", record = record_input },
+  { name = "threads.messages.delete", method = "DELETE", path = "/threads/{thread_id}/messages/{message_id}",
+    span = "thread.messages.delete" },
 
-  { name = "threads.runs.create", method = "POST", path = "/threads/{thread_id}/runs",
-    payload = "body", query_parameters = INCLUDE, span = "threads.runs.create", record = record_run },
+  { name = "threads.runs.create", method = "POST", path = "/threads/{thread_id}/runs", excludes = true,
+    payload = "body", streams = true, query_parameters = INCLUDE, span = "threads.runs.create", record = record_run },
+  { name = "threads.runs.list", method = "GET", path = "/threads/{thread_id}/runs", payload = "query",
+    pages = true, span = "threads.runs.list", record = record_count("runCount") },
   { name = "threads.runs.retrieve", method = "GET", path = "/threads/{thread_id}/runs/{run_id}",
     span = "threads.runs.retrieve", record = record_run },
-  { name = "threads.runs.list", method = "GET", path = "/threads/{thread_id}/runs", payload = "query",
-    span = "threads.runs.list", record = record_count("runCount") },
+  { name = "threads.runs.update", method = "POST", path = "/threads/{thread_id}/runs/{run_id}",
+    payload = "body", required = true, span = "threads.runs.update", record = record_input },
   { name = "threads.runs.cancel", method = "POST", path = "/threads/{thread_id}/runs/{run_id}/cancel",
     span = "threads.runs.cancel", record = record_run },
   { name = "threads.runs.submit_tool_outputs", method = "POST",
     path = "/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", payload = "body", required = true,
-    span = "threads.runs.submitToolOutputs", record = record_tool_outputs },
+    streams = true,
+    span = "threads.runs.submitToolOutputs", record = record_status },
 
   { name = "threads.runs.steps.list", method = "GET", path = "/threads/{thread_id}/runs/{run_id}/steps",
-    payload = "query", span = "threads.runs.steps.list", record = record_count("stepCount") },
+    payload = "query", pages = true, span = "threads.runs.steps.list", record = record_count("stepCount") },
   { name = "threads.runs.steps.retrieve", method = "GET", path = "/threads/{thread_id}/runs/{run_id}/steps/{step_id}",
     payload = "query", span = "threads.runs.steps.retrieve" },
+
+  { name = "files.create", method = "POST", path = "/files", payload = "multipart", required = true,
+    file_field = "file", span = "files.create", record = record_upload },
+  { name = "files.list", method = "GET", path = "/files", payload = "query", pages = true,
+    span = "files.list", record = record_count("fileCount") },
+  { name = "files.retrieve", method = "GET", path = "/files/{file_id}", span = "files.retrieve" },
+  { name = "files.delete", method = "DELETE", path = "/files/{file_id}", span = "files.delete" },
+  { name = "files.content", method = "GET", path = "/files/{file_id}/content", answer = "bytes",
+    span = "files.content", record = record_size },
+
+  { name = "uploads.create", method = "POST", path = "/uploads", payload = "body", required = true,
+    span = "uploads.create", record = record_id("uploadId") },
+  { name = "uploads.cancel", method = "POST", path = "/uploads/{upload_id}/cancel",
+    span = "uploads.cancel", record = record_status },
+  { name = "uploads.complete", method = "POST", path = "/uploads/{upload_id}/complete", payload = "body",
+    required = true, span = "uploads.complete", record = record_status },
+  { name = "uploads.parts.create", method = "POST", path = "/uploads/{upload_id}/parts", payload = "multipart",
+    required = true, file_field = "data", span = "uploads.parts.create", record = record_upload },
+
+  { name = "vector_stores.create", method = "POST", path = "/vector_stores", payload = "body",
+    span = "vectorStores.create", record = record_id("vectorStoreId") },
+  { name = "vector_stores.list", method = "GET", path = "/vector_stores", payload = "query", pages = true,
+    span = "vectorStores.list", record = record_count("vectorStoreCount") },
+  { name = "vector_stores.retrieve", method = "GET", path = "/vector_stores/{vector_store_id}",
+    span = "vectorStores.retrieve" },
+  { name = "vector_stores.update", method = "POST", path = "/vector_stores/{vector_store_id}", payload = "body",
+    required = true, span = "vectorStores.update", record = record_input },
+  { name = "vector_stores.delete", method = "DELETE", path = "/vector_stores/{vector_store_id}",
+    span = "vectorStores.delete" },
+  { name = "vector_stores.search", method = "POST", path = "/vector_stores/{vector_store_id}/search",
+    payload = "body", required = true, span = "vectorStores.search",
+    record = function(span, params, result)
+      record_input(span, params)
+      record_count("resultCount")(span, params, result)
+    end },
+
+  { name = "vector_stores.files.create", method = "POST", path = "/vector_stores/{vector_store_id}/files",
+    payload = "body", required = true, span = "vectorStores.files.create", record = record_file_status },
+  { name = "vector_stores.files.list", method = "GET", path = "/vector_stores/{vector_store_id}/files",
+    payload = "query", pages = true, span = "vectorStores.files.list", record = record_count("fileCount") },
+  { name = "vector_stores.files.retrieve", method = "GET",
+    path = "/vector_stores/{vector_store_id}/files/{file_id}", span = "vectorStores.files.retrieve",
+    record = record_file_status },
+  { name = "vector_stores.files.update", method = "POST", path = "/vector_stores/{vector_store_id}/files/{file_id}",
+    payload = "body", required = true, span = "vectorStores.files.update", record = record_input },
+  { name = "vector_stores.files.delete", method = "DELETE",
+    path = "/vector_stores/{vector_store_id}/files/{file_id}", span = "vectorStores.files.delete" },
+  { name = "vector_stores.files.content", method = "GET",
+    path = "/vector_stores/{vector_store_id}/files/{file_id}/content",
+    span = "vectorStores.files.content" },
+
+  { name = "vector_stores.file_batches.create", method = "POST",
+    path = "/vector_stores/{vector_store_id}/file_batches", payload = "body", required = true,
+    span = "vectorStores.fileBatches.create", record = record_file_status },
+  { name = "vector_stores.file_batches.retrieve", method = "GET",
+    path = "/vector_stores/{vector_store_id}/file_batches/{batch_id}", span = "vectorStores.fileBatches.retrieve",
+    record = record_file_status },
+  { name = "vector_stores.file_batches.cancel", method = "POST",
+    path = "/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel", span = "vectorStores.fileBatches.cancel",
+    record = record_file_status },
+  { name = "vector_stores.file_batches.list_files", method = "GET",
+    path = "/vector_stores/{vector_store_id}/file_batches/{batch_id}/files", payload = "query", pages = true,
+    span = "vectorStores.fileBatches.listFiles", record = record_count("fileCount") },
 }
 
 local function split(path)

@@ -1,8 +1,8 @@
 --- Checks tables of options against a table that says what is expected.
 --
--- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…}, most = N }`;
--- what a kind takes and how it is called in messages is in `kinds`. Counts and sizes have a bound, `most`, so that a
--- slip is refused where it was made. An option wins over the environment, that over the default.
+-- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…}, most =
+-- N }`; what a kind takes and how it is called in messages is in `kinds`. Counts and sizes have a bound, `most`, so
+-- that a slip is refused where it was made. An option wins over the environment, that over the default.
 local core = require("nexus_assistants.core")
 local query = require("nexus_assistants.query")
 local checks = require("nexus_assistants.values")
@@ -58,6 +58,15 @@ local function is_callable(value)
   return type(value) == "function" or type(metatable) == "table" and metatable.__call ~= nil
 end
 
+local function is_table(value)
+  return type(value) == "table"
+end
+
+local function parameters_fault(value)
+  local fault = query.fault(value)
+  return fault and "can't be sent: " .. fault
+end
+
 -- `fault` says what else may be wrong with a value that `check` takes.
 local kinds = {
   any = { expected = "a value", check = function() return true end },
@@ -67,9 +76,10 @@ local kinds = {
     check = function(value) return value == false or is_text(value) end, fault = text_fault },
   string = { expected = "a string", check = is_string },
   prefix = { expected = "a string", check = is_string, fault = text_fault },
-  table = { expected = "a table", check = function(value) return type(value) == "table" end },
+  table = { expected = "a table", check = is_table },
   callable = { expected = "a function", check = is_callable },
   headers = { expected = "a table of strings by name", check = is_header_table, fault = headers_fault },
+  parameters = { expected = "a table of parameters", check = is_table, fault = parameters_fault },
   query = { expected = "a string or a table of strings by name", check = is_query, fault = text_fault },
   seconds = { expected = "a positive number of seconds",
     check = function(value) return is_finite(value) and value > 0 end, number = true },
@@ -236,6 +246,8 @@ local nexus = {
   max_in_flight = { kind = "size", most = 100 },
 }
 
+local LANE_POLICIES = { "wait", "cancel", "reject" }
+
 --- Options of `nexus.new`.
 options.client = {
   agent_id = { kind = "text", environment = "NEXUS_AGENT_ID", default = "nexus-assistants" },
@@ -253,7 +265,9 @@ options.client = {
   poll = { kind = "table", fields = {
     interval = { kind = "wait", environment = "NEXUS_ASSISTANTS_POLL_INTERVAL" },
     deadline = { kind = "seconds", default = 600 },
+    stall = { kind = "seconds" },
   } },
+  lane = { kind = "text", choices = LANE_POLICIES, default = "wait" },
   max_transfers = { kind = "size", most = 1e5 },
   on_warning = { kind = "callable" },
 }
@@ -264,17 +278,74 @@ options.call = {
   deadline = { kind = "seconds" },
   retries = { kind = "count", most = MOST_RETRIES },
   headers = { kind = "headers" },
+  query = { kind = "parameters" },
+  on_progress = { kind = "callable" },
+  trace = { kind = "table", off = true, fields = {
+    name = { kind = "text" },
+    metadata = { kind = "table" },
+  } },
 }
 
---- Options of `threads.runs:create_and_poll`; here the deadline is that of the run.
-options.create_and_poll = {
+--- Options of operations that wait for their turn on a thread.
+options.laned = checks.merged(options.call, {
+  lane = { kind = "text", choices = LANE_POLICIES },
+})
+
+--- Options of `files:content`.
+options.content = checks.merged(options.call, {
+  sink = { kind = "callable" },
+  path = { kind = "text" },
+})
+
+--- A file in the parameters of an upload; one of path, data and read is needed.
+options.file = {
+  path = { kind = "text" },
+  data = { kind = "string" },
+  read = { kind = "callable" },
+  size = { kind = "count" },
+  name = { kind = "text" },
+  content_type = { kind = "text" },
+}
+
+--- Options of what is waited for: runs, files, batches. The deadline is that of the whole wait.
+options.poll = {
   timeout = { kind = "seconds" },
   deadline = { kind = "seconds" },
   retries = { kind = "count", most = MOST_RETRIES },
   headers = { kind = "headers" },
+  query = { kind = "parameters" },
+  trace = options.call.trace,
   interval = { kind = "wait" },
+  stall = { kind = "seconds" },
   on_status = { kind = "callable" },
 }
+
+--- Options of runs that are made and waited for.
+options.run = checks.merged(options.poll, {
+  lane = { kind = "text", choices = LANE_POLICIES },
+  tool_timeout = { kind = "seconds" },
+})
+
+--- Options of runs that are there and waited for; their tools aren't in parameters.
+options.resume = checks.merged(options.run, {
+  tools = { kind = "any" },
+})
+
+--- Options of `run:submit`.
+options.submit = checks.merged(options.poll, {
+  tool_timeout = { kind = "seconds" },
+})
+
+local on_leave = { kind = "text", choices = { "cancel", "continue" } }
+
+--- The same two of runs that are streamed.
+options.stream = checks.merged(options.run, { on_leave = on_leave })
+options.resume_stream = checks.merged(options.resume, { on_leave = on_leave })
+
+--- Options of `threads:sweep`.
+options.sweep = checks.merged(options.call, {
+  older_than = { kind = "wait" },
+})
 
 --- Fields of a `nexus.tool`.
 options.tool = {
@@ -282,6 +353,7 @@ options.tool = {
   description = { kind = "string" },
   parameters = { kind = "table" },
   strict = { kind = "any" },
+  timeout = { kind = "seconds" },
   call = { kind = "callable", required = true },
 }
 

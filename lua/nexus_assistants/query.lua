@@ -53,18 +53,11 @@ local function add_pair(found, name, value)
   found[#found + 1] = operations.escape(name) .. "=" .. operations.escape(tostring(value))
 end
 
-local function sorted_names(parameters)
-  local names = {}
-  for name in pairs(parameters) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 --- `{ limit = 20, include = { "a", "b" } }` as the text of a query, names in order; nil for nothing.
 function query.text(parameters)
   if parameters == nil then return nil end
   local found = {}
-  for _, name in ipairs(sorted_names(parameters)) do
+  for _, name in ipairs(values.sorted_names(parameters)) do
     local value = parameters[name]
     if type(value) == "table" then
       for _, item in ipairs(value) do add_pair(found, name .. "[]", item) end

@@ -53,6 +53,8 @@ function scheduler.new(engine, clock, warn)
     by_thread = {}, -- the tasks that have not ended
     task_count = 0,
     waiting = {}, -- the task that waits for a call
+    services = setmetatable({}, { __mode = "k" }), -- what is told which news a call has
+    watching = {}, -- the tasks that wait for news of a subject
     unobserved = {}, -- failed tasks nobody has asked about yet
     queue = {}, -- tasks to run, from `first` to `last`
     first = 1,
@@ -224,6 +226,19 @@ local function give_way()
   yield()
 end
 
+local PCALL_YIELDS = _VERSION ~= "Lua 5.1" or rawget(_G, "jit") ~= nil
+
+--- pcall, but without protection where that would keep a task from giving way: in tasks of plain Lua 5.1.
+function scheduler_methods:protected(fn, ...)
+  if PCALL_YIELDS or not self:running_task() then return pcall(fn, ...) end
+  return true, fn(...)
+end
+
+--- Lets others have their turn, where a task has much to do without ever waiting.
+function scheduler_methods:breathe()
+  if self:running_task() then give_way() end
+end
+
 --- Starts a task; it runs for the first time when the scheduler is next driven.
 function scheduler_methods:spawn(fn, ...)
   local task = setmetatable({ scheduler = self, state = "runnable", arguments = pack(...) }, task_mt)
@@ -244,6 +259,8 @@ end
 
 local function handle_event(self, kind, subject)
   if kind == "warning" then return self.warn(subject) end
+  local service = self.services[subject]
+  if service then service[kind], service.news = true, true end
   local task = self.waiting[subject]
   if task then wake(self, task) end
 end
@@ -323,6 +340,13 @@ local function interruption(self, task)
   if self.closed then return errors.new({ kind = "closed", message = "the client is closed" }) end
 end
 
+--- Whether code that runs now can wait: not within a task that was cancelled, nor when the client is closed, nor within
+-- what a task leaves behind as it fails, where the others would wait too.
+function scheduler_methods:can_wait()
+  local task = self:running_task()
+  return not is_interrupted(self, task or self.current) and (self.current == nil or self.current == task)
+end
+
 local function nothing_to_come(self)
   return not self:idle_time() and not self.engine:timeout()
 end
@@ -342,18 +366,6 @@ local function turn_until(self, is_over, subject, due)
   end
 end
 
-local function await_in_task(self, task, call)
-  if task.cancelled then
-    call:cancel()
-    give_way()
-  end
-  self.waiting[call] = task
-  task.call = call
-  while not call:done() do park() end
-  task.call = nil
-  self.waiting[call] = nil
-end
-
 --- Starts a call of the core's, as `engine:call` does. A refusal counts as a wait that is over at once.
 function scheduler_methods:call(request)
   local call, refused = self.engine:call(request)
@@ -361,22 +373,62 @@ function scheduler_methods:call(request)
   return call, refused
 end
 
-local function await_outside(self, call)
-  while not call:done() do
-    if is_interrupted(self, self.current) then return call:cancel() end
-    self:turn(LONGEST_STEP)
+-- Waits for the next event of a call.
+local function news_in_task(self, task, call, seconds)
+  if task.cancelled then
+    call:cancel()
+    give_way()
   end
+  if call:done() then return end
+  local timer = seconds and self:arm(seconds, wake, task)
+  self.waiting[call] = task
+  task.call = call
+  park()
+  task.call = nil
+  self.waiting[call] = nil
+  self:disarm(timer)
 end
 
---- Waits for a call of the core's; returns what `call:result()` does.
-function scheduler_methods:await(call)
+local function news_outside(self, call, seconds)
+  if is_interrupted(self, self.current) then return call:cancel() end
+  self:turn(seconds and seconds < LONGEST_STEP and seconds or LONGEST_STEP)
+end
+
+--- Waits for something new about a call, or for its end, for at most `seconds` where they are given.
+function scheduler_methods:wait_for_news(call, seconds)
   local task = self:running_task()
-  if task then
-    await_in_task(self, task, call)
-  else
-    await_outside(self, call)
-  end
-  return call:result()
+  if task then news_in_task(self, task, call, seconds) else news_outside(self, call, seconds) end
+end
+
+-- What is at work for a call may be the script's own function, and fail.
+local function serve(call, service)
+  local ok, done, problem = pcall(service.serve, service, call)
+  if ok and done then return nil end
+  call:cancel()
+  if not ok then problem = done end
+  return problem == nil and "the call was broken off" or problem
+end
+
+local function await_with_service(self, call, service)
+  self.services[call] = service
+  local problem
+  repeat
+    if not service.news then self:wait_for_news(call) end -- there may be some since the service gave way
+    service.news = false
+    problem = serve(call, service)
+  until problem ~= nil or call:done()
+  self.services[call] = nil
+  return problem
+end
+
+--- Waits for a call of the core's; returns what `call:result()` does. `service`, if given, has `serve(call)`, which is
+-- called whenever the call has news and breaks it off by returning nil and a problem; that is then a third result.
+function scheduler_methods:await(call, service)
+  local problem
+  if service then problem = await_with_service(self, call, service) end
+  while not call:done() do self:wait_for_news(call) end
+  local response, err = call:result()
+  return response, err, problem
 end
 
 local function never()
@@ -405,6 +457,42 @@ function scheduler_methods:sleep(seconds)
   local err = interruption(self, task or self.current)
   if err then return nil, err end
   return true
+end
+
+-- A task may be there twice: it is woken once all the same.
+local function watch(self, subject, task)
+  local tasks = self.watching[subject] or {}
+  self.watching[subject] = tasks
+  tasks[#tasks + 1] = task
+end
+
+local function unwatch(self, subject, task)
+  local tasks = self.watching[subject]
+  for index = #(tasks or {}), 1, -1 do
+    if tasks[index] == task then table.remove(tasks, index) end
+  end
+  if tasks and not tasks[1] then self.watching[subject] = nil end
+end
+
+--- Waits until `is_over(subject)`, which is asked again after each `notify(subject)`, for at most `seconds`. Returns
+-- whether it is over; or nil and an error where the task was cancelled, or the scheduler closed.
+function scheduler_methods:wait_until(is_over, subject, seconds)
+  local task = self:running_task()
+  if task then
+    watch(self, subject, task)
+    park_until(self, task, is_over, subject, seconds)
+    unwatch(self, subject, task)
+  else
+    turn_until(self, is_over, subject, self.clock() + seconds)
+  end
+  local err = interruption(self, task or self.current)
+  if err then return nil, err end
+  return is_over(subject)
+end
+
+--- Tells those that wait for a subject that there may be news.
+function scheduler_methods:notify(subject)
+  for _, task in ipairs(self.watching[subject] or {}) do wake(self, task) end
 end
 
 -- --------------------------------------------------------------------------------------------------------- tasks

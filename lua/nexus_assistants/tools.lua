@@ -2,6 +2,7 @@
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
+local schema = require("nexus_assistants.schema")
 local text = require("nexus_assistants.text")
 local values = require("nexus_assistants.values")
 
@@ -10,6 +11,9 @@ local shown = errors.shown
 local tools = {}
 
 local tool_mt = { __name = "nexus_assistants.tool" }
+
+--- What a tool returns that will be answered later, by `run:submit`.
+tools.PENDING = setmetatable({}, { __tostring = function() return "nexus.pending" end })
 
 local BUDGET = 512 * 1000 -- bytes that the outputs of one submission may have together: the API takes less than 512 kB
 
@@ -20,6 +24,8 @@ function tools.new(fields)
   if not tool.name:find("^[%w_-]+$") or #tool.name > 64 then
     return nil, "nexus.tool: option 'name' must be up to 64 letters, digits, '_' or '-'"
   end
+  problem = tool.parameters and schema.problem(tool.parameters)
+  if problem then return nil, "nexus.tool: option 'parameters': " .. problem end
   return setmetatable(tool, tool_mt)
 end
 
@@ -63,38 +69,21 @@ local function name_of(definition)
   return type(described) == "table" and described.name or nil
 end
 
-local function quoted_names(by_name)
-  local names = {}
-  for name in next, by_name do names[#names + 1] = "'" .. name .. "'" end
-  table.sort(names)
-  return table.concat(names, ", ")
-end
-
-local function not_given(by_name, name)
-  return ("the script gave this run no tool named '%s'; what it gave: %s"):format(shown(name), quoted_names(by_name))
-end
-
--- Asked for a name that isn't there, the table has a stand-in that can say so: the assistant may describe functions of
--- its own, and the model may make some up.
-local function new_by_name()
-  return setmetatable({}, { __index = function(by_name, name) return { missing = not_given(by_name, name) } end })
-end
-
---- Takes a list of tools apart. Returns the definitions to send, the tools by name (with stand-ins for all other names,
--- which `tools.run` takes), and the names of functions that are described but not given.
-function tools.split(list)
-  local definitions, by_name, described = json.array({}), new_by_name(), {}
+--- Takes a list of tools apart: `definitions` to send, the tools `by_name`, `described`: the names of functions that
+-- are described but not given.
+function tools.set(list)
+  local set = { definitions = json.array({}), by_name = {}, described = {} }
   for index, item in ipairs(list) do
     if is_tool(item) then
-      definitions[index] = definition_of(item)
-      by_name[item.name] = item
+      set.definitions[index] = definition_of(item)
+      set.by_name[item.name] = item
     else
-      definitions[index] = item
+      set.definitions[index] = item
       local name = name_of(item)
-      if name then described[name] = true end
+      if name then set.described[name] = true end
     end
   end
-  return definitions, by_name, described
+  return set
 end
 
 -- ------------------------------------------------------------------------------------------------------ one call
@@ -104,9 +93,13 @@ local function error_output(message)
   return output or '{"error":"the tool failed, and its message is not text"}'
 end
 
-local function failed(message)
-  return error_output(message), message
+-- What becomes of a call that failed: its output, what went wrong, and the outcome's name.
+local function failed(message, outcome)
+  return error_output(message), message, outcome or "error"
 end
+
+--- The output for a call that got none, which says why.
+tools.error_output = error_output
 
 --- The arguments of a call as a table, or nil and what is wrong with them. Models send "" for none.
 function tools.arguments(written)
@@ -117,44 +110,61 @@ function tools.arguments(written)
   return arguments
 end
 
-local function output_of(name, value)
-  if type(value) == "string" then
-    local written, problem = json.encode(value)
-    return written and value or nil, problem
-  end
+--- A value as the output of a call, which is always a string: texts as they are, all else as JSON; or nil and what is
+-- wrong with it.
+function tools.output_of(value)
   if value == nil then value = json.null end
   local written, problem = json.encode(value)
-  return written, problem and "tool '" .. name .. "' returned what JSON can't hold: " .. problem
+  if not written then return nil, problem end
+  return type(value) == "string" and value or written
 end
 
 local function finish(name, ok, value, problem)
   if not ok then return failed(shown(value)) end
+  if value == tools.PENDING then return nil, nil, "pending" end
   if value == nil and problem ~= nil then return failed(shown(problem)) end
-  local output, bad = output_of(name, value)
-  if not output then return failed(bad) end
-  return output
+  local output, bad = tools.output_of(value)
+  if output then return output, nil, "ok" end
+  return failed("tool '" .. name .. "' returned what JSON can't hold: " .. bad)
 end
 
---- Runs a call of a tool; returns its output, which is always a string, and what went wrong, or nil.
-function tools.run(tool, name, arguments_text)
-  if not tool then return failed("there is no tool named '" .. shown(name) .. "'") end
-  if tool.missing then return failed(tool.missing) end
-  local arguments, problem = tools.arguments(arguments_text)
-  if not arguments then return failed(problem) end
-  return finish(name, pcall(tool.call, arguments))
+local function quoted_names(by_name)
+  local names = {}
+  for name in pairs(by_name) do names[#names + 1] = "'" .. name .. "'" end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
+local function not_given(set, name)
+  local message = "the script gave this run no tool named '%s'; what it gave: %s"
+  return failed(message:format(shown(name), quoted_names(set.by_name)), "unknown_tool")
+end
+
+--- Runs a call of one of a set's tools. Returns its output, which is always a string; what went wrong, or nil; and the
+-- outcome: "ok", "error", "unknown_tool", "bad_arguments", or "pending", which has no output yet. `protected` is pcall,
+-- or what takes its place.
+function tools.run(set, name, written, protected)
+  local tool = set.by_name[name]
+  if not tool then return not_given(set, name) end
+  local arguments, problem = tools.arguments(written)
+  if not arguments then return failed(problem, "bad_arguments") end
+  local fits, misfit = true, nil
+  if tool.parameters then fits, misfit = schema.check(arguments, tool.parameters) end
+  if not fits then return failed("the arguments don't fit the tool's schema: " .. misfit, "bad_arguments") end
+  return finish(name, protected(tool.call, arguments))
 end
 
 -- ------------------------------------------------------------------------------------------------- a whole answer
 
 --- Whether calls are ours to answer: some are of our tools, or of functions that nobody described (the model made them
 -- up). Otherwise the script has to.
-function tools.can_answer(calls, by_name, described)
-  if next(by_name) == nil then return false end
+function tools.can_answer(calls, set)
+  if next(set.by_name) == nil then return false end
   local foreign = false
   for _, call in ipairs(calls) do
     local name = name_of(call)
-    if name and rawget(by_name, name) then return true end
-    foreign = foreign or described[name]
+    if name and set.by_name[name] then return true end
+    foreign = foreign or set.described[name]
   end
   return not foreign
 end
@@ -174,17 +184,23 @@ end
 
 local function cut(output, length)
   local mark = "... [cut: of " .. #output .. " bytes, since all outputs together may have 512 kB]"
-  return text.cut(output, math.max(length - #mark, 0)) .. mark
+  if #mark > length / 2 then mark = "[cut]" end
+  if #mark > length then return "" end
+  return text.cut(output, length - #mark) .. mark
 end
 
---- Cuts the longest outputs, visibly, so that all together keep within what the API takes.
+--- Cuts the longest outputs, visibly, so that all together keep within what the API takes. Returns them, and a set of
+-- the ids of calls whose output was cut.
 function tools.limit(outputs)
-  local length = fair_length(outputs)
-  if not length then return outputs end
+  local length, shortened = fair_length(outputs), {}
+  if not length then return outputs, shortened end
   for _, output in ipairs(outputs) do
-    if #output.output > length then output.output = cut(output.output, length) end
+    if #output.output > length then
+      output.output = cut(output.output, length)
+      shortened[output.tool_call_id] = true
+    end
   end
-  return outputs
+  return outputs, shortened
 end
 
 return tools

@@ -25,6 +25,7 @@ local span_mt = { __index = span_methods, __name = "nexus_assistants.span" }
 
 local MAIN = {} -- stands for the main coroutine, which 5.1 has no value for
 local NO_PARENT = nil
+local NO_WISH = {}
 local NO_OUTPUT = "(no output)"
 local SERVER_CLOCK = "server, whole seconds"
 
@@ -32,13 +33,15 @@ local METADATA_NAMES = { thread_id = "threadId", message_id = "messageId", run_i
 
 local running = coroutine.running
 
---- Makes what records. `parts` has scheduler, agent_id, warn and, where traces are delivered, tracer (the core's).
+--- Makes what records. `parts` has scheduler, agent_id, warn, examine_threads (from the ids of threads a trace made to
+-- what the doctor finds) and, where traces are delivered, tracer (the core's).
 function trace.new(parts)
   return setmetatable({
     scheduler = parts.scheduler,
     agent_id = parts.agent_id,
     warn = parts.warn,
     tracer = parts.tracer,
+    examine_threads = parts.examine_threads,
     contexts = setmetatable({}, { __mode = "k" }), -- by coroutine
     open_traces = 0,
   }, recorder_mt)
@@ -190,12 +193,13 @@ local function no_span()
   return setmetatable({}, span_mt)
 end
 
---- Runs `fn(span, …)` within a span of the current trace and returns its results; where there is no trace the span
--- records nothing.
-function recorder_methods:within(name, kind, fn, ...)
+trace.no_span = no_span
+
+--- Opens a span of the current trace; where there is no trace it records nothing. Whoever opens it finishes it.
+function recorder_methods:open(name, kind)
   local context = self:current()
-  if not context then return fn(no_span(), ...) end
-  return run_in_span(self, context, name, kind, fn, ...)
+  if not context then return no_span() end
+  return open_span(context.trace, context.span, name, kind)
 end
 
 --- Runs `fn(…)` with a span as the current one, without ending it.
@@ -228,7 +232,12 @@ end
 
 local function remember_thread(owner, operation, params, result)
   local thread_id = params.path and params.path.thread_id
-  if operation.name == "threads.create" and result then thread_id = result.id end
+  if operation.name == "threads.create" and result then
+    thread_id = result.id
+    owner.made_threads = owner.made_threads or {}
+    table.insert(owner.made_threads, thread_id)
+  end
+  if operation.name == "threads.create_and_run" and result then thread_id = present(result.thread_id) end
   if thread_id and owner.thread_id ~= thread_id then
     owner.thread_id = thread_id
     owner.handle:metadata("threadId", json_of(thread_id))
@@ -243,18 +252,36 @@ local function record_operation(span, operation, params, result, info)
   remember_thread(span.trace, operation, params, result)
 end
 
+-- What the caller wants of the call's span: false for none, else a table of `name` and `metadata`.
+local function wish_of(params)
+  local wish = params.options and params.options.trace
+  if wish == nil then return NO_WISH end
+  return wish
+end
+
 --- Has a provider perform an operation, in a span of its own where a trace is open. Returns what the provider does.
 function recorder_methods:perform(provider, operation, params)
-  local context = self:current()
-  if not context then return provider:perform(operation, params) end
-  local span = open_span(context.trace, context.span, operation.span, operation.type)
+  local context, wish = self:current(), wish_of(params)
+  if not context or not wish then return provider:perform(operation, params) end
+  local span = open_span(context.trace, context.span, wish.name or operation.span, operation.type)
   local result, info = provider:perform(operation, params)
-  if span.handle then record_operation(span, operation, params, result, info) end
+  if span.handle then
+    record_operation(span, operation, params, result, info)
+    set_all(span, wish.metadata)
+  end
   span:finish()
   return result, info
 end
 
 -- ------------------------------------------------------------------------------------------------ runs and steps
+
+--- Puts what the doctor found on a trace, beside what it found before.
+function trace.add_findings(owner, findings)
+  if not findings[1] then return end
+  owner.findings = owner.findings or json.array({})
+  for _, finding in ipairs(findings) do owner.findings[#owner.findings + 1] = finding end
+  if owner.handle then owner.handle:metadata("findings", encode(owner.findings)) end
+end
 
 local function set_present(subject, key, value)
   value = present(value)
@@ -395,6 +422,7 @@ end
 local function end_run(self, key, previous, owner, ok, ...)
   self.contexts[key] = previous
   self.open_traces = self.open_traces - 1
+  if owner.made_threads then trace.add_findings(owner, self.examine_threads(owner.made_threads)) end
   conclude(owner, ok, ...)
   if not ok then error((...), 0) end
   return ...

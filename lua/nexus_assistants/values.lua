@@ -22,4 +22,20 @@ function values.has_control(text)
   return text:find("[%z\1-\31\127]") ~= nil
 end
 
+--- A new table with what is in the given ones (either may be nil); what is in the second wins.
+function values.merged(first, second)
+  local result = {}
+  for name, value in pairs(first or {}) do result[name] = value end
+  for name, value in pairs(second or {}) do result[name] = value end
+  return result
+end
+
+--- The names in a table, in order.
+function values.sorted_names(named)
+  local names = {}
+  for name in pairs(named) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
 return values

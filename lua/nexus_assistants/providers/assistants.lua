@@ -4,6 +4,8 @@ local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
 local query = require("nexus_assistants.query")
+local transfers = require("nexus_assistants.transfers")
+local values = require("nexus_assistants.values")
 
 local assistants = {}
 
@@ -11,6 +13,7 @@ local provider_methods = {}
 local provider_mt = { __index = provider_methods, __name = "nexus_assistants.providers.assistants" }
 
 local NO_OPTIONS = {}
+local LINGERING = 0.05 -- seconds that the end of a stream may come after its last event
 
 local REMOVED = "OpenAI removed the Assistants API on 2026-08-26: api.openai.com no longer answers it. Set"
   .. " openai.base_url or OPENAI_BASE_URL to a server that still speaks the protocol: Microsoft Foundry Agents"
@@ -25,9 +28,8 @@ end
 assistants.headers = { ["OpenAI-Beta"] = "assistants=v2" }
 
 --- Makes the provider. `defaults` has timeout, deadline and retries; without them the core's own apply.
-function assistants.new(engine, scheduler, endpoint, defaults)
+function assistants.new(scheduler, endpoint, defaults)
   return setmetatable({
-    engine = engine,
     scheduler = scheduler,
     endpoint = endpoint,
     defaults = defaults,
@@ -42,6 +44,10 @@ end
 --- The text of a query, see `query.text`.
 assistants.query_text = query.text
 
+local function invalid(operation, problem)
+  return errors.new({ kind = "invalid", message = problem, operation = operation.name })
+end
+
 -- The body's text is kept with the parameters, so that tracing need not write it again.
 local function body_text(operation, params)
   if operation.payload ~= "body" then return nil end
@@ -49,10 +55,6 @@ local function body_text(operation, params)
   local text, problem = json.encode(params.body)
   params.body_json = text
   return text, problem
-end
-
-local function invalid(operation, problem)
-  return errors.new({ kind = "invalid", message = problem, operation = operation.name })
 end
 
 local function build(self, operation, params)
@@ -67,12 +69,14 @@ local function build(self, operation, params)
     endpoint = self.endpoint,
     method = operation.method,
     path = path,
-    query = query.text(params.query),
+    -- what a call adds to the query wins over what its operation has there
+    query = query.text(options.query and values.merged(params.query, options.query) or params.query),
     headers = options.headers,
     body = body,
     timeout = options.timeout or defaults.timeout,
     deadline = options.deadline or defaults.deadline,
     retries = options.retries or defaults.retries,
+    progress = options.on_progress and true or nil,
   }
 end
 
@@ -85,12 +89,21 @@ local function explain_removal(err)
   return err
 end
 
+-- An API answers in JSON even where it has nothing there.
+local function explain_no_api(self, err)
+  local text = "there is no API at %s (the server said: %s); check openai.base_url or OPENAI_BASE_URL, which as a rule"
+    .. " ends in /v1"
+  err.message = text:format(self.endpoint:base_url(), err.message)
+  return err
+end
+
 local function failure(self, operation, core_err, response)
   self.calls_failed = self.calls_failed + 1
   local err = errors.from_call(core_err, response, operation, self.endpoint)
   local path = operation.path
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
+  if err.status == 404 and response and not response.body:find("^%s*{") then return explain_no_api(self, err) end
   return err
 end
 
@@ -124,16 +137,137 @@ local function read(self, operation, response)
   return nil, unreadable(operation, response, problem or "not a JSON object")
 end
 
+local function broken_off(self, operation, problem)
+  self.calls_failed = self.calls_failed + 1
+  local message = "broken off: " .. errors.shown(problem)
+  return errors.new({ kind = "cancelled", message = message, operation = operation.name })
+end
+
+-- Sends a request and waits for its end; returns the core's response, or nil and an error.
+local function exchange(self, operation, request, service)
+  self.calls = self.calls + 1
+  local call, refused = self.scheduler:call(request)
+  if not call then return nil, failure(self, operation, refused) end
+  local response, core_err, problem = self.scheduler:await(call, service)
+  if problem ~= nil then return nil, broken_off(self, operation, problem) end
+  if core_err then return nil, failure(self, operation, core_err, response) end
+  return response
+end
+
+-- An answer that is a file goes to a sink as it comes; the result is how many bytes there were.
+local function download(self, operation, request, sink, on_progress)
+  request.stream = "bytes"
+  local service = transfers.service(nil, sink, on_progress)
+  local response, err = exchange(self, operation, request, service)
+  local kept, problem = sink:finish(response ~= nil)
+  if not response then return nil, err end
+  if not kept then return nil, broken_off(self, operation, problem) end
+  return service.taken, response
+end
+
+local function perform_download(self, operation, request, options)
+  local sink, problem = transfers.sink(options)
+  if problem then return nil, invalid(operation, problem) end
+  if sink then return download(self, operation, request, sink, options.on_progress) end
+  local response, err = exchange(self, operation, request, transfers.service(nil, nil, options.on_progress))
+  if not response then return nil, err end
+  return response.body, response
+end
+
 --- Performs an operation. Returns its result and the core's response, or nil and an error.
 function provider_methods:perform(operation, params)
   local request, problem = build(self, operation, params)
   if not request then return nil, problem end
-  self.calls = self.calls + 1
-  local call, refused = self.engine:call(request)
-  if not call then return nil, failure(self, operation, refused) end
-  local response, core_err = self.scheduler:await(call)
-  if core_err then return nil, failure(self, operation, core_err, response) end
+  local options, read_file = params.options or NO_OPTIONS, nil
+  if operation.answer == "bytes" then return perform_download(self, operation, request, options) end
+  if operation.payload == "multipart" then request.parts, read_file = transfers.parts(operation, params.body) end
+  local response, err = exchange(self, operation, request, transfers.service(read_file, nil, options.on_progress))
+  if not response then return nil, err end
   return read(self, operation, response)
+end
+
+-- -------------------------------------------------------------------------------------------------------- streams
+
+local source_methods = {}
+local source_mt = { __index = source_methods, __name = "nexus_assistants.event_source" }
+
+--- Opens an operation whose answer is a stream of events. Returns a source, or nil and an error.
+function provider_methods:open(operation, params)
+  local request, problem = build(self, operation, params)
+  if not request then return nil, problem end
+  request.stream = "events"
+  self.calls = self.calls + 1
+  local call, refused = self.scheduler:call(request)
+  if not call then return nil, failure(self, operation, refused) end
+  return setmetatable({ provider = self, operation = operation, call = call }, source_mt)
+end
+
+local function is_error(object)
+  return json.present(object.error) ~= nil and object.object == nil
+end
+
+local function error_event(self, object)
+  self.provider.calls_failed = self.provider.calls_failed + 1
+  return nil, errors.from_event(object, self.operation, self.provider.endpoint)
+end
+
+local function decoded(self, name, data)
+  local object, problem = json.decode(data)
+  if type(object) ~= "table" then
+    return nil, errors.new({ kind = "protocol", operation = self.operation.name,
+      message = "an event is not what the API promises: " .. (problem or "not a JSON object") })
+  end
+  if name == "error" or is_error(object) then return error_event(self, object) end
+  redact_last_error(object, self.provider.endpoint)
+  return name, object
+end
+
+-- A server that doesn't stream answers with the object itself, or with an error.
+local function whole_answer(self, response)
+  self.finished = true
+  if response.body == "" then return nil end
+  local object, err = read(self.provider, self.operation, response)
+  if not object then return nil, err end
+  if is_error(object) then return error_event(self, object) end
+  return tostring(object.object), object
+end
+
+local function at_end(self)
+  if self.finished then return nil end
+  local response, core_err = self.call:result()
+  if core_err then return nil, failure(self.provider, self.operation, core_err, response) end
+  return whole_answer(self, response)
+end
+
+-- Nothing comes after "[DONE]" but the end of the answer; a gateway that keeps it open isn't waited for.
+local function finish(self)
+  self.finished = true
+  if not self.call:done() then self.provider.scheduler:wait_for_news(self.call, LINGERING) end
+  self.call:cancel()
+end
+
+--- The next event: its name and its object. Nil at the end; nil and an error; false where none came within `seconds`.
+function source_methods:next(seconds)
+  local waited = false
+  while true do
+    local name, data = self.call:event()
+    if name and data ~= "[DONE]" then return decoded(self, name, data) end
+    if name then return finish(self) end
+    if self.call:done() then
+      return at_end(self)
+    elseif waited then
+      return false
+    else
+      self.provider.scheduler:wait_for_news(self.call, seconds)
+      waited = true
+    end
+  end
+end
+
+--- Stops.
+function source_methods:close()
+  self.finished = true
+  self.call:cancel()
 end
 
 return assistants

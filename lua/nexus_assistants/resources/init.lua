@@ -1,10 +1,15 @@
---- What scripts call: `client.threads`, `.threads.messages`, `.threads.runs`, `.threads.runs.steps`. The methods are
+--- What scripts call: `client.threads`, `client.threads.runs.steps`, `client.files` … Resources and their methods are
 -- made of the table of operations; what goes beyond one operation is in the other files of this folder.
+local form = require("nexus_assistants.resources.form")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
 local options = require("nexus_assistants.options")
+local pages = require("nexus_assistants.pages")
 local query = require("nexus_assistants.query")
 local runs = require("nexus_assistants.resources.runs")
+local threads = require("nexus_assistants.resources.threads")
+local values = require("nexus_assistants.values")
+local vector_stores = require("nexus_assistants.resources.vector_stores")
 
 local resources = {}
 
@@ -41,12 +46,13 @@ local function read_path(entry, arguments)
 end
 
 -- Returns the query and the body, or nil, nil and what is wrong.
-local function read_payload(entry, payload)
+local function read_payload(entry, where, payload)
   if not entry.payload or payload == nil and not entry.required then return nil end
-  if type(payload) ~= "table" then return nil, nil, "params must be a table, got " .. type_name(payload) end
+  if type(payload) ~= "table" then return nil, nil, where .. ": params must be a table, got " .. type_name(payload) end
+  if entry.payload == "multipart" then return nil, form.read(entry, where, payload) end
   local parameters, body = divide(entry, payload)
   local fault = parameters and query.fault(parameters)
-  if fault then return nil, nil, "params: " .. fault end
+  if fault then return nil, nil, where .. ": params: " .. fault end
   return parameters, body
 end
 
@@ -58,8 +64,8 @@ function resources.read(entry, where, fields, ...)
   if not built then return nil, where .. ": " .. problem end
   local index = #entry.path_parameters + 1
   local parameters, body
-  parameters, body, problem = read_payload(entry, arguments[index])
-  if problem then return nil, where .. ": " .. problem end
+  parameters, body, problem = read_payload(entry, where, arguments[index])
+  if problem then return nil, problem end
   local given = arguments[entry.payload and index + 1 or index]
   if given ~= nil then
     given, problem = options.read(where, fields, given)
@@ -68,45 +74,82 @@ function resources.read(entry, where, fields, ...)
   return { path = path, built_path = built, query = parameters, body = body, options = given }
 end
 
+local function check_self(where, self)
+  if type(self) ~= "table" or not self.client then error(where .. ": call it with a colon", 3) end
+end
+
 local function make_method(entry)
   local where = method_name(entry.name)
+  local fields = entry.answer == "bytes" and options.content or entry.excludes and options.laned or options.call
   return function(self, ...)
-    if type(self) ~= "table" or not self.client then error(where .. ": call it with a colon", 2) end
-    local params, problem = resources.read(entry, where, options.call, ...)
+    check_self(where, self)
+    local params, problem = resources.read(entry, where, fields, ...)
     if not params then error(problem, 2) end
+    local given = params.options
+    if given and given.sink and given.path then error(where .. ": give 'sink' or 'path', not both", 2) end
     local result, err = self.client:perform(entry, params)
     if result == nil then return nil, err end
     return result
   end
 end
 
--- The table of methods of each resource, by name: "threads", "threads.messages" …
-local methods_of = {}
+-- `list` has `each` beside it, `list_files` has `each_file`.
+local function each_name(name)
+  return (name:gsub("^list", "each"):gsub("s$", ""))
+end
+
+local function make_each(entry, where)
+  return function(self, ...)
+    check_self(where, self)
+    local params, problem = resources.read(entry, where, options.call, ...)
+    if not params then error(problem, 2) end
+    local client = self.client
+    return pages.each(function(after)
+      local parameters = values.merged(params.query, { after = after })
+      return client:perform(entry, { path = params.path, built_path = params.built_path, query = parameters,
+        options = params.options })
+    end)
+  end
+end
+
+-- The table of methods of each resource, by name: "threads", "threads.messages" …; their names in order, so that what
+-- a resource is part of comes before it.
+local methods_of, names = {}, {}
+
+local function methods_for(resource)
+  if not methods_of[resource] then
+    methods_of[resource] = {}
+    names[#names + 1] = resource
+  end
+  return methods_of[resource]
+end
 
 for _, entry in ipairs(operations.list) do
   local resource, name = entry.name:match("^(.+)%.([%w_]+)$")
-  methods_of[resource] = methods_of[resource] or {}
-  methods_of[resource][name] = make_method(entry)
+  local methods = methods_for(resource)
+  methods[name] = make_method(entry)
+  if entry.pages then
+    methods[each_name(name)] = make_each(entry, resource .. ":" .. each_name(name))
+  end
 end
 
 runs.extend(methods_of["threads.runs"], resources.read)
+runs.extend_threads(methods_of["threads"], resources.read)
+threads.extend(methods_of["threads"], resources.read)
+vector_stores.extend(methods_of["vector_stores.files"], methods_of["vector_stores.file_batches"], resources.read)
 
 local metatables = {}
 for name, methods in pairs(methods_of) do
   metatables[name] = { __index = methods, __name = "nexus_assistants." .. name }
 end
 
-local function new(client, name)
-  return setmetatable({ client = client }, metatables[name])
-end
-
---- Makes `client.threads` and what is below it.
-function resources.threads(client)
-  local threads = new(client, "threads")
-  threads.messages = new(client, "threads.messages")
-  threads.runs = new(client, "threads.runs")
-  threads.runs.steps = new(client, "threads.runs.steps")
-  return threads
+--- Puts all resources on a client: `client.threads` and what is below it, `client.files` …
+function resources.attach(client)
+  for _, name in ipairs(names) do
+    local owner, last = client, name:match("[%w_]+$")
+    for part in name:gmatch("([%w_]+)%.") do owner = owner[part] end
+    owner[last] = setmetatable({ client = client }, metatables[name])
+  end
 end
 
 return resources

@@ -1,0 +1,45 @@
+---@meta _
+-- Errors, and what the doctor finds.
+
+---@class nexus_assistants.Error
+---@field kind nexus_assistants.ErrorKind
+---@field message string
+---@field status? integer the HTTP status
+---@field code? string
+---@field type? string the protocol's type of the error
+---@field param? string the parameter the server complains about
+---@field request_id? string
+---@field retry_after? number seconds
+---@field operation? string e.g. "threads.runs.create"
+---@field attempts? integer
+---@field findings? nexus_assistants.Finding[] of a run that was waited for or streamed
+---@field run? nexus_assistants.Run what is known of the run
+---@field object? table the file or batch that was waited for
+
+---@alias nexus_assistants.ErrorKind
+---| "invalid" refused here, nothing was sent
+---| "configuration" something is missing
+---| "connection"
+---| "timeout"
+---| "cancelled"
+---| "closed"
+---| "too_large"
+---| "protocol" an answer that isn't what the API promises
+---| "bad_request"
+---| "authentication"
+---| "permission"
+---| "not_found"
+---| "conflict"
+---| "unprocessable"
+---| "rate_limit"
+---| "server"
+---| "status"
+---| "memory"
+---| "run" a run that ended, but did not complete
+---| "file" a file or batch of a vector store that ended, but did not complete
+
+---@class nexus_assistants.Finding
+---@field id string e.g. "tool_output_cut", see docs/doctor.md
+---@field severity "error"|"warning"|"info"
+---@field evidence string what was seen, in one line
+---@field advice string what to do about it

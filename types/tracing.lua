@@ -1,0 +1,104 @@
+---@meta _
+-- Traces: `client:trace` and, by hand, `client.nexus`.
+
+---@class nexus_assistants.TraceOptions
+---@field name string
+---@field agent_id? string by default the client's
+---@field input? any
+---@field metadata? table<string, any>
+
+---@class nexus_assistants.SpanOptions
+---@field type? string e.g. "llm", "tool"
+---@field input? any
+---@field metadata? table<string, any>
+
+---@class nexus_assistants.Trace
+local trace = {}
+
+---32 hexadecimal digits; nil where the trace is not recorded.
+---@return string?
+function trace:id() end
+
+---@param value any
+function trace:input(value) end
+
+---The trace's output; without it that is the function's first result.
+---@param value any
+function trace:output(value) end
+
+---@param key string
+---@param value any
+function trace:set(key, value) end
+
+---Runs a function within a span and returns its results. The span ends in error where the function raises, or returns
+---nil and an error.
+---@generic R
+---@param name string
+---@param options nexus_assistants.SpanOptions
+---@param fn fun(span: nexus_assistants.Span): R, ...
+---@return R result
+---@return any ...
+---@overload fun(self: nexus_assistants.Trace, name: string, fn: fun(span: nexus_assistants.Span): ...): ...
+function trace:span(name, options, fn) end
+
+---@class nexus_assistants.Span
+local span = {}
+
+---16 hexadecimal digits; nil where the span is not recorded.
+---@return string?
+function span:id() end
+
+---@param value any
+function span:input(value) end
+
+---@param value any
+function span:output(value) end
+
+---@param key string
+---@param value any
+function span:set(key, value) end
+
+---Says what went wrong; the span ends in error.
+---@param value any
+function span:error(value) end
+
+---Traces by hand. Ids that mean nothing (any more) are counted, never raised for; calls don't record themselves here.
+---Spans can be put below open ones and the latest 256 of their trace that have ended.
+---@class nexus_assistants.Nexus
+local manual = {}
+
+---@param options nexus_assistants.TraceOptions
+---@return { id: string } trace
+function manual:start_trace(options) end
+
+---@param trace_id string
+---@param options nexus_assistants.StartSpanOptions
+---@return { id: string } span
+function manual:start_span(trace_id, options) end
+
+---@param span_id string
+---@param options? nexus_assistants.EndSpanOptions
+function manual:end_span(span_id, options) end
+
+---@param trace_id string
+---@param options? nexus_assistants.EndTraceOptions
+function manual:end_trace(trace_id, options) end
+
+---@class nexus_assistants.StartSpanOptions
+---@field name string
+---@field type? string
+---@field input? any
+---@field metadata? table<string, any>
+---@field parent_id? string the id of the span it is below
+
+---@class nexus_assistants.EndSpanOptions
+---@field status? "ok"|"error" by default "error" where there is an error
+---@field output? any
+---@field error? any
+---@field metadata? table<string, any>
+
+---@class nexus_assistants.EndTraceOptions
+---@field status? "success"|"error"|"timeout" by default "error" where there is an error
+---@field output? any
+---@field error? any
+---@field metadata? table<string, any>
