@@ -410,6 +410,20 @@ describe("scheduler", function()
       assert.equal(0, engine.now)
     end)
 
+    it("doesn't keep a processor busy, though the task waits again and again", function()
+      local waits = 0
+      local task = tasks:spawn(function()
+        while true do
+          tasks:sleep(1)
+          waits = waits + 1
+        end
+      end)
+      tasks:turn(0)
+      task:cancel()
+      tasks:sleep(1)
+      assert.is_true(waits > 100 and waits < 250, waits)
+    end)
+
     describe("a task that waits on, whatever it is told,", function()
       -- Ends after so many rounds, so that what never gave way fails instead of hanging.
       local MANY = 100

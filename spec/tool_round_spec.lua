@@ -203,6 +203,15 @@ describe("tools of a run", function()
       assert.equal("x, $2", assert(left:submit({ call_ask = "x" })):text())
     end)
 
+    it("are those of functions that the script only described, too", function()
+      tell(calls("ours", "theirs"), "$1, $2")
+      local described = { type = "function", ["function"] = { name = "theirs" } }
+      local left = assert(run({ tools = { tool("ours", function() return "ours" end), described } }))
+      assert.same({ { id = "call_theirs", name = "theirs", arguments = {} } }, left:pending())
+      assert.same({}, left:findings())
+      assert.equal("ours, theirs", assert(left:submit({ call_theirs = "theirs" })):text())
+    end)
+
     it("are submitted once", function()
       local left = pending_run("ask")
       assert(left:submit({ call_ask = "x" }))

@@ -24,6 +24,7 @@ local SHARE = 0.5 -- of a budget, after which nothing is begun: the last piece o
 local GENTLE = 8 -- the collector's pace in an update; at the usual one, 100, it does most of a cycle in one go
 local UNOBSERVED = 1 -- seconds after which the failure of a task that nobody waits for is worth a warning
 local DEEPEST = 10 -- tasks that run on top of each other; there is C stack for about 40, fewer with pcalls in them
+local MOST_REFUSALS, REFUSAL_PAUSE = 100, 0.01 -- waits of a cancelled task that end at once; seconds of those after them
 local PARKED = {} -- what a task yields when it waits; anything else is a yield of the script's own
 
 local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
@@ -435,9 +436,19 @@ local function never()
   return false
 end
 
+-- A cancelled task that waits again and again, whatever it is told, is slowed down, so that it doesn't keep a processor
+-- busy for nothing.
+local function give_way_interrupted(self, task)
+  task.refusals = (task.refusals or 0) + 1
+  if task.refusals <= MOST_REFUSALS or self.closed then return give_way() end
+  local timer = self:arm(REFUSAL_PAUSE, wake, task)
+  park()
+  self:disarm(timer)
+end
+
 -- In a task: parks until `is_over(subject)`, the timer fires or the wait is interrupted.
 local function park_until(self, task, is_over, subject, seconds)
-  if is_interrupted(self, task) then return give_way() end
+  if is_interrupted(self, task) then return give_way_interrupted(self, task) end
   local timer = seconds and self:arm(seconds, wake, task)
   while not is_over(subject) and not is_interrupted(self, task) do
     if timer and not timer.index then break end

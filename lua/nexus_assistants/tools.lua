@@ -141,10 +141,11 @@ local function not_given(set, name)
 end
 
 --- Runs a call of one of a set's tools. Returns its output, which is always a string; what went wrong, or nil; and the
--- outcome: "ok", "error", "unknown_tool", "bad_arguments", or "pending", which has no output yet. `protected` is pcall,
--- or what takes its place.
+-- outcome: "ok", "error", "unknown_tool", "bad_arguments", or "pending", which has no output yet: the tool put it off,
+-- or the script only described the function. `protected` is pcall, or what takes its place.
 function tools.run(set, name, written, protected)
   local tool = set.by_name[name]
+  if not tool and set.described[name] then return nil, nil, "pending" end -- the script answers it itself
   if not tool then return not_given(set, name) end
   local arguments, problem = tools.arguments(written)
   if not arguments then return failed(problem, "bad_arguments") end
