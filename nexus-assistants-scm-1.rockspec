@@ -23,7 +23,7 @@ build = {
         "src/lua/engine.c", "src/lua/json_mark.c", "src/lua/json_walk.c", "src/lua/options.c",
         "src/lua/pin.c", "src/lua/span.c", "src/lua/terminal.c", "src/lua/trace.c", "src/lua/tracer.c",
       },
-      defines = { "_POSIX_C_SOURCE=200809L", "_DARWIN_C_SOURCE" },
+      defines = { "_POSIX_C_SOURCE=200809L", "_FILE_OFFSET_BITS=64", "_DARWIN_C_SOURCE" },
       libraries = { "curl", "m", "pthread" },
       incdirs = { "$(CURL_INCDIR)" },
       libdirs = { "$(CURL_LIBDIR)" },

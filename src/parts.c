@@ -40,7 +40,7 @@ static const char *reason_of(int number) {
 static int open_at_once(const char *path) {
   int file;
   do
-    file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    file = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   while (file < 0 && errno == EINTR);
   return file;
 }

@@ -24,7 +24,8 @@ local SHARE = 0.5 -- of a budget, after which nothing is begun: the last piece o
 local GENTLE = 8 -- the collector's pace in an update; at the usual one, 100, it does most of a cycle in one go
 local UNOBSERVED = 1 -- seconds after which the failure of a task that nobody waits for is worth a warning
 local DEEPEST = 10 -- tasks that run on top of each other; there is C stack for about 40, fewer with pcalls in them
-local MOST_REFUSALS, REFUSAL_PAUSE = 100, 0.01 -- waits of a cancelled task that end at once; seconds of those after them
+local MOST_REFUSALS = 100 -- waits of a cancelled task that end at once
+local REFUSAL_PAUSE = 0.01 -- seconds that those after them take
 local PARKED = {} -- what a task yields when it waits; anything else is a yield of the script's own
 
 local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
