@@ -80,6 +80,7 @@ build = {
     ["nexus_assistants.query"] = "lua/nexus_assistants/query.lua",
     ["nexus_assistants.resources"] = "lua/nexus_assistants/resources/init.lua",
     ["nexus_assistants.resources.form"] = "lua/nexus_assistants/resources/form.lua",
+    ["nexus_assistants.resources.method"] = "lua/nexus_assistants/resources/method.lua",
     ["nexus_assistants.resources.runs"] = "lua/nexus_assistants/resources/runs.lua",
     ["nexus_assistants.resources.threads"] = "lua/nexus_assistants/resources/threads.lua",
     ["nexus_assistants.resources.vector_stores"] = "lua/nexus_assistants/resources/vector_stores.lua",

@@ -21,7 +21,7 @@ local CLOCKS = 5 -- seconds that the server's clock and this one may differ
 local LINGERING = 15 -- seconds that a run of somebody else may ask for outputs before waiting for it makes no sense
 local MOST_ATTEMPTS = 20 -- at an operation that finds another run active each time
 
-local UNDER_WAY = { queued = true, in_progress = true, cancelling = true, requires_action = true }
+local UNDER_WAY = waiting.UNDER_WAY
 
 --- Makes the lanes of a client. `policy` is what to do where a lane is taken: "wait", "cancel" what is there, or
 -- "reject".

@@ -13,7 +13,7 @@ local MOST_TURNS = 20 -- runs of a thread whose tokens are remembered
 
 --- Makes a ledger; `wall` returns the time, Unix seconds.
 function ledger.new(wall)
-  return setmetatable({ wall = wall, threads = {}, count = 0, sequence = 0, forgotten = 0 }, ledger_mt)
+  return setmetatable({ wall = wall, threads = {}, count = 0, sequence = 0 }, ledger_mt)
 end
 
 local function by_use(one, other)
@@ -39,7 +39,6 @@ local function make_room(self)
   local entries = all_entries(self)
   for index = 1, math.ceil(MOST * FORGOTTEN) do
     self:forget(entries[index].id)
-    self.forgotten = self.forgotten + 1
   end
 end
 

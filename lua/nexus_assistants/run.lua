@@ -24,8 +24,7 @@ local FILE_SEARCH_CONTENT = { "step_details.tool_calls[*].file_search.results[*]
 
 local POLL_HEADERS = { [waiting.POLL_HEADER] = "true" }
 
--- A status that isn't one of these ends the wait, whatever it is called.
-local UNDER_WAY = { queued = true, in_progress = true, cancelling = true, requires_action = true }
+local UNDER_WAY = waiting.UNDER_WAY
 
 --- Begins with a run of a thread. `request` has
 --   operation   the name of the operation that begins it

@@ -13,6 +13,9 @@ local FIRST_INTERVAL, GROWTH, LONGEST_INTERVAL = 0.25, 1.5, 5 -- seconds
 local SHORTEST_HINT = 0.05 -- seconds; a server that says 0 doesn't mean as fast as one can
 local MOST_STATUSES = 1000 -- that are remembered; a server that goes to and fro makes no list without end
 
+--- The statuses of a run that goes on. One that isn't among them ends every wait, whatever it is called.
+waiting.UNDER_WAY = { queued = true, in_progress = true, cancelling = true, requires_action = true }
+
 --- What a request of a polling helper says of itself, as the official clients do.
 waiting.POLL_HEADER = "X-Stainless-Poll-Helper"
 

@@ -2,6 +2,7 @@
 -- made of the table of operations; what goes beyond one operation is in the other files of this folder.
 local form = require("nexus_assistants.resources.form")
 local json = require("nexus_assistants.json")
+local method = require("nexus_assistants.resources.method")
 local operations = require("nexus_assistants.operations")
 local options = require("nexus_assistants.options")
 local pages = require("nexus_assistants.pages")
@@ -74,15 +75,11 @@ function resources.read(entry, where, fields, ...)
   return { path = path, built_path = built, query = parameters, body = body, options = given }
 end
 
-local function check_self(where, self)
-  if type(self) ~= "table" or not self.client then error(where .. ": call it with a colon", 3) end
-end
-
 local function make_method(entry)
   local where = method_name(entry.name)
   local fields = entry.answer == "bytes" and options.content or entry.excludes and options.laned or options.call
   return function(self, ...)
-    check_self(where, self)
+    method.check_self(where, self)
     local params, problem = resources.read(entry, where, fields, ...)
     if not params then error(problem, 2) end
     local given = params.options
@@ -100,7 +97,7 @@ end
 
 local function make_each(entry, where)
   return function(self, ...)
-    check_self(where, self)
+    method.check_self(where, self)
     local params, problem = resources.read(entry, where, options.call, ...)
     if not params then error(problem, 2) end
     local client = self.client

@@ -2,6 +2,7 @@
 -- end, and what a run that came from there can be asked.
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
+local method = require("nexus_assistants.resources.method")
 local operations = require("nexus_assistants.operations")
 local options = require("nexus_assistants.options")
 local pages = require("nexus_assistants.pages")
@@ -52,8 +53,8 @@ local function run_steps(client, run)
   return list_all(client, "threads.runs.steps.list", run, { order = "asc", limit = 100 })
 end
 
-local function check_run(method, run)
-  if type(run) ~= "table" or type(run.id) ~= "string" then error("run:" .. method .. ": call it with a colon", 3) end
+local function check_run(name, run)
+  if type(run) ~= "table" or type(run.id) ~= "string" then error("run:" .. name .. ": call it with a colon", 3) end
 end
 
 -- Outputs by the id of their call, each as the text that is sent; or nil and what is wrong.
@@ -193,10 +194,6 @@ end
 
 -- ---------------------------------------------------------------------------------------------------------- methods
 
-local function check_self(where, self)
-  if type(self) ~= "table" or not self.client then error(where .. ": call it with a colon", 3) end
-end
-
 local MAKES_RUN = { [CREATE] = true, [CREATE_AND_RUN] = true }
 
 local function wait_options(client, given)
@@ -231,7 +228,7 @@ end
 -- A method that begins with an operation and waits for the end of its run.
 local function make_waiting(read, entry, where, span, fields, start)
   return function(self, ...)
-    check_self(where, self)
+    method.check_self(where, self)
     local params, problem = read_run(read, entry, where, fields, ...)
     if not params then error(problem, 2) end
     local request, err = request_of(self.client, entry, span, params)
@@ -243,7 +240,7 @@ end
 -- A method that performs an operation that makes a run, and no more.
 local function make_create(read, entry, where, fields)
   return function(self, ...)
-    check_self(where, self)
+    method.check_self(where, self)
     local params, problem = read_run(read, entry, where, fields, ...)
     if not params then error(problem, 2) end
     complete(self.client, params)
@@ -257,7 +254,7 @@ end
 local function make_submit(read)
   local where = "threads.runs:submit_tool_outputs"
   return function(self, ...)
-    check_self(where, self)
+    method.check_self(where, self)
     local params, problem = read_run(read, SUBMIT, where, options.call, ...)
     if not params then error(problem, 2) end
     local run, err = self.client:perform(SUBMIT, params)

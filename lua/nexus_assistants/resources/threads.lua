@@ -1,5 +1,6 @@
 --- Threads beyond single operations: the ledger of those this client made, and runs that were left active.
 local json = require("nexus_assistants.json")
+local method = require("nexus_assistants.resources.method")
 local operations = require("nexus_assistants.operations")
 local options = require("nexus_assistants.options")
 
@@ -7,14 +8,10 @@ local threads = {}
 
 local DELETE, LIST_RUNS = operations["threads.delete"], operations["threads.runs.list"]
 
-local function check_self(where, self)
-  if type(self) ~= "table" or not self.client then error(where .. ": call it with a colon", 3) end
-end
-
 -- The threads this client made and did not delete: an array of `{ id, created_at, used_at, uses }`, the one not used
 -- for longest first.
 local function list(self)
-  check_self("threads:ledger", self)
+  method.check_self("threads:ledger", self)
   return self.client.ledger:list()
 end
 
@@ -25,7 +22,7 @@ end
 -- Deletes threads of the ledger that were not used for `older_than` seconds (by default all). Returns
 -- `{ deleted = { id, … }, failed = { { id, error }, … } }`.
 local function sweep(self, given)
-  check_self("threads:sweep", self)
+  method.check_self("threads:sweep", self)
   local values, problem = options.read("threads:sweep", options.sweep, given)
   if problem then error(problem, 2) end
   local client, older_than = self.client, values.older_than or 0
@@ -53,7 +50,7 @@ function threads.extend(methods, read)
   --- Cancels runs of a thread that are still active, whoever started them, and waits for their end. Returns them as an
   -- array, which may be empty; or nil and an error.
   function methods:recover(...)
-    check_self("threads:recover", self)
+    method.check_self("threads:recover", self)
     local id, given = ...
     local params, problem = read(LIST_RUNS, "threads:recover", options.call, id, nil, given)
     if not params then error(problem, 2) end

@@ -1,6 +1,7 @@
 --- Files of vector stores and batches of them, waited for until they can be searched.
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
+local method = require("nexus_assistants.resources.method")
 local operations = require("nexus_assistants.operations")
 local options = require("nexus_assistants.options")
 local values = require("nexus_assistants.values")
@@ -15,10 +16,6 @@ local KINDS = {
   files = { prefix = "vector_stores.files", what = "file", id = "file_id" },
   file_batches = { prefix = "vector_stores.file_batches", what = "batch", id = "batch_id" },
 }
-
-local function check_self(where, self)
-  if type(self) ~= "table" or not self.client then error(where .. ": call it with a colon", 3) end
-end
 
 local function call_options(given, wait)
   return {
@@ -54,7 +51,7 @@ end
 local function make_waiting(read, kind, name, operation)
   local entry, where = operations[kind.prefix .. operation], kind.prefix .. ":" .. name
   return function(self, ...)
-    check_self(where, self)
+    method.check_self(where, self)
     local params, problem = read(entry, where, options.poll, ...)
     if not params then error(problem, 2) end
     local client, given = self.client, params.options or {}
@@ -86,7 +83,7 @@ end
 local function make_upload_and_poll(read)
   local where = "vector_stores.files:upload_and_poll"
   return function(self, store_id, file, given)
-    check_self(where, self)
+    method.check_self(where, self)
     local store, problem = read_store(read, where, store_id, given)
     if not store then error(problem, 2) end
     local params
@@ -133,7 +130,7 @@ end
 local function make_batch_upload_and_poll(read)
   local where = "vector_stores.file_batches:upload_and_poll"
   return function(self, store_id, files, given)
-    check_self(where, self)
+    method.check_self(where, self)
     local store, problem = read_store(read, where, store_id, given)
     if not store then error(problem, 2) end
     local all
