@@ -214,22 +214,29 @@ local function read_elsewhere(self)
 end
 
 -- What the script's own functions raise goes on to it, and the run is over for it.
+local function pass(self, ok, event, err)
+  self.reading = false
+  local raised = self.under_way.raised
+  if not ok then raised = { event } end
+  if not raised then return event, err end
+  finish(self, nil, raised[1])
+  self.under_way.raised = nil
+  error(raised[1], 0)
+end
+
+-- Now and then, since it costs: the others have their turn, and the lane is the reader's.
+local function look_around(self)
+  local under_way = self.under_way
+  if under_way.ticket then under_way.client.lanes:own(under_way.ticket) end
+  if self.reads > 0 then under_way.scheduler:breathe() end
+end
+
 local function pull_protected(self)
   if self.reading then return read_elsewhere(self) end
-  local under_way = self.under_way
-  self.reading, self.reads = true, self.reads + 1
-  if under_way.ticket then under_way.client.lanes:own(under_way.ticket) end
-  if self.reads % READS_A_TURN == 0 then self.under_way.scheduler:breathe() end
-  local function pass(ok, event, err)
-    self.reading = false
-    local raised = self.under_way.raised
-    if not ok then raised = { event } end
-    if not raised then return event, err end
-    finish(self, nil, raised[1])
-    self.under_way.raised = nil
-    error(raised[1], 0)
-  end
-  return pass(self.under_way.scheduler:protected(pull, self))
+  self.reading = true
+  if self.reads % READS_A_TURN == 0 then look_around(self) end
+  self.reads = self.reads + 1
+  return pass(self, self.under_way.scheduler:protected(pull, self))
 end
 
 -- ------------------------------------------------------------------------------------------------------- methods

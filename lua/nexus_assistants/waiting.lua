@@ -64,7 +64,7 @@ end
 
 --- Something moved although the status is the same.
 function waiting_methods:moved()
-  self.changed_at = self.scheduler.clock()
+  if self.stall then self.changed_at = self.scheduler.clock() end
 end
 
 local function next_interval(self)
