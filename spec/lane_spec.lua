@@ -83,6 +83,20 @@ describe("lanes", function()
     other:close(0)
   end)
 
+  for _, name in ipairs({ "create_and_poll", "stream" }) do
+    it("know a run again whose creation was answered and the answer lost: " .. name, function()
+      local patient = new({ openai = { api_key = "sk-x", base_url = server.openai_url, retries = 2 } })
+      tell({ wait = 0.8, text = "made once" })
+      server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs", method = "POST", action = "drop_answered",
+        times = 1 } })
+      local runs = patient.threads.runs
+      local done = name == "stream" and assert(runs:stream(thread.id)):result() or runs:create_and_poll(thread.id)
+      assert.equal("completed", assert(done).status)
+      assert.equal(1, #assert(patient.threads.runs:list(thread.id)).data)
+      patient:close(0)
+    end)
+  end
+
   it("cancel what is in the way, where that is the policy", function()
     local other = new()
     tell({ wait = 600, text = "x" })

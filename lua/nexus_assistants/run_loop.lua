@@ -167,6 +167,7 @@ end
 
 local function start_and_drive(self)
   local taken, err = run_loop.begin(self, take_first)
+  if taken and taken ~= self.run then taken, err = self:take(taken) end -- it was found, not made by what was answered
   if not taken then return self:give_up(err) end
   return run_loop.drive(self)
 end
