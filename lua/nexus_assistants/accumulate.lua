@@ -11,6 +11,8 @@ local accumulate = {}
 local accumulator_methods = {}
 local accumulator_mt = { __index = accumulator_methods, __name = "nexus_assistants.accumulator" }
 
+local MOST_PIECES = 1024 -- of a text that grows; more would hold up the collector, which goes through them at once
+
 local null = json.null
 local concat = table.concat
 
@@ -45,11 +47,13 @@ local function append_text(self, target, name, text)
     self.growing[target] = ropes
   end
   local pieces = ropes[name]
-  if pieces then
-    pieces[#pieces + 1] = text
-  else
+  if not pieces then
     ropes[name] = { target[name], text }
+    return
   end
+  local count = #pieces + 1
+  pieces[count] = text
+  if count == MOST_PIECES then ropes[name] = { concat(pieces) } end
 end
 
 local function index_of(entry)
