@@ -199,6 +199,12 @@ describe("resources", function()
       function() client.threads:create({}, { timeuot = 1 }) end,
     ["threads.runs:create_and_poll: unknown option 'intervall' (did you mean 'interval'?)"] =
       function() client.threads.runs:create_and_poll("t", {}, { intervall = 1 }) end,
+    ["threads.runs:create_and_poll: unknown option 'tools': give tools as params.tools"] =
+      function() client.threads.runs:create_and_poll("t", {}, { tools = {} }) end,
+    ["threads:create_and_run: unknown option 'tools': give tools as params.tools"] =
+      function() client.threads:create_and_run({}, { tools = {} }) end,
+    ["vector_stores.files:upload_and_poll: file must have a 'name'"] =
+      function() client.vector_stores.files:upload_and_poll("vs", { data = "x" }) end,
     ["threads.runs.steps:list: run_id must be a string, got nil"] = function() client.threads.runs.steps:list("t") end,
     ["threads:create: call it with a colon"] = function() client.threads.create() end,
     ["threads:retrieve: call it with a colon"] = function() client.threads.retrieve("thread_1") end,

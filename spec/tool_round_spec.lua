@@ -219,6 +219,12 @@ describe("tools of a run", function()
       assert.equal("the output for call 'call_ask' was sent before", err.message)
     end)
 
+    it("are refused where the run is over", function()
+      local done = assert(pending_run("ask"):submit({ call_ask = "x" }))
+      local _, err = done:submit({ call_other = "x" })
+      assert.equal("the run asks for no output for call 'call_other'; it asks for none", err.message)
+    end)
+
     it("are submitted by one task at a time", function()
       local left = pending_run("ask")
       local first = client:task(function() return left:submit({ call_ask = "x" }) end)

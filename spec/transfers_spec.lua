@@ -106,6 +106,19 @@ describe("files", function()
       end)
     end
 
+    for what, pieces in pairs({ [1] = { "x" }, [4] = { "xx", "xx" } }) do
+      it("break off with a function that gives " .. what .. " of 3 bytes", function()
+        echo()
+        local next_piece = 0
+        local _, err = client.files:create({ purpose = "x", file = { name = "x", size = 3, read = function()
+          next_piece = next_piece + 1
+          return pieces[next_piece]
+        end } })
+        assert.same({ "cancelled", "broken off: read gave " .. what .. " bytes, and 'size' is 3" },
+          { err.kind, err.message })
+      end)
+    end
+
     it("tell how far they are", function()
       echo()
       local last
@@ -160,8 +173,7 @@ describe("files", function()
     it("that aren't there are refused before anything is sent", function()
       server:clear_requests()
       local _, err = client.files:create({ purpose = "x", file = { path = "/nowhere/x" } })
-      assert.equal("invalid", err.kind)
-      assert.matches("/nowhere/x", err.message, 1, true)
+      assert.same({ "invalid", "path '/nowhere/x': no such file" }, { err.kind, err.message })
       assert.same({}, server:requests())
     end)
   end)

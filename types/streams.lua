@@ -15,8 +15,8 @@ local stream = {}
 ---@return nexus_assistants.Error? err
 function stream:next() end
 
----For loops: `for event in stream:events() do`. A failure raises its error object. In Lua 5.4, leaving the loop early
----closes the stream; elsewhere call `stream:close()`.
+---For loops: `for event in stream:events() do`. Events are read once. A failure raises its error object. In Lua 5.4,
+---leaving the loop early closes the stream; elsewhere call `stream:close()`.
 ---@return fun(): nexus_assistants.Event?
 function stream:events() end
 
@@ -29,7 +29,7 @@ function stream:texts() end
 ---@return nexus_assistants.Error? err
 function stream:result() end
 
----The run as it is so far; nil before the first event of it.
+---The run as it is so far; nil before an event was read.
 ---@return nexus_assistants.Run?
 function stream:run() end
 

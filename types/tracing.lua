@@ -15,7 +15,8 @@
 ---@class nexus_assistants.Trace
 local trace = {}
 
----32 hexadecimal digits; nil where the trace is not recorded.
+---32 hexadecimal digits; nil where the trace is not recorded. Nexus has it in the metadata, as `trace_id`, beside an id
+---of its own.
 ---@return string?
 function trace:id() end
 

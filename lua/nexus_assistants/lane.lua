@@ -139,7 +139,13 @@ end
 local function cancel_holder(found)
   local under_way = found.holder.under_way
   if not under_way then return end
-  if under_way.run then under_way:abandon_later() else under_way.cancel_wanted = true end
+  if not under_way.run then
+    under_way.cancel_wanted = true
+  elseif under_way.close_stream then -- there may be nobody who reads it
+    under_way.scheduler:spawn(under_way.close_stream).background = true
+  else
+    under_way:abandon_later()
+  end
 end
 
 local function wait_for_turn(self, found, ticket, seconds)

@@ -194,7 +194,7 @@ end
 local function known_ids(calls)
   local ids, names = {}, {}
   for index, call in ipairs(calls) do ids[call.id], names[index] = true, "'" .. call.id .. "'" end
-  return ids, table.concat(names, ", ")
+  return ids, names[1] and table.concat(names, ", ") or "none"
 end
 
 -- What was submitted by hand, against what the run asks for.

@@ -200,7 +200,18 @@ local function step(self)
   return false
 end
 
+-- Reads until the run is known: what is given up then can be cancelled. Returns true, or nil and an error.
+local function read_ahead(self)
+  repeat
+    local event, err = step(self)
+    if event == nil then return nil, err end
+    if event then self.ahead[#self.ahead + 1] = event end
+  until self.under_way.run
+  return true
+end
+
 local function pull(self)
+  if self.ahead[1] and not self.closed then return table.remove(self.ahead, 1) end
   while not self.over do
     local event, err = step(self)
     if event ~= false then return event, err end
@@ -365,16 +376,19 @@ function stream.start(client, request)
     made = accumulate.new(),
     headers = values.merged(HEADERS, request.options.headers),
     on_leave = request.options.on_leave or "cancel",
+    ahead = {}, -- events that were read before anybody asked for them
     failed_sendings = 0,
     reads = 0,
     over = false,
   }, stream_mt)
   watch(self)
   client.open_streams[self] = true
+  self.under_way.close_stream = function() self:close() end
   local opened, err = open_first(self)
+  if opened and not self.under_way.run then opened, err = read_ahead(self) end
   if opened then return self end
   finish(self, nil, err)
-  return nil, err
+  return raise_if(self, err)
 end
 
 return stream

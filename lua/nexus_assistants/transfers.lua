@@ -44,6 +44,19 @@ function add_field(parts, name, value)
   end
 end
 
+-- A function for bytes that says so where it gives more of them than were promised, or less.
+local function counted(read, size)
+  local given = 0
+  return function()
+    local bytes, problem = read()
+    if type(bytes) == "string" then given = given + #bytes end
+    if given > size or bytes == nil and problem == nil and given < size then
+      return nil, ("read gave %.0f bytes, and 'size' is %.0f"):format(given, size)
+    end
+    return bytes, problem
+  end
+end
+
 --- The parts of a multipart body, the file last; and the function its bytes come from, where it is one. The fields have
 -- been checked.
 function transfers.parts(operation, fields)
@@ -54,7 +67,7 @@ function transfers.parts(operation, fields)
   end
   add_fields(parts, nil, others)
   parts[#parts + 1] = file_part(operation.file_field, file)
-  return parts, file.read
+  return parts, file.read and file.size and counted(file.read, file.size) or file.read
 end
 
 -- ----------------------------------------------------------------------------------------------------------- down

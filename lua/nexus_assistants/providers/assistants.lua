@@ -100,6 +100,8 @@ end
 local function failure(self, operation, core_err, response)
   self.calls_failed = self.calls_failed + 1
   local err = errors.from_call(core_err, response, operation, self.endpoint)
+  -- where the core has the file among the parts of a form means nothing to a script
+  if err.kind == "invalid" then err.message = err.message:gsub("^parts: entry %d+: ", "") end
   local path = operation.path
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end

@@ -19,6 +19,7 @@ local CREATE = operations["threads.runs.create"]
 local CREATE_AND_RUN = operations["threads.create_and_run"]
 local RETRIEVE = operations["threads.runs.retrieve"]
 local SUBMIT = operations["threads.runs.submit_tool_outputs"]
+local MAKES_RUN = { [CREATE] = true, [CREATE_AND_RUN] = true }
 
 -- ------------------------------------------------------------------------------------------------ what a run can do
 
@@ -180,10 +181,16 @@ local function read_submission(params)
   params.body = values.merged(params.body, { tool_outputs = (tools.limit(outputs)) })
 end
 
+-- Tools of a run that is made are looked for among the options, since runs that are there have them there.
+local function with_place_of_tools(entry, problem)
+  if not MAKES_RUN[entry] or not problem:find("unknown option 'tools'", 1, true) then return problem end
+  return problem .. ": give tools as params.tools"
+end
+
 -- Reads a method's arguments and checks what only runs have. Returns the parameters, or nil and what is wrong.
 local function read_run(read, entry, where, fields, ...)
   local params, problem = read(entry, where, fields, ...)
-  if not params then return nil, problem end
+  if not params then return nil, with_place_of_tools(entry, problem) end
   local given = params.options
   problem = fault_of_tools("params.tools", params.body and params.body.tools)
     or fault_of_tools("options.tools", given and given.tools)
@@ -194,7 +201,6 @@ end
 
 -- ---------------------------------------------------------------------------------------------------------- methods
 
-local MAKES_RUN = { [CREATE] = true, [CREATE_AND_RUN] = true }
 
 local function wait_options(client, given)
   given = given or {}

@@ -79,6 +79,11 @@ local function read_store(read, where, store_id, given)
   return read(operations["vector_stores.retrieve"], where, options.poll, store_id, given)
 end
 
+-- A problem with a file that is an argument by itself.
+local function called(problem, name)
+  return (problem:gsub("params%.file", name))
+end
+
 -- `upload_and_poll(vector_store_id, file, options)`: uploads a file, adds it, waits for it.
 local function make_upload_and_poll(read)
   local where = "vector_stores.files:upload_and_poll"
@@ -88,7 +93,7 @@ local function make_upload_and_poll(read)
     if not store then error(problem, 2) end
     local params
     params, problem = read_upload(read, where, file)
-    if not params then error(problem, 2) end
+    if not params then error(called(problem, "file"), 2) end
     local client, wanted = self.client, store.options or {}
     return follow(client, KINDS.files, store_id, wanted, function(wait)
       local uploaded, err = upload(client, params, wanted, wait)
@@ -105,7 +110,7 @@ local function read_uploads(read, where, files)
   local all = {}
   for index, file in ipairs(files) do
     local params, problem = read_upload(read, where, file)
-    if not params then return nil, (problem:gsub("params%.file", "files[" .. index .. "]")) end
+    if not params then return nil, called(problem, "files[" .. index .. "]") end
     all[index] = params
   end
   return all
