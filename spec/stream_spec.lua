@@ -81,6 +81,16 @@ describe("streamed runs", function()
   local HELLO = { run("created"), run("queued"), run("in_progress"), delta("Hel"), delta("lo"),
     run("completed", { usage = { total_tokens = 7, prompt_tokens = 3, completion_tokens = 4 } }), DONE }
 
+  local function cancelled(faults)
+    faults[#faults + 1] = { path = "/v1/threads/t/runs/run_1/cancel", action = "status", status = 200,
+      body = json.encode(run("cancelled")[2]) }
+    return faults
+  end
+
+  local function w_tool(call)
+    return { tools = { nexus.tool({ name = "w", call = call or function() return "out" end }) } }
+  end
+
   it("give their events, and what they add up to", function()
     HELLO[1][2].status = "queued"
     serve(streams(HELLO))
@@ -205,7 +215,8 @@ describe("streamed runs", function()
     serve(streams({ { "thread.run.created", "not JSON" } }))
     assert.equal("protocol", select(2, client.threads.runs:stream("t")).kind)
     serve(streams({}))
-    assert.matches("a stream that ended before there was a run", select(2, start():result()).message, 1, true)
+    local _, err = client.threads.runs:stream("t")
+    assert.matches("a stream that ended before there was a run", err.message, 1, true)
   end)
 
   it("are cancelled where they are closed, and closing again does nothing", function()
@@ -268,11 +279,38 @@ describe("streamed runs", function()
     faults[2] = { path = "/v1/threads/t/runs/run_1/cancel", action = "status", status = 200,
       body = json.encode(run("cancelled")[2]) }
     serve(faults)
-    local stream = start(nil, { on_status = function() error("mine", 0) end })
-    local ok, problem = pcall(stream.next, stream)
-    assert.is_false(ok)
-    assert.equal("mine", problem)
+    local ok, problem = pcall(start, nil, { on_status = function() error("at once", 0) end })
+    assert.same({ false, "at once" }, { ok, problem })
+    assert.equal(1, #requests("/cancel$"))
+    serve(faults)
+    local stream = start(nil, { on_status = function(state)
+      if state.status == "in_progress" then error("mine", 0) end
+    end })
+    ok, problem = pcall(stream.result, stream)
+    assert.same({ false, "mine" }, { ok, problem })
     assert.is_nil(next(client.lanes.lanes))
+  end)
+
+  it("that nobody has read from leave no run behind either", function()
+    serve(cancelled(streams({ run("in_progress"), delta("x") })))
+    assert.is_true(start():close())
+    assert.equal(1, #requests("/cancel$"))
+    serve(cancelled(streams({ run("in_progress"), delta("x") })))
+    start()
+    client:close(2)
+    assert.equal(1, #requests("/cancel$"))
+  end)
+
+  it("that nobody reads make room where others may cancel them", function()
+    serve(cancelled(streams({ run("in_progress"), delta("x") })))
+    server:faults({ streams({ run("in_progress"), delta("x") })[1], cancelled({})[1],
+      { path = "/v1/threads/t/messages", method = "POST", action = "status", status = 200,
+        body = '{"id":"m","object":"thread.message"}' } })
+    local stream = start()
+    assert(client:task(function()
+      return client.threads.messages:create("t", { role = "user", content = "x" }, { lane = "cancel", deadline = 5 })
+    end):wait(5))
+    assert.equal("the stream was closed", select(2, stream:next()).message)
   end)
 
   it("wait their turn behind a run of another program", function()
@@ -286,16 +324,6 @@ describe("streamed runs", function()
     assert.equal("completed", assert(start():result()).status)
     assert.equal(2, #requests("/runs$"))
   end)
-
-  local function cancelled(faults)
-    faults[#faults + 1] = { path = "/v1/threads/t/runs/run_1/cancel", action = "status", status = 200,
-      body = json.encode(run("cancelled")[2]) }
-    return faults
-  end
-
-  local function w_tool(call)
-    return { tools = { nexus.tool({ name = "w", call = call or function() return "out" end }) } }
-  end
 
   it("send outputs again where the connection broke before they arrived", function()
     local faults = streams({ run("queued"), asks("w"), DONE }, { run("in_progress"), run("completed"), DONE })

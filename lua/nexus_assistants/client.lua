@@ -150,7 +150,7 @@ local laned_mt = { __index = laned_methods }
 function laned_methods:perform(operation, params)
   return self.lanes:perform(params.path.thread_id, params.options, function()
     return self.provider:perform(operation, params)
-  end)
+  end, operation.name)
 end
 
 -- What the doctor has to say about the threads that a trace made.

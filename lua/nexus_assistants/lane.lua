@@ -85,7 +85,7 @@ end
 
 local function busy(found, message)
   return errors.new({
-    kind = "conflict", code = "thread_busy", operation = found.holder and found.holder.operation,
+    kind = "conflict", code = "thread_busy",
     message = ("thread %s is taken by run %s: %s"):format(found.thread_id, tostring(found.active or "(being created)"),
       message),
   })
@@ -176,7 +176,6 @@ function lanes_methods:enter(thread_id, policy, seconds, under_way)
   local found = lane_of(self, thread_id)
   local ticket = {
     lane = found, owner = owner_of(self), policy = policy or self.policy, under_way = under_way,
-    operation = under_way and under_way.span_name,
   }
   if found.holder then collect_forgotten(self, found) end
   found = lane_of(self, thread_id) -- it may have been forgotten with its holder
@@ -191,8 +190,7 @@ end
 function lanes_methods:join(thread_id, under_way)
   local found = thread_id and lane_of(self, thread_id)
   if not found or found.holder then return nil end
-  local ticket = { lane = found, owner = owner_of(self), policy = self.policy, under_way = under_way, holds = true,
-    operation = under_way.span_name }
+  local ticket = { lane = found, owner = owner_of(self), policy = self.policy, under_way = under_way, holds = true }
   found.holder = ticket
   return ticket
 end
@@ -226,6 +224,12 @@ local function lingers(self, run, wait)
   return run.status == "requires_action" and self.scheduler.clock() - wait.changed_at > LINGERING
 end
 
+local function too_late(found, reason)
+  local late = busy(found, "it was not over in time: " .. reason)
+  late.kind = "timeout"
+  return late
+end
+
 -- Polls a run until it is over. Returns true, or nil and an error.
 local function outwait(self, found, run_id, wait)
   while true do
@@ -236,7 +240,7 @@ local function outwait(self, found, run_id, wait)
     if lingers(self, run, wait) then return nil, busy(found, "it waits for outputs of tools, and gets none") end
     local ok, reason
     ok, err, reason = wait:pause()
-    if not ok then return nil, err or busy(found, "it was not over in time: " .. reason) end
+    if not ok then return nil, err or too_late(found, reason) end
   end
 end
 
@@ -318,14 +322,17 @@ function lanes_methods:attempt(ticket, wait, perform)
   return result, info
 end
 
---- Has an operation wait for its turn on a thread, perform, and give the turn back.
-function lanes_methods:perform(thread_id, given, perform)
+--- Has an operation, by its name, wait for its turn on a thread, perform, and give the turn back.
+function lanes_methods:perform(thread_id, given, perform, name)
   local seconds = given and given.deadline or self.client.poll.deadline
   local wait = wait_for(self, seconds)
   local ticket, err = self:enter(thread_id, given and given.lane, seconds)
-  if not ticket then return nil, err end
-  local result, info = self:attempt(ticket, wait, perform)
-  self:leave(ticket)
+  local result, info = nil, err
+  if ticket then
+    result, info = self:attempt(ticket, wait, perform)
+    self:leave(ticket)
+  end
+  if not result and not info.operation then info.operation = name end
   return result, info
 end
 

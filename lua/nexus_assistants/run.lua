@@ -200,6 +200,7 @@ function run_methods:give_up(err)
   if is_late and not of_lane then return self:out_of_time("deadline") end
   if self:is_under_way() then self:abandon() end
   err.run = err.run or self.run
+  err.operation = err.operation or self.span_name
   return nil, err
 end
 

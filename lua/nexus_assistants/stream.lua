@@ -368,8 +368,32 @@ end
 
 stream_mt.__gc = stream.drop
 
+-- Closes a stream that is still there; the lane, which has this, must not keep it.
+local function closer(self)
+  local held = setmetatable({ self }, { __mode = "v" })
+  return function()
+    if held[1] then held[1]:close() end
+  end
+end
+
+local function begin(self)
+  local opened, err = open_first(self)
+  if opened and not self.under_way.run then return read_ahead(self) end
+  return opened, err
+end
+
+local function settle_start(self, ok, opened, err)
+  local raised = self.under_way.raised
+  if not ok then raised = { opened } end
+  if opened and not raised then return self end
+  finish(self, nil, raised and raised[1] or err)
+  self.under_way.raised = nil
+  if raised then error(raised[1], 0) end
+  return nil, self.err
+end
+
 --- Begins with a run, see `run.new`, and streams it; `options.on_leave` is "cancel" or "continue". Returns the stream
--- once its first event is there, or nil and an error.
+-- once its run is known, or nil and an error.
 function stream.start(client, request)
   local self = setmetatable({
     under_way = run.new(client, request),
@@ -383,12 +407,8 @@ function stream.start(client, request)
   }, stream_mt)
   watch(self)
   client.open_streams[self] = true
-  self.under_way.close_stream = function() self:close() end
-  local opened, err = open_first(self)
-  if opened and not self.under_way.run then opened, err = read_ahead(self) end
-  if opened then return self end
-  finish(self, nil, err)
-  return raise_if(self, err)
+  self.under_way.close_stream = closer(self)
+  return settle_start(self, client.scheduler:protected(begin, self))
 end
 
 return stream

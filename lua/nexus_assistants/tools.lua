@@ -39,6 +39,17 @@ local function kind_of(value)
   return type(value) == "table" and "a table that is none" or "a " .. type(value)
 end
 
+-- The name that two tools of a list have, or nil.
+local function named_twice(list)
+  local seen = {}
+  for _, item in ipairs(list) do
+    local described = item["function"]
+    local name = is_tool(item) and item.name or type(described) == "table" and described.name
+    if name and seen[name] then return name end
+    if name then seen[name] = true end
+  end
+end
+
 --- What is wrong with a value as a list of tools, e.g. "params.tools must be a list of tools, got a string"; nil where
 -- it is fine.
 function tools.fault(name, list)
@@ -48,6 +59,8 @@ function tools.fault(name, list)
       return ("%s[%d] must be a tool or a table that describes one, got %s"):format(name, index, kind_of(item))
     end
   end
+  local twice = named_twice(list)
+  if twice then return ("%s names '%s' twice"):format(name, twice) end
 end
 
 local NO_PARAMETERS = { type = "object", properties = {} }
@@ -119,10 +132,17 @@ function tools.output_of(value)
   return type(value) == "string" and value or written
 end
 
+-- What a tool raised or returned as its error, in words: a plain table as JSON, since its address tells nothing.
+local function in_words(value)
+  local metatable = type(value) == "table" and getmetatable(value)
+  if type(value) ~= "table" or metatable and metatable.__tostring then return shown(value) end
+  return json.encode(value) or shown(value)
+end
+
 local function finish(name, ok, value, problem)
-  if not ok then return failed(shown(value)) end
+  if not ok then return failed(in_words(value)) end
   if value == tools.PENDING then return nil, nil, "pending" end
-  if value == nil and problem ~= nil then return failed(shown(problem)) end
+  if value == nil and problem ~= nil then return failed(in_words(problem)) end
   local output, bad = tools.output_of(value)
   if output then return output, nil, "ok" end
   return failed("tool '" .. name .. "' returned what JSON can't hold: " .. bad)
