@@ -417,6 +417,35 @@ describe("the HTTP server", function()
     assert.is_true(text:match("\r\n\r\n(.*)$") == large)
   end)
 
+  it("holds so many bytes of answers for slow readers, on all connections together", function()
+    start({ answers = 40 * 1000 * 1000 })
+    local huge = ("x"):rep(15 * 1000 * 1000)
+    handler = function(request)
+      if request.path == "/huge" then return { status = 200, body = huge } end
+      return echo(request)
+    end
+    local function get_huge()
+      local client = connect()
+      send(client, "GET /huge HTTP/1.1\r\n\r\n")
+      for _ = 1, 3 do step() end
+      return client
+    end
+    local first = get_huge()
+    get_huge()
+    local text, closed = receive(get_huge())
+    assert.matches("^HTTP/1.1 503 .*Retry%-After: 1\r\n", text)
+    assert.is_true(closed)
+    assert.same({ "/huge", 503, "too much is being answered" }, told[3])
+    receive_echo("/small")
+    first:close()
+    for _ = 1, 3 do step() end
+    assert.matches("^HTTP/1.1 200 ", (receive(get_huge(), "\r\n\r\n")))
+    late = 121
+    for _ = 1, 5 do step() end
+    assert.same({ 0, 0 }, { server.count, server.budget.answers })
+    receive(get_huge(), "x$")
+  end)
+
   it("answers a handler's error with 500, and goes on", function()
     start()
     local written, stderr = {}, io.stderr
