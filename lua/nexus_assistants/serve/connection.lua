@@ -17,8 +17,8 @@ local SMALL_ANSWER = 65536
 -- So many pieces are joined at a time: a body that comes a byte at a time would take 16 times its size in tables.
 local PIECES = 256
 
---- `limits` holds `head`, `body`, `bodies` and `answers`, in bytes; `budget.held` is what bodies take on all connections
--- together, `budget.answers` what large answers do.
+--- `limits` holds `head`, `body`, `bodies` and `answers`, in bytes; `budget.held` is what bodies take on all
+-- connections together, `budget.answers` what large answers do.
 function connection.new(loop, socket, limits, budget, number)
   return setmetatable({
     loop = loop, socket = socket, limits = limits, budget = budget, number = number,

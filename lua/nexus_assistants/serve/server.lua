@@ -12,8 +12,8 @@ local server_mt = { __index = server_methods }
 local HIGHEST_DESCRIPTOR = 1000
 -- So many are welcomed in a row before those that are in have their turn.
 local WELCOMES = 16
--- In bytes: a head, a body, all bodies at a time, all large answers at a time. In seconds: `first` is for a connection's first head and `idle` for
--- later ones, since who has just come has something to say.
+-- In bytes: a head, a body, all bodies at a time, all large answers at a time. In seconds: `first` is for a
+-- connection's first head and `idle` for later ones, since who has just come has something to say.
 local LIMITS = {
   head = 64 * 1024, body = 16 * 1024 * 1024, bodies = 128 * 1024 * 1024,
   answers = 128 * 1024 * 1024, connections = 900, first = 10, idle = 65, request = 120,
