@@ -673,6 +673,44 @@ describe("the HTTP server", function()
     assert.equal(0, server.count)
   end)
 
+  it("tells who makes the pieces when nobody takes them any more", function()
+    start()
+    local abandoned = {}
+    handler = function(request)
+      local path = request.path
+      return { status = 200, abandon = function() abandoned[#abandoned + 1] = path end, pieces = function()
+        return path ~= "/ends" and ("x"):rep(1000000) or nil
+      end }
+    end
+    local ends, slow, leaves = connect(), connect(), connect()
+    send(ends, "GET /ends HTTP/1.1\r\n\r\n")
+    receive(ends, "\r\n0\r\n\r\n")
+    send(slow, "GET /slow HTTP/1.1\r\n\r\n")
+    send(leaves, "GET /leaves HTTP/1.1\r\n\r\n")
+    for _ = 1, 30 do step() end
+    assert.same({}, abandoned)
+    leaves:close()
+    for _ = 1, 3 do step() end
+    late = 121
+    for _ = 1, 5 do step() end
+    assert.same({ "/leaves", "/slow" }, abandoned)
+  end)
+
+  it("breaks off where the making of pieces fails, without a second head", function()
+    start()
+    handler = function() return { status = 200, pieces = function() error("on purpose", 0) end } end
+    local client = connect()
+    local written, stderr = {}, io.stderr
+    io.stderr = { write = function(_, ...) written[#written + 1] = table.concat({ ... }) end } -- luacheck: ignore 122
+    finally(function() io.stderr = stderr end) -- luacheck: ignore 122
+    send(client, "GET / HTTP/1.1\r\n\r\n")
+    local text, closed = receive(client)
+    assert.is_true(closed)
+    assert.matches("on purpose", written[1])
+    assert.is_nil(text:find("HTTP/1.1 500", 1, true))
+    assert.matches("Transfer%-Encoding: chunked\r\n\r\n$", text)
+  end)
+
   describe("answering with what comes later", function()
     local news, gone
 

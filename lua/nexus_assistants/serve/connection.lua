@@ -284,6 +284,7 @@ function connection_methods:close()
   self:release_answer()
   self.loop:forget(self.socket)
   self.socket:close()
+  if self.on_close then self.on_close() end
 end
 
 return connection

@@ -122,10 +122,11 @@ local function send_in_time(self, connection, data)
 end
 
 -- Sends an answer as it comes, giving way after each piece; true where the connection may carry another request. The
--- reader is waited for here alone.
+-- reader is waited for here alone. However the connection ends before the answer, `abandon` is called.
 local function send_pieces(self, connection, request, response)
   local chunked = request.version ~= "1.0"
   local keep_alive = chunked and request.keep_alive
+  connection.has_begun, connection.on_close = true, response.abandon
   local sent, piece = send_in_time(self, connection, piecewise_head(self, response, chunked, keep_alive)), nil
   while sent do
     piece = response.pieces(connection)
@@ -134,6 +135,7 @@ local function send_pieces(self, connection, request, response)
     if sent then connection:give_way() end
   end
   if not sent or piece == false then return false end
+  connection.has_begun, connection.on_close = false, nil
   if chunked then sent = send_in_time(self, connection, message.LAST_CHUNK) end
   return sent and keep_alive
 end
@@ -184,13 +186,19 @@ local function close(self, connection)
   end
 end
 
+-- What has begun can't become another answer.
+local function answer_failure(self, connection)
+  if connection.has_begun then return end
+  tell(self, connection, 500)
+  -- not waited for: the coroutine that could wait is dead
+  connection.socket:send(self:format({}, { status = 500, body = "", content_type = "text/plain" }, false))
+end
+
 local function finished(self, connection)
   return function(ok, err, thread)
     if not ok then
       io.stderr:write(debug.traceback(thread, tostring(err)), "\n")
-      tell(self, connection, 500)
-      -- not waited for: the coroutine that could wait is dead
-      connection.socket:send(self:format({}, { status = 500, body = "", content_type = "text/plain" }, false))
+      answer_failure(self, connection)
     end
     close(self, connection)
   end
@@ -280,7 +288,8 @@ end
 --   `on_answered(request, status, seconds, reason)`   called for each request, also for one refused (`reason` says why,
 --                                    and `request` is nil where there was none) and one whose handler raised
 -- A response may have `pieces(connection)` instead of a body: it is called for the next piece of it, not an empty one,
--- and may wait; nil is the end, false breaks off.
+-- and may wait; nil is the end, false breaks off. `abandon()`, where it is set, is called where nobody takes them any
+-- more.
 -- A handler that returns "taken" has answered itself (`status` is nil then); the connection is closed, or kept where it
 -- has set `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
 function server.new(options)
