@@ -565,7 +565,7 @@ describe("the runtime's files", function()
 
     it("give the chunks that fit best, as the API shows them", function()
       local page = must("vector_stores.search", { store_id }, { query = "Sky over ROME?" })
-      assert.same({ "vector_store.search_results.page", { "Sky over ROME?" }, false, json.null, 2 },
+      assert.same({ "vector_store.search_results.page", "Sky over ROME?", false, json.null, 2 },
         { page.object, page.search_query, page.has_more, page.next_page, #page.data })
       local first = page.data[1]
       assert.is_true(first.score > page.data[2].score and first.score < 1 and page.data[2].score > 0)

@@ -110,14 +110,14 @@ end
 
 actions["vector_stores.search"] = function(self, path, body)
   local ranking = checks.given(body.ranking_options) or {}
-  local queries = json.array(type(body.query) == "table" and body.query or { body.query })
+  local queries = type(body.query) == "table" and body.query or { body.query }
   local found, err = self.vector_stores:search({ path.vector_store_id }, queries, {
     filter = checks.given(body.filters), most = checks.given(body.max_num_results) or 10,
     threshold = checks.given(ranking.score_threshold) or 0,
   })
   if not found then return nil, err end
   return {
-    object = "vector_store.search_results.page", search_query = queries, data = found, has_more = false,
+    object = "vector_store.search_results.page", search_query = body.query, data = found, has_more = false,
     next_page = json.null,
   }
 end
