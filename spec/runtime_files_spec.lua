@@ -616,6 +616,20 @@ describe("the runtime's files", function()
       end)
     end
 
+    it("take no filter that would keep everybody waiting", function()
+      local values, filters = json.array(), json.array()
+      for index = 1, 257 do
+        values[index], filters[index] = index, { type = "eq", key = "year", value = index }
+      end
+      for _, filter in ipairs({ { type = "in", key = "year", value = values }, { type = "or", filters = filters } }) do
+        local text, _, param = refused("vector_stores.search", { store_id }, { query = "rome", filters = filter })
+        assert.matches("^Invalid 'filters': too many comparisons%. Expected at most 256, but got 25[78]%.$", text)
+        assert.equal("filters", param)
+      end
+      values[257] = nil
+      found("rome", { filters = { type = "in", key = "year", value = values } })
+    end)
+
     it("use a store, which lives on for it", function()
       now = START + 50
       found("x")
