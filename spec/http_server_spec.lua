@@ -417,6 +417,35 @@ describe("the HTTP server", function()
     assert.is_true(text:match("\r\n\r\n(.*)$") == large)
   end)
 
+  it("holds so many bytes of answers for slow readers, on all connections together", function()
+    start({ answers = 40 * 1000 * 1000 })
+    local huge = ("x"):rep(15 * 1000 * 1000)
+    handler = function(request)
+      if request.path == "/huge" then return { status = 200, body = huge } end
+      return echo(request)
+    end
+    local function get_huge()
+      local client = connect()
+      send(client, "GET /huge HTTP/1.1\r\n\r\n")
+      for _ = 1, 3 do step() end
+      return client
+    end
+    local first = get_huge()
+    get_huge()
+    local text, closed = receive(get_huge())
+    assert.matches("^HTTP/1.1 503 .*Retry%-After: 1\r\n", text)
+    assert.is_true(closed)
+    assert.same({ "/huge", 503, "too much is being answered" }, told[3])
+    receive_echo("/small")
+    first:close()
+    for _ = 1, 3 do step() end
+    assert.matches("^HTTP/1.1 200 ", (receive(get_huge(), "\r\n\r\n")))
+    late = 121
+    for _ = 1, 5 do step() end
+    assert.same({ 0, 0 }, { server.count, server.budget.answers })
+    receive(get_huge(), "x$")
+  end)
+
   it("answers a handler's error with 500, and goes on", function()
     start()
     local written, stderr = {}, io.stderr
@@ -642,6 +671,44 @@ describe("the HTTP server", function()
     late = 121
     for _ = 1, 5 do step() end
     assert.equal(0, server.count)
+  end)
+
+  it("tells who makes the pieces when nobody takes them any more", function()
+    start()
+    local abandoned = {}
+    handler = function(request)
+      local path = request.path
+      return { status = 200, abandon = function() abandoned[#abandoned + 1] = path end, pieces = function()
+        return path ~= "/ends" and ("x"):rep(1000000) or nil
+      end }
+    end
+    local ends, slow, leaves = connect(), connect(), connect()
+    send(ends, "GET /ends HTTP/1.1\r\n\r\n")
+    receive(ends, "\r\n0\r\n\r\n")
+    send(slow, "GET /slow HTTP/1.1\r\n\r\n")
+    send(leaves, "GET /leaves HTTP/1.1\r\n\r\n")
+    for _ = 1, 30 do step() end
+    assert.same({}, abandoned)
+    leaves:close()
+    for _ = 1, 3 do step() end
+    late = 121
+    for _ = 1, 5 do step() end
+    assert.same({ "/leaves", "/slow" }, abandoned)
+  end)
+
+  it("breaks off where the making of pieces fails, without a second head", function()
+    start()
+    handler = function() return { status = 200, pieces = function() error("on purpose", 0) end } end
+    local client = connect()
+    local written, stderr = {}, io.stderr
+    io.stderr = { write = function(_, ...) written[#written + 1] = table.concat({ ... }) end } -- luacheck: ignore 122
+    finally(function() io.stderr = stderr end) -- luacheck: ignore 122
+    send(client, "GET / HTTP/1.1\r\n\r\n")
+    local text, closed = receive(client)
+    assert.is_true(closed)
+    assert.matches("on purpose", written[1])
+    assert.is_nil(text:find("HTTP/1.1 500", 1, true))
+    assert.matches("Transfer%-Encoding: chunked\r\n\r\n$", text)
   end)
 
   describe("answering with what comes later", function()

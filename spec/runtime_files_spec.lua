@@ -616,6 +616,20 @@ describe("the runtime's files", function()
       end)
     end
 
+    it("take no filter that would keep everybody waiting", function()
+      local values, filters = json.array(), json.array()
+      for index = 1, 257 do
+        values[index], filters[index] = index, { type = "eq", key = "year", value = index }
+      end
+      for _, filter in ipairs({ { type = "in", key = "year", value = values }, { type = "or", filters = filters } }) do
+        local text, _, param = refused("vector_stores.search", { store_id }, { query = "rome", filters = filter })
+        assert.matches("^Invalid 'filters': too many comparisons%. Expected at most 256, but got 25[78]%.$", text)
+        assert.equal("filters", param)
+      end
+      values[257] = nil
+      found("rome", { filters = { type = "in", key = "year", value = values } })
+    end)
+
     it("use a store, which lives on for it", function()
       now = START + 50
       found("x")
@@ -725,6 +739,32 @@ describe("the runtime's files", function()
       end
       local run = run_it()
       assert.same({}, steps_of(run)[1].step_details.tool_calls[1].file_search.results)
+    end)
+
+    it("are looked for in one store each of the run, its thread and its assistant, as at the API", function()
+      local two = { file_search = { vector_store_ids = json.array({ "vs_1", "vs_2" }) } }
+      local text, _, param = refused("threads.update", { thread_id }, { tool_resources = two })
+      assert.equal("Invalid 'tool_resources.file_search.vector_store_ids': array too long. Expected an array with "
+        .. "maximum length 1, but got an array with length 2 instead.", text)
+      assert.equal("tool_resources.file_search.vector_store_ids", param)
+      refused("assistants.create", nil, { model = "m", tool_resources = two })
+      refused("threads.create_and_run", nil, { assistant_id = "asst_local", tool_resources = two })
+      refused("threads.create", nil, { tool_resources = { file_search = { vector_store_ids = json.array({ 1 }) } } })
+      refused("threads.create", nil, { tool_resources = { file_search = "x" } })
+      must("threads.create", nil, { tool_resources = { file_search = json.null, code_interpreter = {} } })
+    end)
+
+    it("are as many as the API would give", function()
+      local function offered(settings)
+        return { assistant_id = "asst_local", tools = json.array({ { type = "file_search", file_search = settings } }) }
+      end
+      local _, _, param = refused("threads.runs.create", { thread_id }, offered({ max_num_results = 51 }))
+      assert.equal("tools[0].file_search.max_num_results", param)
+      refused("threads.runs.create", { thread_id }, offered({ ranking_options = { score_threshold = 2 } }))
+      refused("threads.runs.create", { thread_id }, offered({ ranking_options = {} }))
+      must("threads.runs.create", { thread_id }, offered({
+        max_num_results = 50, ranking_options = { ranker = "default_2024_08_21", score_threshold = 0.5 },
+      }))
     end)
 
     it("are a function's matter where the run has no such tool", function()

@@ -956,6 +956,13 @@ describe("the runtime", function()
       refused(400, "Invalid request body: it is nested too deeply, or contains itself.", add_nested(thread_id, 99))
     end)
 
+    it("refuse a number that JSON couldn't tell", function()
+      for _, number in ipairs({ math.huge, -math.huge, 0 / 0 }) do
+        refused(400, "Invalid request body: it holds a number that isn't finite.",
+          perform("threads.create", {}, { tool_resources = { a = { number } } }))
+      end
+    end)
+
     it("fail alone where something goes wrong with them", function()
       local store = stores.new()
       runtime = new_runtime({ store = store, delay = 1 })

@@ -131,7 +131,8 @@ describe("the local server", function()
   end)
 
   it("refuses bodies that aren't objects of JSON", function()
-    for _, body in ipairs({ "{oops", '"text"', "[1]", "null", '{"metadata":{"k":"\255"}}', "[]" }) do
+    for _, body in ipairs({ "{oops", '"text"', "[1]", "null", '{"metadata":{"k":"\255"}}', "[]",
+      '{"tool_resources":{"x":1e999}}' }) do
       local status, text, kind = refusal(post("/v1/threads", body))
       assert.equal(400, status, body)
       assert.is_string(text)

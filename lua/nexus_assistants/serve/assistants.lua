@@ -99,6 +99,7 @@ local function respond(self, result, err)
   end
   if result and result.take then
     response.content_type, response.pieces = event_stream.CONTENT_TYPE, event_stream.pieces(result)
+    response.abandon = function() result:close() end
     response.headers["Cache-Control"] = "no-cache"
     return response
   end

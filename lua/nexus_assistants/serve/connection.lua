@@ -11,14 +11,18 @@ local READ_SIZE = 65536
 -- in its bytes.
 local TURN, LEAST_SHARE = 65536, 8192
 
+-- An answer up to this is sent however much others hold.
+local SMALL_ANSWER = 65536
+
 -- So many pieces are joined at a time: a body that comes a byte at a time would take 16 times its size in tables.
 local PIECES = 256
 
---- `limits` holds `head`, `body` and `bodies`, in bytes; `budget.held` is what bodies take on all connections together.
+--- `limits` holds `head`, `body`, `bodies` and `answers`, in bytes; `budget.held` is what bodies take on all
+-- connections together, `budget.answers` what large answers do.
 function connection.new(loop, socket, limits, budget, number)
   return setmetatable({
     loop = loop, socket = socket, limits = limits, budget = budget, number = number,
-    buffer = "", position = 1, turn = 0, held = 0,
+    buffer = "", position = 1, turn = 0, held = 0, answer = 0,
   }, connection_mt)
 end
 
@@ -199,6 +203,20 @@ function connection_methods:release(request)
   self.budget.held, self.held = self.budget.held - self.held, 0
 end
 
+--- Counts an answer of so many bytes until `release_answer`; false where slow readers hold too much for it.
+function connection_methods:hold_answer(count)
+  if count <= SMALL_ANSWER then return true end
+  local budget = self.budget
+  if budget.answers > 0 and budget.answers + count > self.limits.answers then return false end
+  budget.answers, self.answer = budget.answers + count, count
+  return true
+end
+
+--- Forgets the answer that is sent.
+function connection_methods:release_answer()
+  self.budget.answers, self.answer = self.budget.answers - self.answer, 0
+end
+
 --- Sends all of `data`; false where the other side has closed.
 function connection_methods:send(data)
   local from = 1
@@ -263,8 +281,10 @@ function connection_methods:close()
   if self.closed then return end
   self.closed = true
   self:release()
+  self:release_answer()
   self.loop:forget(self.socket)
   self.socket:close()
+  if self.on_close then self.on_close() end
 end
 
 return connection

@@ -36,7 +36,7 @@ local function gather(source)
 end
 
 --- A function `(connection) → text` that waits for the next events: nil behind the last, false where the client has
--- gone. `source` has `take`, `close` and `listen(on_news)`.
+-- gone. `source` has `take` and `listen(on_news)`.
 function event_stream.pieces(source)
   local over = false
   local function listen(on_news) source:listen(on_news) end
@@ -45,10 +45,7 @@ function event_stream.pieces(source)
     local text
     text, over = gather(source)
     while text == "" do
-      if not connection:wait_for_news(listen) then
-        source:close()
-        return false
-      end
+      if not connection:wait_for_news(listen) then return false end
       text, over = gather(source)
     end
     return text

@@ -12,11 +12,11 @@ local server_mt = { __index = server_methods }
 local HIGHEST_DESCRIPTOR = 1000
 -- So many are welcomed in a row before those that are in have their turn.
 local WELCOMES = 16
--- In bytes: a head, a body, all bodies at a time. In seconds: `first` is for a connection's first head and `idle` for
--- later ones, since who has just come has something to say.
+-- In bytes: a head, a body, all bodies at a time, all large answers at a time. In seconds: `first` is for a
+-- connection's first head and `idle` for later ones, since who has just come has something to say.
 local LIMITS = {
   head = 64 * 1024, body = 16 * 1024 * 1024, bodies = 128 * 1024 * 1024,
-  connections = 900, first = 10, idle = 65, request = 120,
+  answers = 128 * 1024 * 1024, connections = 900, first = 10, idle = 65, request = 120,
 }
 -- Where all places are taken, who has said nothing for so long makes room. Shorter, and a burst would push out those
 -- whose request is on its way.
@@ -69,6 +69,13 @@ local function tell(self, connection, status, reason)
   self.on_answered(connection.request, status, self.loop.now() - connection.started, reason)
 end
 
+-- What is said instead of an answer.
+local function refusal(status, reason)
+  local response = { status = status, content_type = "text/plain; charset=UTF-8", body = reason .. "\n" }
+  if status == 503 then response.headers = { ["Retry-After"] = "1" } end
+  return response
+end
+
 -- Answers before all was read, so no other request can follow.
 local function turn_away(self, connection, response, reason)
   tell(self, connection, response.status, reason)
@@ -77,9 +84,7 @@ local function turn_away(self, connection, response, reason)
 end
 
 local function refuse(self, connection, status, reason)
-  local response = { status = status, content_type = "text/plain; charset=UTF-8", body = reason .. "\n" }
-  if status == 503 then response.headers = { ["Retry-After"] = "1" } end
-  turn_away(self, connection, response, reason)
+  turn_away(self, connection, refusal(status, reason), reason)
 end
 
 local function read_head(self, connection)
@@ -117,10 +122,11 @@ local function send_in_time(self, connection, data)
 end
 
 -- Sends an answer as it comes, giving way after each piece; true where the connection may carry another request. The
--- reader is waited for here alone.
+-- reader is waited for here alone. However the connection ends before the answer, `abandon` is called.
 local function send_pieces(self, connection, request, response)
   local chunked = request.version ~= "1.0"
   local keep_alive = chunked and request.keep_alive
+  connection.has_begun, connection.on_close = true, response.abandon
   local sent, piece = send_in_time(self, connection, piecewise_head(self, response, chunked, keep_alive)), nil
   while sent do
     piece = response.pieces(connection)
@@ -129,7 +135,22 @@ local function send_pieces(self, connection, request, response)
     if sent then connection:give_way() end
   end
   if not sent or piece == false then return false end
+  connection.has_begun, connection.on_close = false, nil
   if chunked then sent = send_in_time(self, connection, message.LAST_CHUNK) end
+  return sent and keep_alive
+end
+
+-- Sends an answer that is there as a whole; one that is too much beside those that slow readers keep waiting is lost.
+local function send_whole(self, connection, request, response)
+  local text, keep_alive, reason = self:format(request, response, request.keep_alive), request.keep_alive, nil
+  if not connection:hold_answer(#text) then
+    reason, keep_alive = "too much is being answered", false
+    response = refusal(503, reason)
+    text = self:format(request, response, keep_alive)
+  end
+  tell(self, connection, response.status, reason)
+  local sent = send_in_time(self, connection, text)
+  connection:release_answer()
   return sent and keep_alive
 end
 
@@ -141,10 +162,9 @@ local function exchange(self, connection)
   local response = self.handler(request, connection)
   connection:release(request)
   if response == "taken" then return tell(self, connection) end
+  if not response.pieces then return send_whole(self, connection, request, response) end
   tell(self, connection, response.status)
-  if response.pieces then return send_pieces(self, connection, request, response) end
-  connection.deadline = self.loop.now() + self.limits.request
-  return connection:send(self:format(request, response, request.keep_alive)) and request.keep_alive
+  return send_pieces(self, connection, request, response)
 end
 
 local function serve(self, connection)
@@ -166,13 +186,19 @@ local function close(self, connection)
   end
 end
 
+-- What has begun can't become another answer.
+local function answer_failure(self, connection)
+  if connection.has_begun then return end
+  tell(self, connection, 500)
+  -- not waited for: the coroutine that could wait is dead
+  connection.socket:send(self:format({}, { status = 500, body = "", content_type = "text/plain" }, false))
+end
+
 local function finished(self, connection)
   return function(ok, err, thread)
     if not ok then
       io.stderr:write(debug.traceback(thread, tostring(err)), "\n")
-      tell(self, connection, 500)
-      -- not waited for: the coroutine that could wait is dead
-      connection.socket:send(self:format({}, { status = 500, body = "", content_type = "text/plain" }, false))
+      answer_failure(self, connection)
     end
     close(self, connection)
   end
@@ -262,7 +288,8 @@ end
 --   `on_answered(request, status, seconds, reason)`   called for each request, also for one refused (`reason` says why,
 --                                    and `request` is nil where there was none) and one whose handler raised
 -- A response may have `pieces(connection)` instead of a body: it is called for the next piece of it, not an empty one,
--- and may wait; nil is the end, false breaks off.
+-- and may wait; nil is the end, false breaks off. `abandon()`, where it is set, is called where nobody takes them any
+-- more.
 -- A handler that returns "taken" has answered itself (`status` is nil then); the connection is closed, or kept where it
 -- has set `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
 function server.new(options)
@@ -275,7 +302,7 @@ function server.new(options)
   local self = setmetatable({
     loop = loop, socket = socket, host = host, port = tonumber(port), handler = options.handler,
     on_head = options.on_head, on_answered = options.on_answered, limits = with_defaults(options.limits),
-    budget = { held = 0 }, connections = {}, count = 0, accepted = 0,
+    budget = { held = 0, answers = 0 }, connections = {}, count = 0, accepted = 0,
   }, server_mt)
   loop:spawn(function(_, problem) error(problem, 0) end, accept, self)
   sweep(self)

@@ -13,6 +13,7 @@ local parameters = require("nexus_assistants.providers.runtime.parameters")
 local queues = require("nexus_assistants.providers.runtime.event_queue")
 local sources = require("nexus_assistants.providers.runtime.source")
 local stores = require("nexus_assistants.providers.runtime.store")
+local values = require("nexus_assistants.values")
 local vector_stores = require("nexus_assistants.providers.runtime.files.vector_stores")
 
 local runtime = {}
@@ -78,10 +79,21 @@ function runtime.new(options)
   return setmetatable(self, runtime_mt)
 end
 
+-- JSON's 1e999 is read as infinity, which can't be written: kept, it would spoil each answer that shows it.
+local function is_writable(value)
+  if type(value) == "number" then return values.is_finite(value) end
+  if type(value) ~= "table" then return true end
+  for _, member in pairs(value) do
+    if not is_writable(member) then return false end
+  end
+  return true
+end
+
 local function body_of(params)
   local copied, body = pcall(copy, params.body or {}, MAX_BODY_DEPTH)
   if not copied then return failure.bad_request("Invalid request body: it is " .. body .. ".") end
-  return body
+  if is_writable(body) then return body end
+  return failure.bad_request("Invalid request body: it holds a number that isn't finite.")
 end
 
 -- Does what an operation does, whose body was checked to be a copy; `queue` takes the events, where they are wanted.

@@ -17,13 +17,34 @@ local MESSAGE = {
   metadata = METADATA,
 }
 
+-- What a tool's resources may be, as far as this runtime uses them. A search takes time for each store, so that there
+-- are no more than the API takes matters here, too.
+local RESOURCES = {
+  { "code_interpreter", "file_ids", checks.strings(20) }, { "file_search", "vector_store_ids", checks.strings(1) },
+}
+
+local function check_resources(value, name)
+  local fits, err = OBJECT(value, name)
+  if not fits then return nil, err end
+  for _, resource in ipairs(RESOURCES) do
+    local tool, member, check = resource[1], resource[2], resource[3]
+    local given, place = checks.given(value) and value[tool], name .. "." .. tool
+    fits, err = OBJECT(given, place)
+    if fits and checks.given(given) then fits, err = check(given[member], place .. "." .. member) end
+    if not fits then return nil, err end
+  end
+  return true
+end
+
+local TOOL_RESOURCES = { check_resources }
+
 local THREAD = {
-  messages = { checks.array_of(MESSAGE, MAX_MESSAGES) }, metadata = METADATA, tool_resources = { OBJECT },
+  messages = { checks.array_of(MESSAGE, MAX_MESSAGES) }, metadata = METADATA, tool_resources = TOOL_RESOURCES,
 }
 
 local METADATA_UPDATE = { metadata = METADATA }
 
-local THREAD_UPDATE = { metadata = METADATA, tool_resources = { OBJECT } }
+local THREAD_UPDATE = { metadata = METADATA, tool_resources = TOOL_RESOURCES }
 
 local FUNCTION = {
   name = { checks.name, required = true }, description = { STRING }, parameters = { OBJECT }, strict = { BOOLEAN },
@@ -31,8 +52,18 @@ local FUNCTION = {
 
 local TOOL_TYPE = { checks.one_of({ "code_interpreter", "file_search", "function" }), required = true }
 
+local FILE_SEARCH = {
+  max_num_results = { checks.number("integer", 1, 50) },
+  ranking_options = {
+    checks.object_of({
+      ranker = { checks.one_of({ "auto", "default_2024_08_21" }) },
+      score_threshold = { checks.number("decimal", 0, 1), required = true },
+    }),
+  },
+}
+
 local TOOL = {
-  type = TOOL_TYPE, ["function"] = { checks.object_of(FUNCTION) }, file_search = { OBJECT },
+  type = TOOL_TYPE, ["function"] = { checks.object_of(FUNCTION) }, file_search = { checks.object_of(FILE_SEARCH) },
 }
 
 local TOOL_CHOICE = {
@@ -64,7 +95,7 @@ end
 -- What an assistant and a run have alike.
 local MODEL = {
   model = { checks.text() }, instructions = { checks.text(MAX_INSTRUCTIONS) },
-  tools = { checks.array_of(TOOL, MAX_TOOLS, "function") }, tool_resources = { OBJECT }, metadata = METADATA,
+  tools = { checks.array_of(TOOL, MAX_TOOLS, "function") }, tool_resources = TOOL_RESOURCES, metadata = METADATA,
   temperature = { checks.number("decimal", 0, 2) }, top_p = { checks.number("decimal", 0, 1) },
   response_format = { checks.word_or_object({ "auto" }, RESPONSE_FORMAT, "json_schema") },
   reasoning_effort = { checks.one_of({ "none", "minimal", "low", "medium", "high", "xhigh" }) },

@@ -108,7 +108,26 @@ actions["vector_stores.delete"] = function(self, path)
   return { id = store.id, object = "vector_store.deleted", deleted = true }
 end
 
+-- Each file's attributes are compared with all of a filter, in one go.
+local MAX_COMPARISONS = 256
+
+local function comparisons_of(filter)
+  if not filter.filters then return type(filter.value) == "table" and #filter.value or 1 end
+  local total = 1
+  for _, inner in ipairs(filter.filters) do total = total + comparisons_of(inner) end
+  return total
+end
+
+local function check_filter_size(filter)
+  local count = checks.given(filter) and comparisons_of(filter) or 0
+  if count <= MAX_COMPARISONS then return true end
+  return failure.bad_request(("Invalid 'filters': too many comparisons. Expected at most %d, but got %d."):format(
+    MAX_COMPARISONS, count), "filters")
+end
+
 actions["vector_stores.search"] = function(self, path, body)
+  local fits, problem = check_filter_size(body.filters)
+  if not fits then return nil, problem end
   local ranking = checks.given(body.ranking_options) or {}
   local queries = type(body.query) == "table" and body.query or { body.query }
   local found, err = self.vector_stores:search({ path.vector_store_id }, queries, {
