@@ -1,10 +1,10 @@
 /*
  * Runs two commands in turn and prints what they cost, and the second as a ratio to the first.
  *
- *   measure ROUNDS UNITS LIMIT FLOOR_NAME FLOOR_COMMAND … -- NAME COMMAND …
+ *   measure ROUNDS UNITS CPU_LIMIT MEMORY_LIMIT FLOOR_NAME FLOOR_COMMAND … -- NAME COMMAND …
  *
  * CPU (user + system) and wall are per unit, the median over all rounds; memory is the peak of the process. Ends with 3
- * where the ratio of CPU or of memory is above LIMIT.
+ * where a ratio is above its limit.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -68,7 +68,7 @@ static double median(double *values, int count) {
 }
 
 /* Returns whether both ratios are within the limit. */
-static bool report(contender *floor, contender *entry, int rounds, double units, double limit) {
+static bool report(contender *floor, contender *entry, int rounds, double units, double cpu_limit, double peak_limit) {
   contender *both[] = {floor, entry};
   double cpu[2], wall[2], peak[2];
   printf("%-24s %12s %12s %12s\n", "", "CPU ms", "wall ms", "peak MiB");
@@ -79,23 +79,24 @@ static bool report(contender *floor, contender *entry, int rounds, double units,
     printf("%-24s %12.3f %12.3f %12.1f\n", both[i]->name, cpu[i], wall[i], peak[i]);
   }
   printf("%-24s %12.2f %12.2f %12.2f\n", "ratio", cpu[1] / cpu[0], wall[1] / wall[0], peak[1] / peak[0]);
-  bool within = cpu[1] <= limit * cpu[0] && peak[1] <= limit * peak[0];
-  printf("%-24s %12.2f %12s %12.2f   %s\n", "limit", limit, "-", limit, within ? "held" : "NOT HELD");
+  bool within = cpu[1] <= cpu_limit * cpu[0] && peak[1] <= peak_limit * peak[0];
+  printf("%-24s %12.2f %12s %12.2f   %s\n", "limit", cpu_limit, "-", peak_limit, within ? "held" : "NOT HELD");
   return within;
 }
 
 int main(int argc, char **argv) {
   static contender floor, entry;
-  int rounds = argc > 7 ? atoi(argv[1]) : 0, separator = 4;
+  int rounds = argc > 8 ? atoi(argv[1]) : 0, separator = 5;
   while (separator < argc && strcmp(argv[separator], "--") != 0) {
     separator++;
   }
   if (rounds < 1 || rounds > MAX_ROUNDS || separator + 2 >= argc) {
-    fprintf(stderr, "usage: measure ROUNDS UNITS LIMIT FLOOR_NAME FLOOR_COMMAND … -- NAME COMMAND …\n");
+    fprintf(stderr,
+            "usage: measure ROUNDS UNITS CPU_LIMIT MEMORY_LIMIT FLOOR_NAME FLOOR_COMMAND … -- NAME COMMAND …\n");
     return 2;
   }
-  floor.name = argv[4];
-  floor.command = argv + 5;
+  floor.name = argv[5];
+  floor.command = argv + 6;
   argv[separator] = NULL;
   entry.name = argv[separator + 1];
   entry.command = argv + separator + 2;
@@ -104,5 +105,6 @@ int main(int argc, char **argv) {
       return 1;
     }
   }
-  return report(&floor, &entry, rounds, strtod(argv[2], NULL), strtod(argv[3], NULL)) ? 0 : ABOVE_LIMIT;
+  double units = strtod(argv[2], NULL), cpu_limit = strtod(argv[3], NULL), peak_limit = strtod(argv[4], NULL);
+  return report(&floor, &entry, rounds, units, cpu_limit, peak_limit) ? 0 : ABOVE_LIMIT;
 }
