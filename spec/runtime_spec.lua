@@ -306,6 +306,7 @@ describe("the runtime", function()
       runtime = new_runtime({ max_assistants = 2 })
       create({})
       assert.equal("assistants_full", select(2, perform("assistants.create", {}, { model = "m" })).code)
+      assert.equal("new", perform("assistants.update", { assistant_id = "asst_local" }, { name = "new" }).name)
       runtime = new_runtime({ max_thread_bytes = 4000 })
       local text = ("x"):rep(3000)
       assert.equal("assistants_full", select(2, perform("assistants.create", {}, { model = text })).code)
@@ -417,6 +418,20 @@ describe("the runtime", function()
       id = new_thread()
       assert(add_message(id, "a") and add_message(id, "b"))
       assert.is_nil((add_message(id, "c")))
+      refused(400, "Thread " .. id .. " is full: it holds as much as this server lets one hold.", start_run(id))
+      assert(perform("threads.update", { thread_id = id }, { metadata = { k = "v" } }))
+      id = new_thread()
+      assert.is_nil((start_run(id, { additional_messages = {
+        { role = "user", content = "a" }, { role = "user", content = "b" },
+      } })))
+    end)
+
+    it("take the outputs of their runs' tools, however many messages there are", function()
+      runtime = new_runtime({ max_messages = 2 })
+      answer = ask_twice
+      local run = get_run(run_question("x"))
+      runtime.store.max_messages = 1
+      assert(submit(run, { { tool_call_id = "call_1" }, { tool_call_id = "call_2" } }))
     end)
 
     it("weigh what their tables take, too", function()
