@@ -779,6 +779,7 @@ describe("the runtime", function()
       assert.equal("the arguments of a tool call: is a boolean", failure({ { name = "f", arguments = true } }))
       assert.equal("two tool calls have the id a", failure({ { id = "a", name = "f" }, { id = "a", name = "f" } }))
       assert.equal("the model's text isn't valid UTF-8", failure("\255"))
+      assert.equal("a tool call isn't valid UTF-8", failure({ { id = "\195", name = "\164" } }))
       answer = function() error("oh no \255", 0) end
       assert.equal("the model failed: oh no ?", get_run(run_question("x")).last_error.message)
     end)
