@@ -72,9 +72,11 @@ local function add_messages(self, thread_id, bodies)
 end
 
 local function add_thread(self, body)
-  local thread = objects.thread(self.new_id("thread_"), now_of(self), body)
-  local free, err = refuse_where_full(self, thread.id, body, 0)
+  local id = self.new_id("thread_")
+  local free, err = refuse_where_full(self, id, body, 0)
+  if free then free, err = self.vector_stores:make_described(body.tool_resources) end
   if not free then return nil, err end
+  local thread = objects.thread(id, now_of(self), body)
   self.store:insert("threads", "", thread)
   add_messages(self, thread.id, body.messages)
   return thread

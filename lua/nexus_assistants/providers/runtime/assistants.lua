@@ -36,6 +36,7 @@ local actions = assistants.actions
 
 actions["assistants.create"] = function(self, _, body)
   local free, err = refuse_where_full(self, body, 1)
+  if free then free, err = self.vector_stores:make_described(body.tool_resources) end
   if not free then return nil, err end
   local assistant = objects.assistant(self.new_id("asst_"), now_of(self), body)
   self.store:insert(KIND, PARENT, assistant)
