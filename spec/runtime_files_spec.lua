@@ -108,7 +108,10 @@ describe("the runtime's files", function()
       ["Missing required parameter: 'purpose'."] = { file = { data = "x", name = "x" } },
       ["Missing required parameter: 'file.name'."] = { file = { data = "x" }, purpose = "batch" },
       ["Invalid type for 'file': expected an object, but got a string instead."] = { file = "x", purpose = "batch" },
-      ["'file' must have one of 'data', 'path' and 'read'."] = { file = { name = "x" }, purpose = "batch" },
+      ["'file' must have one of 'data', 'path' and 'read'."] = {
+        file = { data = json.null, path = json.null, name = "x" }, purpose = "batch" },
+      ["'file' can't be read: /no/such/f: No such file or directory"] = {
+        file = { data = json.null, path = "/no/such/f", name = json.null }, purpose = "batch" },
       ["Invalid 'file.name': it isn't valid UTF-8."] = { file = { data = "x", name = "\255" }, purpose = "batch" },
       ["Unknown parameter: 'x'."] = { file = { data = "x", name = "x" }, purpose = "batch", x = 1 },
       ["Invalid value: 'fun'. Supported values are: 'assistants', 'batch', 'fine-tune', 'vision', 'user_data', and "
@@ -615,6 +618,12 @@ describe("the runtime's files", function()
         assert.same(expected, names)
       end)
     end
+
+    it("take no null in the place of a filter", function()
+      local text = refused("vector_stores.search", { store_id },
+        { query = "x", filters = { type = "and", filters = json.array({ json.null }) } })
+      assert.equal("Missing required parameter: 'filters.filters[0]'.", text)
+    end)
 
     it("take no filter that would keep everybody waiting", function()
       local values, filters = json.array(), json.array()

@@ -474,6 +474,8 @@ describe("the runtime", function()
         create({ role = "user", content = 1 }))
       refused(400, "Missing required parameter: 'content[0].text'.",
         create({ role = "user", content = { { type = "text" } } }))
+      refused(400, "Missing required parameter: 'content[0].type'.",
+        create({ role = "user", content = { { type = json.null, text = "x" } } }))
       refused(400, "Unknown parameter: 'contents'.", create({ role = "user", content = "x", contents = "y" }))
       refused(400, "Missing required parameter: 'messages[1].content'.",
         perform("threads.create", {}, { messages = { { role = "user", content = "a" }, { role = "user" } } }))

@@ -191,7 +191,7 @@ local check_part_type = checks.one_of({ "text", "image_url", "image_file" })
 
 local function check_part(part, name)
   if type(part) ~= "table" then return wrong_type(name, "an object", part) end
-  if part.type == nil then return checks.missing(name .. ".type") end
+  if absent(part.type) then return checks.missing(name .. ".type") end
   local fits, err = check_part_type(part.type, name .. ".type")
   if not fits then return nil, err end
   local value = part[part.type]

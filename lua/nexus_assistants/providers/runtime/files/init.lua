@@ -68,27 +68,39 @@ local function read_path(path, most)
   return bytes, problem
 end
 
-local function read_source(given, most)
-  if given.data then return given.data end
-  if given.path then return read_path(given.path, most) end
-  local ran, bytes, problem = pcall(gather, given.read, most)
+local function read_source(source, most)
+  if source.data then return source.data end
+  if source.path then return read_path(source.path, most) end
+  local ran, bytes, problem = pcall(gather, source.read, most)
   if not ran then return nil, tostring(bytes) end
   return bytes, problem
 end
 
--- What a form's file holds, `{data | path | read}`; or nil and an error.
+-- Where a form's file comes from, `{data | path | read}`; nil where it says none or several.
+local function source_of(given)
+  local source, count = {}, 0
+  for _, kind in ipairs({ "data", "path", "read" }) do
+    source[kind] = checks.given(given[kind])
+    if source[kind] then count = count + 1 end
+  end
+  return count == 1 and source or nil
+end
+
+-- What a form's file holds; or nil and an error.
 local function content_of(self, given, name)
-  if (given.data and 1 or 0) + (given.path and 1 or 0) + (given.read and 1 or 0) ~= 1 then
+  local source = source_of(given)
+  if not source then
     return failure.bad_request("'" .. name .. "' must have one of 'data', 'path' and 'read'.", name)
   end
-  local bytes, problem = read_source(given, self.max_file_bytes)
+  local bytes, problem = read_source(source, self.max_file_bytes)
   if not bytes then return failure.bad_request("'" .. name .. "' can't be read: " .. problem, name) end
   local fits, err = check_size(self, #bytes, name)
   return fits and bytes, err
 end
 
 local function file_name_of(given)
-  local name = checks.given(given.name) or given.path and given.path:match("[^/\\]*$")
+  local path = checks.given(given.path)
+  local name = checks.given(given.name) or path and path:match("[^/\\]*$")
   if not name or name == "" then return checks.missing("file.name") end
   if core.utf8_valid(name) then return name end
   return failure.bad_request("Invalid 'file.name': it isn't valid UTF-8.", "file.name")
