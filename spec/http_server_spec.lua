@@ -712,16 +712,17 @@ describe("the HTTP server", function()
   end)
 
   describe("answering with what comes later", function()
-    local news, gone
+    local news, gone, over
 
     before_each(function()
-      news, gone = nil, false
+      news, gone, over = nil, false, false
       start()
       handler = function(request)
         if request.path ~= "/later" then return echo(request) end
         return { status = 200, pieces = function(connection)
           local here = connection:wait_for_news(function(on_news) news = on_news end)
           gone = not here
+          if over then return nil end
           return here and "news"
         end }
       end
@@ -738,6 +739,27 @@ describe("the HTTP server", function()
       step()
       assert.is_false(gone)
       assert.is_function(news)
+    end)
+
+    it("takes no more of what the client sends meanwhile than it can keep, and loses none of it", function()
+      local client = connect()
+      local body = ("x"):rep(1000000)
+      local text = with_host("GET /later HTTP/1.1\r\n\r\nPOST /next HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
+      local rest = text .. body
+      for _ = 1, 30 do
+        local sent, _, last = client:send(rest)
+        rest = rest:sub((sent or last) + 1)
+        step()
+      end
+      local held = 0
+      for connection in pairs(server.connections) do held = held + #connection.buffer end
+      assert.is_true(held > 65536 and held <= 3 * 65536)
+      over = true
+      news()
+      send(client, rest)
+      local answer = receive(client, "POST /next x")
+      while #answer < 1000000 do answer = answer .. receive(client, ".") end
+      assert.equal(body, answer:match("POST /next (x+)$"))
     end)
 
     it("notices that the client has gone", function()

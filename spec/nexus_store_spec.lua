@@ -46,6 +46,11 @@ describe("bytes that aren't UTF-8", function()
   it("are replaced in proportion to their number", function()
     local started = os.clock()
     assert.equal(3 * 500000, #repaired(("\255"):rep(500000)))
+    for _, before in ipairs({ "", "x", "ä", "\240\159" }) do
+      local many = ("€"):rep(20000)
+      assert.equal(before == "\240\159" and "\239\191\189" .. many .. "\239\191\189" or before .. many
+        .. "\239\191\189", repaired(before .. many .. "\255"))
+    end
     assert.equal(4 * 500000, #repaired(("\255a"):rep(500000)))
     assert.is_true(os.clock() - started < 2, "seconds where a fraction is expected")
   end)

@@ -108,7 +108,10 @@ describe("the runtime's files", function()
       ["Missing required parameter: 'purpose'."] = { file = { data = "x", name = "x" } },
       ["Missing required parameter: 'file.name'."] = { file = { data = "x" }, purpose = "batch" },
       ["Invalid type for 'file': expected an object, but got a string instead."] = { file = "x", purpose = "batch" },
-      ["'file' must have one of 'data', 'path' and 'read'."] = { file = { name = "x" }, purpose = "batch" },
+      ["'file' must have one of 'data', 'path' and 'read'."] = {
+        file = { data = json.null, path = json.null, name = "x" }, purpose = "batch" },
+      ["'file' can't be read: /no/such/f: No such file or directory"] = {
+        file = { data = json.null, path = "/no/such/f", name = json.null }, purpose = "batch" },
       ["Invalid 'file.name': it isn't valid UTF-8."] = { file = { data = "x", name = "\255" }, purpose = "batch" },
       ["Unknown parameter: 'x'."] = { file = { data = "x", name = "x" }, purpose = "batch", x = 1 },
       ["Invalid value: 'fun'. Supported values are: 'assistants', 'batch', 'fine-tune', 'vision', 'user_data', and "
@@ -616,6 +619,12 @@ describe("the runtime's files", function()
       end)
     end
 
+    it("take no null in the place of a filter", function()
+      local text = refused("vector_stores.search", { store_id },
+        { query = "x", filters = { type = "and", filters = json.array({ json.null }) } })
+      assert.equal("Missing required parameter: 'filters.filters[0]'.", text)
+    end)
+
     it("take no filter that would keep everybody waiting", function()
       local values, filters = json.array(), json.array()
       for index = 1, 257 do
@@ -752,6 +761,44 @@ describe("the runtime's files", function()
       refused("threads.create", nil, { tool_resources = { file_search = { vector_store_ids = json.array({ 1 }) } } })
       refused("threads.create", nil, { tool_resources = { file_search = "x" } })
       must("threads.create", nil, { tool_resources = { file_search = json.null, code_interpreter = {} } })
+    end)
+
+    it("are looked for in a store that is described where one is named, as the API's helper has it", function()
+      local static = { max_chunk_size_tokens = 100, chunk_overlap_tokens = 50 }
+      local function described(changes)
+        local body = { file_ids = json.array({ file_id }), metadata = { k = "v" },
+          chunking_strategy = { type = "static", static = static } }
+        for name, value in pairs(changes or {}) do body[name] = value end
+        return { file_search = { vector_stores = json.array({ body }) } }
+      end
+      local function check(made)
+        local resources = made.tool_resources.file_search
+        assert.is_nil(resources.vector_stores)
+        assert.equal(1, #resources.vector_store_ids)
+        local store = must("vector_stores.retrieve", { resources.vector_store_ids[1] })
+        assert.same({ 1, { k = "v" } }, { store.file_counts.total, store.metadata })
+        local file = must("vector_stores.files.retrieve", { store.id, file_id })
+        assert.same(static, file.chunking_strategy.static)
+      end
+      check(must("threads.create", nil, { tool_resources = described() }))
+      check(must("assistants.create", nil, { model = "m", tool_resources = described() }))
+      local run = must("threads.create_and_run", nil, { assistant_id = "asst_local", thread = {
+        tool_resources = described() } })
+      check(must("threads.retrieve", { run.thread_id }))
+      local held, threads = runtime.files.budget.held, runtime.store.count
+      assert.equal("No such File object: gone", (refused("threads.create", nil, {
+        tool_resources = described({ file_ids = json.array({ "gone" }) }) })))
+      static.chunk_overlap_tokens = 51
+      refused("assistants.create", nil, { model = "m", tool_resources = described() })
+      static.chunk_overlap_tokens = 50
+      local both = described()
+      both.file_search.vector_store_ids = json.array({ "vs_1" })
+      assert.equal("Only one of 'vector_store_ids' and 'vector_stores' may be given.",
+        (refused("threads.create", nil, { tool_resources = both })))
+      assert.equal("Unknown parameter: 'tool_resources.file_search.vector_stores'.",
+        (refused("threads.update", { thread_id }, { tool_resources = described() })))
+      refused("threads.create", nil, { tool_resources = described({ bogus = 1 }) })
+      assert.same({ held, threads }, { runtime.files.budget.held, runtime.store.count })
     end)
 
     it("are as many as the API would give", function()

@@ -306,6 +306,7 @@ describe("the runtime", function()
       runtime = new_runtime({ max_assistants = 2 })
       create({})
       assert.equal("assistants_full", select(2, perform("assistants.create", {}, { model = "m" })).code)
+      assert.equal("new", perform("assistants.update", { assistant_id = "asst_local" }, { name = "new" }).name)
       runtime = new_runtime({ max_thread_bytes = 4000 })
       local text = ("x"):rep(3000)
       assert.equal("assistants_full", select(2, perform("assistants.create", {}, { model = text })).code)
@@ -417,6 +418,20 @@ describe("the runtime", function()
       id = new_thread()
       assert(add_message(id, "a") and add_message(id, "b"))
       assert.is_nil((add_message(id, "c")))
+      refused(400, "Thread " .. id .. " is full: it holds as much as this server lets one hold.", start_run(id))
+      assert(perform("threads.update", { thread_id = id }, { metadata = { k = "v" } }))
+      id = new_thread()
+      assert.is_nil((start_run(id, { additional_messages = {
+        { role = "user", content = "a" }, { role = "user", content = "b" },
+      } })))
+    end)
+
+    it("take the outputs of their runs' tools, however many messages there are", function()
+      runtime = new_runtime({ max_messages = 2 })
+      answer = ask_twice
+      local run = get_run(run_question("x"))
+      runtime.store.max_messages = 1
+      assert(submit(run, { { tool_call_id = "call_1" }, { tool_call_id = "call_2" } }))
     end)
 
     it("weigh what their tables take, too", function()
@@ -459,6 +474,8 @@ describe("the runtime", function()
         create({ role = "user", content = 1 }))
       refused(400, "Missing required parameter: 'content[0].text'.",
         create({ role = "user", content = { { type = "text" } } }))
+      refused(400, "Missing required parameter: 'content[0].type'.",
+        create({ role = "user", content = { { type = json.null, text = "x" } } }))
       refused(400, "Unknown parameter: 'contents'.", create({ role = "user", content = "x", contents = "y" }))
       refused(400, "Missing required parameter: 'messages[1].content'.",
         perform("threads.create", {}, { messages = { { role = "user", content = "a" }, { role = "user" } } }))
@@ -764,6 +781,7 @@ describe("the runtime", function()
       assert.equal("the arguments of a tool call: is a boolean", failure({ { name = "f", arguments = true } }))
       assert.equal("two tool calls have the id a", failure({ { id = "a", name = "f" }, { id = "a", name = "f" } }))
       assert.equal("the model's text isn't valid UTF-8", failure("\255"))
+      assert.equal("a tool call isn't valid UTF-8", failure({ { id = "\195", name = "\164" } }))
       answer = function() error("oh no \255", 0) end
       assert.equal("the model failed: oh no ?", get_run(run_question("x")).last_error.message)
     end)

@@ -230,23 +230,25 @@ function connection_methods:send(data)
   return false
 end
 
--- Takes what has come meanwhile, for whoever reads the next request; false where the other side has closed, or sends
--- more than can be kept.
+-- Takes what has come meanwhile, for whoever reads the next request; false where the other side has closed.
 local function keep_up(self)
   local data, err, partial = self.socket:receive(READ_SIZE)
   data = data or partial
   if data ~= "" then self.buffer, self.position = self.buffer:sub(self.position) .. data, 1 end
-  return err ~= "closed" and ahead(self) <= self.limits.head
+  return err ~= "closed"
 end
 
 --- Waits for something that isn't the other side's: until the function that is handed to `listen` is called, which gets
--- nil afterwards. False where the other side has closed meanwhile.
+-- nil afterwards. False where the other side has closed meanwhile; that isn't seen behind what it has sent, where this
+-- is as much as can be kept.
 function connection_methods:wait_for_news(listen)
   if self.closed then return false end
+  local has_room = ahead(self) <= self.limits.head
   listen(function() self.loop:nudge(self.socket) end)
-  self.loop:wait_readable(self.socket)
+  if has_room then self.loop:wait_readable(self.socket) else self.loop:wait_for_nudge(self.socket) end
   listen(nil)
-  return not self.closed and keep_up(self)
+  if self.closed then return false end
+  return not has_room or keep_up(self)
 end
 
 --- Whether more of what the other side sent is here already.

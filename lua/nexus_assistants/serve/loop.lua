@@ -72,6 +72,12 @@ function loop_methods:wait_writable(socket)
   wait_for(self, self.writers, socket)
 end
 
+--- Waits, in a coroutine, until `nudge` is called for the socket, whatever happens to that.
+function loop_methods:wait_for_nudge(socket)
+  self.waiting[socket] = coroutine.running()
+  coroutine.yield()
+end
+
 --- Waits, in a coroutine, for a time.
 function loop_methods:pause(seconds)
   local thread = coroutine.running()

@@ -4,6 +4,7 @@ local core = require("nexus_assistants.core")
 
 local byte, sub = string.byte, string.sub
 local REPLACEMENT = "\239\191\189"
+local SLICE = 16384
 
 -- By a sequence's first byte: how many follow, and between what the first of those lies.
 local LEADS = {}
@@ -36,15 +37,25 @@ local function sequence(text, position)
   return lead.more + 1, true
 end
 
-local function repaired_run(run)
-  if core.utf8_valid(run) then return nil end
-  local pieces, position = {}, 1
-  while position <= #run do
+-- What becomes of a text from `position` on, up to about a slice, and where that ends: a table has a place for each
+-- piece, which takes much more than the piece.
+local function repaired_slice(run, position)
+  local pieces, stop = {}, math.min(position + SLICE, #run + 1)
+  while position < stop do
     local length, whole = sequence(run, position)
     pieces[#pieces + 1] = whole and sub(run, position, position + length - 1) or REPLACEMENT
     position = position + length
   end
-  return table.concat(pieces)
+  return table.concat(pieces), position
+end
+
+local function repaired_run(run)
+  if core.utf8_valid(run) then return nil end
+  local slices, position = {}, 1
+  while position <= #run do
+    slices[#slices + 1], position = repaired_slice(run, position)
+  end
+  return table.concat(slices)
 end
 
 --- The text itself where it is valid. Takes time in proportion to the text, however broken that is.

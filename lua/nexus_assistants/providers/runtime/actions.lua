@@ -52,8 +52,9 @@ local function refuse_while_active(self, thread_id, text)
 end
 
 -- A thread takes what comes from outside while there is room; what its runs write is bounded by themselves.
-local function refuse_where_full(self, thread_id, body)
-  if self.store:has_room(thread_id, weight(body)) then return true end
+-- `more` is how many messages come with the body.
+local function refuse_where_full(self, thread_id, body, more)
+  if self.store:has_room(thread_id, weight(body), more) then return true end
   return failure.bad_request("Thread " .. thread_id .. " is full: it holds as much as this server lets one hold.", nil,
     "thread_full")
 end
@@ -71,9 +72,11 @@ local function add_messages(self, thread_id, bodies)
 end
 
 local function add_thread(self, body)
-  local thread = objects.thread(self.new_id("thread_"), now_of(self), body)
-  local free, err = refuse_where_full(self, thread.id, body)
+  local id = self.new_id("thread_")
+  local free, err = refuse_where_full(self, id, body, 0)
+  if free then free, err = self.vector_stores:make_described(body.tool_resources) end
   if not free then return nil, err end
+  local thread = objects.thread(id, now_of(self), body)
   self.store:insert("threads", "", thread)
   add_messages(self, thread.id, body.messages)
   return thread
@@ -87,7 +90,7 @@ local function begin_run(self, thread, assistant, body, queue)
 end
 
 local function change_metadata(self, kind, object, body)
-  local free, err = refuse_where_full(self, object.thread_id, body)
+  local free, err = refuse_where_full(self, object.thread_id, body, 0)
   if not free then return nil, err end
   object.metadata = checks.given(body.metadata) or object.metadata
   self.store:save(kind, object.thread_id, object)
@@ -116,7 +119,7 @@ actions["threads.update"] = function(self, path, body)
   local thread, err = find_thread(self, path)
   if not thread then return nil, err end
   local free
-  free, err = refuse_where_full(self, thread.id, body)
+  free, err = refuse_where_full(self, thread.id, body, 0)
   if not free then return nil, err end
   thread.metadata = checks.given(body.metadata) or thread.metadata
   thread.tool_resources = checks.given(body.tool_resources) or thread.tool_resources
@@ -138,7 +141,7 @@ actions["threads.messages.create"] = function(self, path, body)
   if not thread then return nil, err end
   local free
   free, err = refuse_while_active(self, thread.id, "Can't add messages to %s while a run %s is active.")
-  if free then free, err = refuse_where_full(self, thread.id, body) end
+  if free then free, err = refuse_where_full(self, thread.id, body, 1) end
   if not free then return nil, err end
   return add_message(self, thread.id, body)
 end
@@ -177,7 +180,9 @@ actions["threads.runs.create"] = function(self, path, body, _, queue)
   assistant, err = assistants.find(self, body.assistant_id)
   if not assistant then return nil, err end
   free, err = refuse_while_active(self, thread.id, "Thread %s already has an active run %s.")
-  if free then free, err = refuse_where_full(self, thread.id, body) end
+  -- and the answer
+  local more = #(checks.given(body.additional_messages) or {}) + 1
+  if free then free, err = refuse_where_full(self, thread.id, body, more) end
   if not free then return nil, err end
   add_messages(self, thread.id, body.additional_messages)
   return begin_run(self, thread, assistant, body, queue)
@@ -248,7 +253,7 @@ actions["threads.runs.submit_tool_outputs"] = function(self, path, body, _, queu
   outputs, err = match_outputs(run, body.tool_outputs)
   if not outputs then return nil, err end
   local free
-  free, err = refuse_where_full(self, run.thread_id, body)
+  free, err = refuse_where_full(self, run.thread_id, body, 0)
   if not free then return nil, err end
   self.machine:submit(run, outputs, queue)
   return run

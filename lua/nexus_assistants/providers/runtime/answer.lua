@@ -44,7 +44,9 @@ local function wire_call(call, new_id)
   if not arguments then return nil, "the arguments of a tool call: " .. tostring(problem) end
   local id = call.id or new_id("call_")
   if type(id) ~= "string" then return nil, "the id of a tool call is a " .. type(id) end
-  if not core.utf8_valid(id .. call.name .. arguments) then return nil, "a tool call isn't valid UTF-8" end
+  for _, text in ipairs({ id, call.name, arguments }) do
+    if not core.utf8_valid(text) then return nil, "a tool call isn't valid UTF-8" end
+  end
   return {
     id = id, type = "function",
     ["function"] = { name = call.name, arguments = arguments },

@@ -27,15 +27,16 @@ function assistants.build_in(self, id)
   self.store:insert(KIND, PARENT, objects.assistant(id, now_of(self), { model = "local", name = json.null }))
 end
 
-local function refuse_where_full(self, body)
-  if self.store:has_room(PARENT, weight(body)) then return true end
+local function refuse_where_full(self, body, more)
+  if self.store:has_room(PARENT, weight(body), more) then return true end
   return failure.bad_request("There are as many assistants as this server holds.", nil, "assistants_full")
 end
 
 local actions = assistants.actions
 
 actions["assistants.create"] = function(self, _, body)
-  local free, err = refuse_where_full(self, body)
+  local free, err = refuse_where_full(self, body, 1)
+  if free then free, err = self.vector_stores:make_described(body.tool_resources) end
   if not free then return nil, err end
   local assistant = objects.assistant(self.new_id("asst_"), now_of(self), body)
   self.store:insert(KIND, PARENT, assistant)
@@ -54,7 +55,7 @@ actions["assistants.update"] = function(self, path, body)
   local assistant, err = assistants.find(self, path.assistant_id)
   if not assistant then return nil, err end
   local free
-  free, err = refuse_where_full(self, body)
+  free, err = refuse_where_full(self, body, 0)
   if not free then return nil, err end
   objects.change_assistant(assistant, body)
   self.store:save(KIND, PARENT, assistant)

@@ -191,7 +191,7 @@ local check_part_type = checks.one_of({ "text", "image_url", "image_file" })
 
 local function check_part(part, name)
   if type(part) ~= "table" then return wrong_type(name, "an object", part) end
-  if part.type == nil then return checks.missing(name .. ".type") end
+  if absent(part.type) then return checks.missing(name .. ".type") end
   local fits, err = check_part_type(part.type, name .. ".type")
   if not fits then return nil, err end
   local value = part[part.type]
@@ -221,12 +221,14 @@ function checks.missing(name)
   return failure.bad_request("Missing required parameter: '" .. name .. "'.", name, "missing_required_parameter")
 end
 
+--- nil and the error for what is there and has no meaning.
+function checks.unknown(name)
+  return failure.bad_request("Unknown parameter: '" .. name .. "'.", name, "unknown_parameter")
+end
+
 local function refuse_unknown(body, parameters, place)
   for name in pairs(body) do
-    if not parameters[name] then
-      local full = place .. tostring(name)
-      return failure.bad_request("Unknown parameter: '" .. full .. "'.", full, "unknown_parameter")
-    end
+    if not parameters[name] then return checks.unknown(place .. tostring(name)) end
   end
   return true
 end

@@ -1,12 +1,14 @@
 --- What bodies and queries may hold.
 local checks = require("nexus_assistants.providers.runtime.checks")
 
+local file_bodies = require("nexus_assistants.providers.runtime.files.parameters")
+
 local parameters = {}
 
 local STRING, OBJECT, BOOLEAN = checks.type("string"), checks.type("object"), checks.type("boolean")
 
 -- What the API takes at once.
-local MAX_MESSAGES, MAX_TOOLS, MAX_INSTRUCTIONS = 32, 128, 256000
+local MAX_MESSAGES, MAX_TOOLS, MAX_INSTRUCTIONS, MAX_STORE_FILES = 32, 128, 256000, 10000
 
 local METADATA = { checks.metadata }
 
@@ -23,23 +25,43 @@ local RESOURCES = {
   { "code_interpreter", "file_ids", checks.strings(20) }, { "file_search", "vector_store_ids", checks.strings(1) },
 }
 
-local function check_resources(value, name)
-  local fits, err = OBJECT(value, name)
-  if not fits then return nil, err end
-  for _, resource in ipairs(RESOURCES) do
-    local tool, member, check = resource[1], resource[2], resource[3]
-    local given, place = checks.given(value) and value[tool], name .. "." .. tool
-    fits, err = OBJECT(given, place)
-    if fits and checks.given(given) then fits, err = check(given[member], place .. "." .. member) end
-    if not fits then return nil, err end
-  end
-  return true
+local DESCRIBED_STORE = {
+  file_ids = { checks.strings(MAX_STORE_FILES) }, metadata = METADATA,
+  chunking_strategy = file_bodies["vector_stores.create"].chunking_strategy,
+}
+
+-- A store may be described instead of named where something is made, but not where it is changed.
+local DESCRIBED = { "file_search", "vector_stores", checks.array_of(DESCRIBED_STORE, 1) }
+local NO_DESCRIBED = { "file_search", "vector_stores", function(value, name)
+  if value == nil then return true end
+  return checks.unknown(name)
+end }
+
+local function check_resource(value, name, resource)
+  local tool, member, check = resource[1], resource[2], resource[3]
+  local given, place = checks.given(value) and value[tool], name .. "." .. tool
+  local fits, err = OBJECT(given, place)
+  if fits and checks.given(given) then fits, err = check(given[member], place .. "." .. member) end
+  return fits, err
 end
 
-local TOOL_RESOURCES = { check_resources }
+local function resources_check(described)
+  local all = { RESOURCES[1], RESOURCES[2], described }
+  return function(value, name)
+    local fits, err = OBJECT(value, name)
+    if not fits then return nil, err end
+    for _, resource in ipairs(all) do
+      fits, err = check_resource(value, name, resource)
+      if not fits then return nil, err end
+    end
+    return true
+  end
+end
+
+local TOOL_RESOURCES, NEW_TOOL_RESOURCES = { resources_check(NO_DESCRIBED) }, { resources_check(DESCRIBED) }
 
 local THREAD = {
-  messages = { checks.array_of(MESSAGE, MAX_MESSAGES) }, metadata = METADATA, tool_resources = TOOL_RESOURCES,
+  messages = { checks.array_of(MESSAGE, MAX_MESSAGES) }, metadata = METADATA, tool_resources = NEW_TOOL_RESOURCES,
 }
 
 local METADATA_UPDATE = { metadata = METADATA }
@@ -102,7 +124,9 @@ local MODEL = {
 }
 
 local ASSISTANT_UPDATE = merged(MODEL, { name = { checks.text(256) }, description = { checks.text(512) } })
-local ASSISTANT = merged(ASSISTANT_UPDATE, { model = { checks.text(), required = true } })
+local ASSISTANT = merged(ASSISTANT_UPDATE, {
+  model = { checks.text(), required = true }, tool_resources = NEW_TOOL_RESOURCES,
+})
 
 -- However a run is begun.
 local ANY_RUN = merged(MODEL, {
@@ -141,7 +165,7 @@ parameters.bodies = {
   ["threads.runs.submit_tool_outputs"] = SUBMISSION,
 }
 
-for name, fields in pairs(require("nexus_assistants.providers.runtime.files.parameters")) do
+for name, fields in pairs(file_bodies) do
   parameters.bodies[name] = fields
 end
 

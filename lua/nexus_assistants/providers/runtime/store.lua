@@ -98,13 +98,15 @@ function store_methods:delete_thread(id)
   return true
 end
 
---- Whether a thread, or a new one, can take what is about `bytes` large; or the assistants, where `thread_id` is "".
-function store_methods:has_room(thread_id, bytes)
+--- Whether a thread, or a new one, can take what is about `bytes` large and has `more` messages in it; or the
+-- assistants, where `thread_id` is "", so many more of them.
+function store_methods:has_room(thread_id, bytes, more)
   if (self.weights[thread_id] or 0) + bytes > self.max_thread_bytes then return false end
   local kind, most = "messages", self.max_messages
   if thread_id == NO_THREAD then kind, most = "assistants", self.max_assistants end
   local collection = self.collections[kind][thread_id]
-  return not collection or #collection.items - collection.gaps < most
+  local count = collection and #collection.items - collection.gaps or 0
+  return more == 0 or count + more <= most
 end
 
 -- ------------------------------------------------------------------------------------------------ everything

@@ -75,17 +75,7 @@ end
 
 -- ------------------------------------------------------------------------------------------------ vector stores
 
--- A check of its own, since the one number limits the other.
-local function check_chunking(given, name)
-  local static = checks.given(given) and given.type == "static" and given.static
-  if not static or static.chunk_overlap_tokens * 2 <= static.max_chunk_size_tokens then return true end
-  return failure.bad_request("Invalid '" .. name .. "': chunk_overlap_tokens must not exceed half of "
-    .. "max_chunk_size_tokens.", name, "invalid_value")
-end
-
 actions["vector_stores.create"] = function(self, _, body)
-  local fits, err = check_chunking(body.chunking_strategy, "chunking_strategy")
-  if not fits then return nil, err end
   return wire_of(self.vector_stores:create(body))
 end
 
@@ -156,7 +146,7 @@ local function page_of_files(store, query, batch)
 end
 
 actions["vector_stores.files.create"] = function(self, path, body)
-  local fits, err = check_chunking(body.chunking_strategy, "chunking_strategy")
+  local fits, err = vector_stores.check_chunking(body.chunking_strategy)
   if not fits then return nil, err end
   local added
   added, err = self.vector_stores:add(path.vector_store_id, { body })
@@ -213,7 +203,7 @@ actions["vector_stores.file_batches.create"] = function(self, path, body)
   if not entries then return nil, err end
   for _, entry in ipairs(entries) do
     local fits
-    fits, err = check_chunking(entry.chunking_strategy, "chunking_strategy")
+    fits, err = vector_stores.check_chunking(entry.chunking_strategy)
     if not fits then return nil, err end
   end
   return wire_of(self.vector_stores:create_batch(path.vector_store_id, entries))

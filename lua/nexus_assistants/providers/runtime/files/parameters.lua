@@ -74,7 +74,9 @@ local function check_filters(value, name)
   local fits, err = check_list(value, name)
   if not fits then return nil, err end
   for index, inner in ipairs(value) do
-    fits, err = check_filter(inner, ("%s[%d]"):format(name, index - 1))
+    local place = ("%s[%d]"):format(name, index - 1)
+    if inner == json.null then return checks.missing(place) end
+    fits, err = check_filter(inner, place)
     if not fits then return nil, err end
   end
   return true

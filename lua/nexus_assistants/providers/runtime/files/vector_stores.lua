@@ -88,6 +88,14 @@ local function usable(self, id)
   return failure.bad_request("Vector store " .. id .. " is expired.")
 end
 
+--- A check of its own, since the one number limits the other.
+function vector_stores.check_chunking(given)
+  local static = checks.given(given) and given.type == "static" and given.static
+  if not static or static.chunk_overlap_tokens * 2 <= static.max_chunk_size_tokens then return true end
+  return failure.bad_request("Invalid 'chunking_strategy': chunk_overlap_tokens must not exceed half of "
+    .. "max_chunk_size_tokens.", "chunking_strategy", "invalid_value")
+end
+
 local function store_of(self, body)
   local now = now_of(self)
   local wire = {
@@ -102,8 +110,9 @@ end
 
 --- Makes a store, of the body of `vector_stores.create`.
 function vector_stores_methods:create(body)
-  local free, err = self.files:room_for(weight(body) + RECORD)
-  if not free then return nil, err end
+  local fits, err = vector_stores.check_chunking(body.chunking_strategy)
+  if fits then fits, err = self.files:room_for(weight(body) + RECORD) end
+  if not fits then return nil, err end
   local store = self.stores:insert(store_of(self, body))
   set_lifetime(store)
   watch(self, store)
@@ -113,6 +122,26 @@ function vector_stores_methods:create(body)
   if added then return store end
   self:delete(store)
   return nil, err
+end
+
+--- Makes the store that `tool_resources` describe where they could name one, as a helper of the API's has it: its id
+-- takes the description's place. True, or nil and an error.
+function vector_stores_methods:make_described(resources)
+  local given = checks.given(checks.given(resources) and resources.file_search)
+  local described = given and checks.given(given.vector_stores)
+  if not described then return true end
+  if checks.given(given.vector_store_ids) then
+    return failure.bad_request("Only one of 'vector_store_ids' and 'vector_stores' may be given.",
+      "tool_resources.file_search")
+  end
+  local ids = json.array()
+  for index, body in ipairs(described) do
+    local store, err = self:create(body)
+    if not store then return nil, err end
+    ids[index] = store.id
+  end
+  given.vector_stores, given.vector_store_ids = nil, ids
+  return true
 end
 
 -- Here null is more than nothing: it takes away what there was.
