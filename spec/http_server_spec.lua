@@ -673,6 +673,33 @@ describe("the HTTP server", function()
     assert.equal(0, server.count)
   end)
 
+  it("counts large pieces, too, among what slow readers hold", function()
+    start({ answers = 40 * 1000 * 1000 })
+    local huge = ("x"):rep(15 * 1000 * 1000)
+    handler = function(request)
+      local large, left = request.path == "/large", 1
+      return { status = 200, pieces = function()
+        left = left - 1
+        return left == 0 and (large and huge or "small") or nil
+      end }
+    end
+    local function get(path)
+      local client = connect()
+      send(client, "GET " .. path .. " HTTP/1.1\r\n\r\n")
+      for _ = 1, 5 do step() end
+      return client
+    end
+    get("/large")
+    get("/large")
+    local text, closed = receive(get("/large"))
+    assert.matches("^HTTP/1.1 200 .*\r\n\r\n$", text)
+    assert.is_true(closed)
+    assert.matches("small\r\n0\r\n\r\n$", (receive(get("/small"), "\r\n0\r\n\r\n")))
+    late = 121
+    for _ = 1, 5 do step() end
+    assert.same({ 0, 0 }, { server.count, server.budget.answers })
+  end)
+
   it("tells who makes the pieces when nobody takes them any more", function()
     start()
     local abandoned = {}

@@ -130,11 +130,13 @@ local function send_pieces(self, connection, request, response)
   local sent, piece = send_in_time(self, connection, piecewise_head(self, response, chunked, keep_alive)), nil
   while sent do
     piece = response.pieces(connection)
-    if not piece then break end
+    -- what has begun can only be broken off where slow readers hold too much
+    if not piece or not connection:hold_answer(#piece) then break end
     sent = send_in_time(self, connection, chunked and message.chunk(piece) or piece)
+    connection:release_answer()
     if sent then connection:give_way() end
   end
-  if not sent or piece == false then return false end
+  if not sent or piece ~= nil then return false end
   connection.has_begun, connection.on_close = false, nil
   if chunked then sent = send_in_time(self, connection, message.LAST_CHUNK) end
   return sent and keep_alive
