@@ -29,7 +29,7 @@ if [ -n "${OPENAI_API_KEY:-}" ] && [ -n "${OPENAI_BASE_URL:-}" ] && [ -n "${NEXU
   echo "dev/demo.sh: using $OPENAI_BASE_URL, as the environment says" >&2
 else
   start_server
-  export OPENAI_API_KEY=local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
+  export OPENAI_API_KEY=sk-local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
   export NEXUS_API_KEY=nxs_local NEXUS_BASE_URL="$url"
 fi
 
