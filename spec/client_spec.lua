@@ -535,6 +535,13 @@ describe("the provider of the Assistants protocol", function()
     end
   end)
 
+  it("says where to look where there is no API at all", function()
+    local err = answered("https://example.com", 404, "<html><title>Not Found</title></html>")
+    assert.equal("there is no API at https://example.com (the server said: Not Found); check openai.base_url or"
+      .. " OPENAI_BASE_URL, which as a rule ends in /v1", err.message)
+    assert.equal("HTTP status 404", answered("https://example.com", 404, "").message)
+  end)
+
   it("leaves the 404 of other hosts alone", function()
     for _, base_url in ipairs({ "https://example.com/v1", "https://api.openai.com.example.com/v1" }) do
       local err = answered(base_url, 404, '{"error":{"message":"No thread found"}}')

@@ -347,6 +347,7 @@ describe("the HTTP server", function()
     assert.equal(431, refusal(trailers))
     assert.equal(431, refusal(trailers .. "\r\n"))
     assert.equal(400, refusal("hello\r\n\r\n"))
+    assert.equal(400, refusal("\22\3\1\2\0\1\0")) -- how TLS begins: no end of a header may come
     assert.equal(400, refusal("GET / HTTP/1.1 \r\nHost: localhost\r\n\r\n"))
     assert.equal(403, refusal("GET / HTTP/1.1\r\nOrigin: http://evil.example\r\n\r\n"))
     assert.equal(403, refusal("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n"))

@@ -72,6 +72,15 @@ describe("resources", function()
     assert.equal("application/json", sent.headers["content-type"])
   end)
 
+  it("don't take a stream where one answer is expected", function()
+    local runs = client.threads.runs
+    for _, method in ipairs({ "create", "create_and_poll" }) do
+      local ok, problem = pcall(runs[method], runs, "thread_1", { stream = true })
+      assert.is_false(ok)
+      assert.matches("params.stream can't be given: there are methods for streams", problem, 1, true)
+    end
+  end)
+
   it("pass any parameter through", function()
     echo()
     local body = { metadata = json.array(), messages = { { content = "é" } }, new_one = { nested = { 1 } } }

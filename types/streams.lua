@@ -29,7 +29,7 @@ function stream:texts() end
 ---@return nexus_assistants.Error? err
 function stream:result() end
 
----The run as it is so far; nil before an event was read.
+---The run as it is so far.
 ---@return nexus_assistants.Run?
 function stream:run() end
 

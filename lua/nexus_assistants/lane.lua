@@ -157,7 +157,10 @@ end
 
 -- A stream whose task is over, and that nobody else has, is gone once it is collected.
 local function collect_forgotten(self, found)
-  local owner = found.holder.owner
+  local holder = found.holder
+  local is_stream = holder and holder.under_way and holder.under_way.close_stream
+  if not is_stream then return end
+  local owner = holder.owner
   if owner == owner_of(self) or owner ~= MAIN and owner:done() then collectgarbage() end
 end
 
@@ -173,13 +176,11 @@ end
 --- Enters the lane of a thread, as its policy says where it is taken. `under_way` is the run that will be there, or
 -- nil. Returns a ticket, which must be given back; or nil and an error.
 function lanes_methods:enter(thread_id, policy, seconds, under_way)
-  local found = lane_of(self, thread_id)
+  collect_forgotten(self, lane_of(self, thread_id))
+  local found = lane_of(self, thread_id) -- it may have been forgotten with its holder
   local ticket = {
     lane = found, owner = owner_of(self), policy = policy or self.policy, under_way = under_way,
   }
-  if found.holder then collect_forgotten(self, found) end
-  found = lane_of(self, thread_id) -- it may have been forgotten with its holder
-  ticket.lane = found
   if found.holder then return enter_taken(self, found, ticket, seconds) end
   found.holder, ticket.holds = ticket, true
   return ticket

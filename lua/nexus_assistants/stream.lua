@@ -304,7 +304,7 @@ function stream_methods:result()
   return self.outcome, self.err
 end
 
---- The run as it is so far; nil before the first event of it.
+--- The run as it is so far.
 function stream_methods:run()
   check_self("run", self)
   return self.under_way.run or self.outcome

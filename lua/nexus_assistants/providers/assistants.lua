@@ -13,6 +13,7 @@ local provider_methods = {}
 local provider_mt = { __index = provider_methods, __name = "nexus_assistants.providers.assistants" }
 
 local NO_OPTIONS = {}
+local MOST_STREAMED = 256 * 1024 * 1024 -- bytes of the events of one stream: what they add up to is kept
 local LINGERING = 0.05 -- seconds that the end of a stream may come after its last event
 
 local REMOVED = "OpenAI removed the Assistants API on 2026-08-26: api.openai.com no longer answers it. Set"
@@ -105,7 +106,7 @@ local function failure(self, operation, core_err, response)
   local path = operation.path
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
-  if err.status == 404 and response and not response.body:find("^%s*{") then return explain_no_api(self, err) end
+  if err.status == 404 and response and response.body:find("^%s*[^%s{]") then return explain_no_api(self, err) end
   return err
 end
 
@@ -201,7 +202,7 @@ function provider_methods:open(operation, params)
   self.calls = self.calls + 1
   local call, refused = self.scheduler:call(request)
   if not call then return nil, failure(self, operation, refused) end
-  return setmetatable({ provider = self, operation = operation, call = call }, source_mt)
+  return setmetatable({ provider = self, operation = operation, call = call, taken = 0 }, source_mt)
 end
 
 local function is_error(object)
@@ -241,6 +242,12 @@ local function at_end(self)
   return whole_answer(self, response)
 end
 
+local function too_long(self)
+  self.call:cancel()
+  return nil, errors.new({ kind = "too_large", operation = self.operation.name,
+    message = ("the stream is above %.0f bytes"):format(MOST_STREAMED) })
+end
+
 -- Nothing comes after "[DONE]" but the end of the answer; a gateway that keeps it open isn't waited for.
 local function finish(self)
   self.finished = true
@@ -253,6 +260,8 @@ function source_methods:next(seconds)
   local waited = false
   while true do
     local name, data = self.call:event()
+    if name then self.taken = self.taken + #data end
+    if self.taken > MOST_STREAMED then return too_long(self) end
     if name and data ~= "[DONE]" then return decoded(self, name, data) end
     if name then return finish(self) end
     if self.call:done() then

@@ -187,12 +187,21 @@ local function with_place_of_tools(entry, problem)
   return problem .. ": give tools as params.tools"
 end
 
+-- Which answer a method can read is the method's own choice.
+local function fault_of_stream(params)
+  if params.body and json.present(params.body.stream) ~= nil then
+    return "params.stream can't be given: there are methods for streams (stream, create_and_run_stream, "
+      .. "submit_tool_outputs_stream)"
+  end
+end
+
 -- Reads a method's arguments and checks what only runs have. Returns the parameters, or nil and what is wrong.
 local function read_run(read, entry, where, fields, ...)
   local params, problem = read(entry, where, fields, ...)
   if not params then return nil, with_place_of_tools(entry, problem) end
   local given = params.options
-  problem = fault_of_tools("params.tools", params.body and params.body.tools)
+  problem = fault_of_stream(params)
+    or fault_of_tools("params.tools", params.body and params.body.tools)
     or fault_of_tools("options.tools", given and given.tools)
     or (entry == SUBMIT and read_submission(params))
   if problem then return nil, where .. ": " .. problem end
