@@ -77,7 +77,7 @@ describe("resources", function()
     for _, method in ipairs({ "create", "create_and_poll" }) do
       local ok, problem = pcall(runs[method], runs, "thread_1", { stream = true })
       assert.is_false(ok)
-      assert.matches("params.stream can't be given: there are methods for streams", problem, 1, true)
+      assert.matches("params.stream can't be true: there are methods for streams", problem, 1, true)
     end
   end)
 

@@ -269,7 +269,7 @@ end
 local function input_of(body)
   local input = {}
   for key, value in pairs(body or {}) do
-    if key ~= "tools" and key ~= "assistant_id" then input[key] = value end
+    if key ~= "tools" and key ~= "assistant_id" and key ~= "stream" then input[key] = value end
   end
   return next(input) ~= nil and input or nil
 end

@@ -187,10 +187,10 @@ local function with_place_of_tools(entry, problem)
   return problem .. ": give tools as params.tools"
 end
 
--- Which answer a method can read is the method's own choice.
+-- Which answer a method can read is the method's own choice. What says that there is no stream is harmless.
 local function fault_of_stream(params)
-  if params.body and json.present(params.body.stream) ~= nil then
-    return "params.stream can't be given: there are methods for streams (stream, create_and_run_stream, "
+  if params.body and json.present(params.body.stream) then
+    return "params.stream can't be true: there are methods for streams (stream, create_and_run_stream, "
       .. "submit_tool_outputs_stream)"
   end
 end
