@@ -113,9 +113,17 @@ field_of() {
   cut -d '|' -f "$n" | tr -d ' '
 }
 
-# The validator of the API's description, for CI; where Node or the registry is out of reach its specs are skipped.
+node_packages() { sed -n 's/^    "\(.*\)": "[0-9.]*",\{0,1\}$/\1/p' "$here/package.json"; }
+node_packages_are_there() {
+  for package in $(node_packages); do
+    [ -d "$here/node_modules/$package" ] || return 1
+  done
+}
+
+# The API's official client and a validator of its description, for CI; where Node or the registry is out of reach their
+# specs are skipped.
 install_node_tools() {
-  if [ "$wanted" != ci ] || [ -d "$here/node_modules/@stdy/cli" ] || ! command_is_there node || ! command_is_there npm; then
+  if [ "$wanted" != ci ] || node_packages_are_there || ! command_is_there node || ! command_is_there npm; then
     return 0
   fi
   echo "Installing: $here/package.json" >&2
