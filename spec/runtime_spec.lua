@@ -225,7 +225,7 @@ describe("the runtime", function()
   it("says so where it can't perform one", function()
     local result, err = runtime:perform({ name = "poems.create" }, {})
     assert.is_nil(result)
-    assert.equal("poems.create isn't there yet", err.message)
+    assert.equal("poems.create isn't there", err.message)
     assert.equal(400, err.status)
   end)
 

@@ -430,8 +430,9 @@ describe("the runtime's streams", function()
       client = assert(nexus.new({ assistant_id = "asst_local", poll = { interval = 0.002 }, nexus = false,
         openai = { api_key = "sk-x", base_url = "http://127.0.0.1:9", retries = 0 } }))
       runtime = runtimes.new({ model = script.new(function(...) return answer(...) end),
-        wait = function(seconds) return client:sleep(seconds) end })
+        scheduler = client.scheduler })
       client.provider.provider = runtime
+      client.scheduler:attend(runtime)
     end)
 
     after_each(function() client:close(0) end)

@@ -293,17 +293,31 @@ local function run_tasks(self, deadline)
   end
 end
 
+local function advance_attended(self, deadline)
+  self.attended:advance(deadline and function() return self.clock() >= deadline end)
+end
+
 local function dispatch(self, deadline)
   handle_events(self, deadline)
   if self.timers[1] then handle_timers(self, deadline) end
+  if self.attended then advance_attended(self, deadline) end
   if can_run(self) then run_tasks(self, deadline) end
+end
+
+--- Drives something else besides its tasks: it has `advance(is_late)`, which does what is due until `is_late()`, where
+-- that is given, says so, and `idle_time()`, the seconds until something is due, or nil.
+function scheduler_methods:attend(attended)
+  self.attended = attended
 end
 
 --- Seconds until the scheduler itself has something to do: 0 for now, nil for not before something else happens.
 function scheduler_methods:idle_time()
   if can_run(self) then return 0 end
   local timer = self.timers[1]
-  if timer then return math.max(timer.due - self.clock(), 0) end
+  local own = timer and math.max(timer.due - self.clock(), 0)
+  local other = self.attended and self.attended:idle_time()
+  if own and other then return math.min(own, other) end
+  return own or other
 end
 
 --- Waits up to `longest` seconds for something to happen and handles what there is then.

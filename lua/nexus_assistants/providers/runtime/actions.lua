@@ -1,6 +1,6 @@
 --- What each operation does: `actions[name](runtime, path, body, query)` → result, or nil and an error.
--- Bodies were checked before; what is returned is the store's own. What begins a run's thinking takes a `queue` behind
--- the others, or nil: the run's events go there.
+-- Bodies were checked before; what is returned is the store's own. What begins a run's thinking takes a `queue` and a
+-- `span` behind the others, or nil: the run's events go there, and what is traced of its thinking.
 local assistants = require("nexus_assistants.providers.runtime.assistants")
 local checks = require("nexus_assistants.providers.runtime.checks")
 local file_search = require("nexus_assistants.providers.runtime.files.tool")
@@ -36,12 +36,16 @@ local function find_in_thread(self, path, kind, what, id)
 end
 
 local function find_run(self, path)
-  return find_in_thread(self, path, "runs", "run", path.run_id)
+  local run, err = find_in_thread(self, path, "runs", "run", path.run_id)
+  if not run then return nil, err end
+  return self.machine:look_after(run)
 end
 
 -- A run is begun only where the one before has ended, so only the last can be active.
 local function active_run(self, thread_id)
   local last = self.store:list("runs", thread_id, { order = "desc", limit = 1 })[1]
+  if not last then return nil end
+  last = self.machine:look_after(last)
   return last and machines.active(last.status) and last or nil
 end
 
@@ -49,6 +53,11 @@ local function refuse_while_active(self, thread_id, text)
   local run = active_run(self, thread_id)
   if not run then return true end
   return failure.bad_request(text:format(thread_id, run.id))
+end
+
+-- What a process that has ended left of a thread's run is settled before the thread is shown.
+local function settle_left(self, thread_id)
+  if self.store.shared then active_run(self, thread_id) end
 end
 
 -- A thread takes what comes from outside while there is room; what its runs write is bounded by themselves.
@@ -82,10 +91,20 @@ local function add_thread(self, body)
   return thread
 end
 
-local function begin_run(self, thread, assistant, body, queue)
-  local run = objects.run(self.new_id("run_"), now_of(self), thread.id, assistant, body)
-  self.store:insert("runs", thread.id, run)
-  self.machine:admit(run, queue)
+-- A run that the model can take; or nil and an error.
+local function new_run(self, thread_id, assistant, body)
+  local run = objects.run(self.new_id("run_"), now_of(self), thread_id, assistant, body, self.model_name)
+  local model = self.machine.model
+  local problem, param
+  if model.refusal then problem, param = model:refusal(run) end
+  if problem then return failure.bad_request(problem, param, "unsupported_parameter") end
+  run.private = { owner = self.store.owner }
+  return run
+end
+
+local function begin_run(self, run, queue, span)
+  self.store:insert("runs", run.thread_id, run)
+  self.machine:admit(run, queue, span)
   return run
 end
 
@@ -103,14 +122,17 @@ actions["threads.create"] = function(self, _, body)
   return add_thread(self, body)
 end
 
-actions["threads.create_and_run"] = function(self, _, body, _, queue)
+actions["threads.create_and_run"] = function(self, _, body, _, queue, span)
   local assistant, err = assistants.find(self, body.assistant_id)
   if not assistant then return nil, err end
-  local thread
+  local run, thread
+  run, err = new_run(self, "", assistant, body)
+  if not run then return nil, err end
   thread, err = add_thread(self, checks.given(body.thread) or {})
   if not thread then return nil, err end
+  run.thread_id = thread.id
   if queue then queue:push("thread.created", thread) end
-  return begin_run(self, thread, assistant, body, queue)
+  return begin_run(self, run, queue, span)
 end
 
 actions["threads.retrieve"] = find_thread
@@ -149,6 +171,7 @@ end
 actions["threads.messages.list"] = function(self, path, _, query)
   local thread, err = find_thread(self, path)
   if not thread then return nil, err end
+  settle_left(self, thread.id)
   local run_id = checks.given(query.run_id)
   local where = run_id and function(message) return message.run_id == run_id end
   return list(self.store, "messages", "message", thread.id, query, where)
@@ -173,7 +196,7 @@ actions["threads.messages.delete"] = function(self, path)
   return { id = message.id, object = "thread.message.deleted", deleted = true }
 end
 
-actions["threads.runs.create"] = function(self, path, body, _, queue)
+actions["threads.runs.create"] = function(self, path, body, _, queue, span)
   local thread, err = find_thread(self, path)
   if not thread then return nil, err end
   local assistant, free
@@ -184,8 +207,11 @@ actions["threads.runs.create"] = function(self, path, body, _, queue)
   local more = #(checks.given(body.additional_messages) or {}) + 1
   if free then free, err = refuse_where_full(self, thread.id, body, more) end
   if not free then return nil, err end
+  local run
+  run, err = new_run(self, thread.id, assistant, body)
+  if not run then return nil, err end
   add_messages(self, thread.id, body.additional_messages)
-  return begin_run(self, thread, assistant, body, queue)
+  return begin_run(self, run, queue, span)
 end
 
 actions["threads.runs.retrieve"] = find_run
@@ -199,6 +225,7 @@ end
 actions["threads.runs.list"] = function(self, path, _, query)
   local thread, err = find_thread(self, path)
   if not thread then return nil, err end
+  settle_left(self, thread.id)
   return list(self.store, "runs", "run", thread.id, query)
 end
 
@@ -243,7 +270,7 @@ local function match_outputs(run, tool_outputs)
   return failure.bad_request(text:format(MAX_OUTPUT_BYTES, bytes), "tool_outputs", "string_above_max_length")
 end
 
-actions["threads.runs.submit_tool_outputs"] = function(self, path, body, _, queue)
+actions["threads.runs.submit_tool_outputs"] = function(self, path, body, _, queue, span)
   local run, err = find_run(self, path)
   if not run then return nil, err end
   if run.status ~= "requires_action" then
@@ -255,7 +282,7 @@ actions["threads.runs.submit_tool_outputs"] = function(self, path, body, _, queu
   local free
   free, err = refuse_where_full(self, run.thread_id, body, 0)
   if not free then return nil, err end
-  self.machine:submit(run, outputs, queue)
+  self.machine:submit(run, outputs, queue, span)
   return run
 end
 

@@ -70,15 +70,30 @@ local function is_count(value)
   return type(value) == "number" and value >= 0 and value % 1 == 0
 end
 
+local COUNTS = { "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens" }
+
+-- The counts that are some; nil where the model doesn't say what it used.
 local function usage_of(reported)
   if type(reported) ~= "table" then return nil end
-  return is_count(reported.prompt_tokens) and is_count(reported.completion_tokens) and reported or nil
+  if not (is_count(reported.prompt_tokens) and is_count(reported.completion_tokens)) then return nil end
+  local counts = {}
+  for _, name in ipairs(COUNTS) do counts[name] = is_count(reported[name]) and reported[name] or 0 end
+  return counts
 end
+
+local INCOMPLETE = { max_completion_tokens = true, content_filter = true }
 
 --- Reads what `think` returned. `written` is what the model has yielded of its text, `held` the beginning of a
 -- character behind it.
--- Returns `{text, pieces, is_whole, calls, usage}`: the whole text, or nil; the pieces that are still to be written,
--- and whether they are one text that was given as such; the usage the model reports, or nil. Or nil and what is wrong.
+-- Returns a table of
+--   text, pieces, is_whole   the whole text, or nil; the pieces of it that are still to be written; whether they are
+--                            one text that was given as such
+--   annotations              of the text, or nil
+--   calls, items             the functions to be called, and what is kept with them for the model
+--   hosted                   the calls that were answered already, as a step has them
+--   usage                    what the model reports, or nil
+--   incomplete               why the answer isn't whole, or nil
+-- or nil and what is wrong.
 function answer.read(given, new_id, written, held)
   if type(given) ~= "table" then return nil, "the model returned a " .. type(given) end
   local pieces, problem = pieces_of(given.text)
@@ -90,9 +105,14 @@ function answer.read(given, new_id, written, held)
   local calls
   calls, problem = wire_calls(given.tool_calls, new_id)
   if not calls then return nil, problem end
-  if not begun and not calls[1] then return nil, "the model returned neither text nor tool calls" end
-  return { text = begun and written .. held .. rest or nil, pieces = pieces, calls = calls,
-    usage = usage_of(given.usage), is_whole = type(given.text) == "string" }
+  local hosted = json.array(given.hosted or {})
+  local incomplete = INCOMPLETE[given.incomplete] and given.incomplete or nil
+  if not (begun or calls[1] or incomplete) then return nil, "the model returned neither text nor tool calls" end
+  return {
+    text = begun and written .. held .. rest or nil, pieces = pieces, is_whole = type(given.text) == "string",
+    annotations = given.annotations, calls = calls, items = given.items, hosted = hosted,
+    usage = usage_of(given.usage), incomplete = incomplete,
+  }
 end
 
 return answer

@@ -20,11 +20,15 @@ function assistants.find(self, id)
   return failure.not_found("assistant", id)
 end
 
+--- What the assistant that is built in has as its model, where nobody named one.
+assistants.NO_MODEL = "local"
+
 --- Adds the one that is built in.
-function assistants.build_in(self, id)
+function assistants.build_in(self, id, model_name)
   self.built_in = id
   if self.store:get(KIND, PARENT, id) then return end
-  self.store:insert(KIND, PARENT, objects.assistant(id, now_of(self), { model = "local", name = json.null }))
+  self.store:insert(KIND, PARENT,
+    objects.assistant(id, now_of(self), { model = model_name or assistants.NO_MODEL, name = json.null }))
 end
 
 local function refuse_where_full(self, body, more)

@@ -2,8 +2,8 @@
 --
 -- Nobody waits for a slow reader: the run goes on, and once MOST events wait, texts that grow are joined in the last of
 -- them. So what waits is as long as what the run writes, and no longer.
-local copy = require("nexus_assistants.providers.runtime.copy")
 local rope = require("nexus_assistants.providers.runtime.rope")
+local shown = require("nexus_assistants.providers.runtime.shown")
 
 local event_queue = {}
 local queue_methods = {}
@@ -29,7 +29,7 @@ end
 --- Adds an event with an object as it is now.
 function queue_methods:push(name, object)
   if self.over then return end
-  add(self, { name = name, data = copy(object) })
+  add(self, { name = name, data = shown(object) })
 end
 
 --- Adds an event that tells of a piece of a text: `build(text)` makes its object. `key` says which text it is that

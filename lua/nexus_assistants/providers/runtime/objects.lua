@@ -26,12 +26,12 @@ function objects.thread(id, now, body)
   }
 end
 
-local function text_part(text)
-  return { type = "text", text = { value = text, annotations = json.array() } }
+local function text_part(text, annotations)
+  return { type = "text", text = { value = text, annotations = json.array(annotations) } }
 end
 
-local function content_parts(content)
-  if type(content) == "string" then return json.array({ text_part(content) }) end
+local function content_parts(content, annotations)
+  if type(content) == "string" then return json.array({ text_part(content, annotations) }) end
   local parts = json.array()
   for index, part in ipairs(content) do
     parts[index] = part.type == "text" and text_part(part.text) or part
@@ -39,7 +39,7 @@ local function content_parts(content)
   return parts
 end
 
---- The parts of a message, of a text or of parts as a body has them.
+--- The parts of a message, of a text, which may have annotations, or of parts as a body has them.
 objects.content = content_parts
 
 --- A message, of the body of `threads.messages.create`; `run` is the run that writes it, or nil.
@@ -106,12 +106,14 @@ local function instructions_of(assistant, body)
   return (given(base) and base .. "\n" or "") .. more
 end
 
---- A run, of the body of `threads.runs.create`.
-function objects.run(id, now, thread_id, assistant, body)
+--- A run, of the body of `threads.runs.create`. `model_name`, where it is given, is put in the place of the
+-- assistant's model.
+function objects.run(id, now, thread_id, assistant, body, model_name)
   return {
     id = id, object = "thread.run", created_at = now, assistant_id = assistant.id, thread_id = thread_id,
     status = "queued", started_at = null, expires_at = now + LIFETIME, cancelled_at = null, failed_at = null,
-    completed_at = null, required_action = null, last_error = null, model = or_default(body.model, assistant.model),
+    completed_at = null, required_action = null, last_error = null,
+    model = or_default(body.model, model_name or assistant.model),
     instructions = instructions_of(assistant, body),
     tools = tools_with_defaults(or_default(body.tools, assistant.tools)),
     tool_resources = or_default(body.tool_resources, {}), metadata = or_default(body.metadata, {}),
@@ -136,12 +138,24 @@ function objects.step(id, now, run, details)
   }
 end
 
---- Tokens as the API reports them.
-function objects.usage(prompt_tokens, completion_tokens)
+--- Tokens as the API reports them; `counts` has prompt_tokens, completion_tokens, cached_tokens (of those of the
+-- prompt) and reasoning_tokens (of those of the completion), each 0 where it is absent.
+function objects.usage(counts)
+  local prompt_tokens, completion_tokens = counts.prompt_tokens or 0, counts.completion_tokens or 0
   return {
     prompt_tokens = prompt_tokens, completion_tokens = completion_tokens,
-    total_tokens = prompt_tokens + completion_tokens, prompt_token_details = { cached_tokens = 0 },
-    completion_tokens_details = { reasoning_tokens = 0 },
+    total_tokens = prompt_tokens + completion_tokens,
+    prompt_token_details = { cached_tokens = counts.cached_tokens or 0 },
+    completion_tokens_details = { reasoning_tokens = counts.reasoning_tokens or 0 },
+  }
+end
+
+--- The counts in such a usage, all of them.
+function objects.counts(usage)
+  return {
+    prompt_tokens = usage.prompt_tokens, completion_tokens = usage.completion_tokens,
+    cached_tokens = usage.prompt_token_details.cached_tokens,
+    reasoning_tokens = usage.completion_tokens_details.reasoning_tokens,
   }
 end
 

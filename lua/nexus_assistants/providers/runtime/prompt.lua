@@ -20,7 +20,9 @@ end
 
 local function add_messages(chat, messages)
   for _, message in ipairs(messages) do
-    chat[#chat + 1] = { role = message.role, content = plain_content(message.content), run_id = message.run_id }
+    chat[#chat + 1] = {
+      role = message.role, content = plain_content(message.content), id = message.id, run_id = message.run_id,
+    }
   end
 end
 
@@ -31,8 +33,8 @@ local function parts_of_call(call)
   return wanted.name, wanted.arguments, wanted.output
 end
 
-local function add_round(chat, calls)
-  local asked = { role = "assistant", content = "", tool_calls = {} }
+local function add_round(chat, calls, items)
+  local asked = { role = "assistant", content = "", tool_calls = {}, items = items }
   chat[#chat + 1] = asked
   for index, call in ipairs(calls) do
     local name, arguments, output = parts_of_call(call)
@@ -41,15 +43,22 @@ local function add_round(chat, calls)
   end
 end
 
+-- What was called at the API is the API's to remember; of file_search, the runtime's own is told by its arguments.
+local function is_round(calls)
+  local call = calls[1]
+  return call ~= nil and (call.type == "function" or call.type == "file_search" and call.arguments ~= nil)
+end
+
 --- The chat of a run. `messages` are those of its thread, oldest first, `steps` its own, oldest first.
--- An array of `{role, content, tool_calls?, tool_call_id?, name?}`; `content` is a text, or the parts where there is
--- something beside text among them.
+-- An array of `{role, content, id?, run_id?, tool_calls?, items?, tool_call_id?, name?}`; `content` is a text, or the
+-- parts where there is something beside text among them; `items` is what the model gave with its calls.
 function prompt.build(run, messages, steps)
   local chat = {}
   if checks.given(run.instructions) then chat[1] = { role = "system", content = run.instructions } end
   add_messages(chat, messages)
   for _, step in ipairs(steps) do
-    if step.type == "tool_calls" then add_round(chat, step.step_details.tool_calls) end
+    local has_round = step.type == "tool_calls" and is_round(step.step_details.tool_calls)
+    if has_round then add_round(chat, step.step_details.tool_calls, step.private and step.private.items) end
   end
   return chat
 end

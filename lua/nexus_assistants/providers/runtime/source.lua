@@ -3,7 +3,7 @@ local source = {}
 local source_methods = {}
 local source_mt = { __index = source_methods, __name = "nexus_assistants.runtime_source" }
 
--- Where nothing is known to be due.
+-- Seconds that are waited for an event where nobody says how long.
 local LONGEST_WAIT = 1
 
 --- Of a runtime, and the queue its events come in.
@@ -11,14 +11,19 @@ function source.new(runtime, queue)
   return setmetatable({ runtime = runtime, queue = queue }, source_mt)
 end
 
+local function has_news(queue)
+  return queue.over or not queue:is_empty()
+end
+
 -- Moves the runtime on, and waits where that brings nothing and there is a way to.
 local function await(self, seconds)
-  local due = self.runtime:advance()
-  local queue, wait = self.queue, self.runtime.wait
-  if not wait or queue.over or not queue:is_empty() then return true end
-  local ok, err = wait(math.max(math.min(seconds or LONGEST_WAIT, due or LONGEST_WAIT), 0))
-  if not ok and err ~= nil then return nil, err end
   self.runtime:advance()
+  local queue, scheduler = self.queue, self.runtime.scheduler
+  if not scheduler or has_news(queue) then return true end
+  queue.on_news = function() scheduler:notify(queue) end
+  local _, err = scheduler:wait_until(has_news, queue, seconds or LONGEST_WAIT)
+  queue.on_news = nil
+  if err then return nil, err end
   return true
 end
 

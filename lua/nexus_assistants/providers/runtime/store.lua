@@ -27,6 +27,7 @@ local LEAST_GAPS = 32
 -- thread goes.
 function store.new(limits)
   local self = {
+    owner = "memory", shared = false,
     threads = {}, order = {}, places = {}, first = 1, last = 0, count = 0,
     bytes = 0, weights = { [NO_THREAD] = 0 },
     collections = { assistants = {}, messages = {}, runs = {}, steps = {} },
@@ -210,6 +211,22 @@ local function gather(collection, low, high, options)
   end
   return found, false
 end
+
+--- Calls `fn(…)`, which makes changes that belong together. In memory nothing is taken back where it raises.
+function store_methods.atomically(_, fn, ...)
+  return fn(...)
+end
+
+--- Keeps others who share the store from a thread until `atomically` returns; here nobody does.
+function store_methods.lock_thread() end
+
+--- Whether the process that opened a store as this owner still has it open.
+function store_methods:is_alive(owner)
+  return owner == self.owner
+end
+
+--- Ends the use of the store.
+function store_methods.close() end
 
 --- A page. `options`: `order` ("asc" or "desc"), `limit` (all where absent), `after`, `before` (ids), `where(object)`.
 -- Returns an array and whether there is more; or nil and the id of a cursor that isn't there.

@@ -53,8 +53,10 @@ local function take_out(heap, timer)
   sink(heap, last.index)
 end
 
---- Forgets a timer, also where `fire` has come to others that were due with it; one that has fired is left alone.
+--- Forgets a timer, also where `fire` has come to others that were due with it; one that has fired is left alone, and
+-- so is nil.
 function timers_methods:cancel(timer)
+  if not timer then return end
   timer.cancelled = true
   if timer.index then take_out(self.heap, timer) end
 end
@@ -84,14 +86,15 @@ local function enqueue_due(self, now)
   end
 end
 
---- Fires what is due at `now`, earliest first; timers added meanwhile wait for the next time. Where one raises, those
--- behind it are fired the next time.
-function timers_methods:fire(now)
+--- Fires what is due at `now`, earliest first; timers added meanwhile wait for the next time. Where one raises, or
+-- `is_late()`, where that is given, says so, those behind it are fired the next time.
+function timers_methods:fire(now, is_late)
   enqueue_due(self, now)
   local timer = head(self)
   while timer do
     self.queue[self.first], self.first = nil, self.first + 1
     timer.fire()
+    if is_late and is_late() then return end
     timer = head(self)
   end
 end

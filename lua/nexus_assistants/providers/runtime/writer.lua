@@ -115,12 +115,14 @@ function writer.add_whole(self, run, text)
 end
 
 --- Ends the message that is being written, or an empty one; its step is left to `end_step`. `reason` is why it is
--- incomplete, where it is. Returns the step.
-function writer.end_message(self, run, usage, reason)
+-- incomplete, where it is, `annotations` are those of its text. Returns the step.
+function writer.end_message(self, run, usage, reason, annotations)
   local job = self.jobs[run.id]
   local writing = job.writing or begin_message(self, run)
-  local message, step = writing.message, writing.step
-  message.content = objects.content(rope.text(writing.pieces))
+  local step = writing.step
+  -- its metadata may have been changed meanwhile, or it was deleted
+  local message = self.store:get("messages", run.thread_id, writing.message.id) or writing.message
+  message.content = objects.content(rope.text(writing.pieces), annotations)
   self.store:save("messages", run.thread_id, message)
   tell_message(self, run, message, reason and "incomplete" or "completed", nil, reason)
   step.usage = usage
@@ -138,8 +140,8 @@ local function tell_arguments(queue, step, index, call)
   end
 end
 
---- Writes the step of calls, where their outputs will be.
-function writer.write_calls(self, run, calls, usage)
+--- Writes the step of calls, where their outputs will be. `items` is what the model wants to see again with them.
+function writer.write_calls(self, run, calls, usage, items)
   local in_step = copy(calls)
   for _, call in ipairs(in_step) do
     call["function"].output = json.null
@@ -150,11 +152,12 @@ function writer.write_calls(self, run, calls, usage)
     tell_arguments(queue, step, index - 1, call)
   end
   step.step_details.tool_calls, step.usage = in_step, usage
+  step.private = items ~= nil and { items = items } or nil
   self.store:save("steps", run.id, step)
 end
 
---- Writes the step of searches, which are answered already.
-function writer.write_searches(self, run, calls, usage)
+--- Writes the step of calls that are answered already.
+function writer.write_answered(self, run, calls, usage)
   local step = begin_step(self, run, { type = "tool_calls", tool_calls = json.array() })
   step.step_details.tool_calls, step.usage = calls, usage
   writer.end_step(self, run, step, "completed")

@@ -117,7 +117,7 @@ end
 local function shown_call(call, with_content)
   if call.type ~= NAME then return call end
   local results = json.array()
-  for index, result in ipairs(call[NAME].results) do
+  for index, result in ipairs(checks.given(call[NAME].results) or {}) do
     results[index] = {
       file_id = result.file_id, file_name = result.file_name, score = result.score,
       content = with_content and result.content or nil,
@@ -136,10 +136,17 @@ local function wants_content(query)
   return false
 end
 
+local function has_search(calls)
+  for _, call in ipairs(calls or {}) do
+    if call.type == NAME then return true end
+  end
+  return false
+end
+
 --- A step as it is shown: what was found is left out of it unless `query` asks for it by `include[]`.
 function tool.shown_step(step, query)
   local calls = step.step_details.tool_calls
-  if not calls or not calls[1] or calls[1].type ~= NAME then return step end
+  if not has_search(calls) then return step end
   local shown, details = {}, { type = "tool_calls", tool_calls = json.array() }
   for name, value in pairs(step) do shown[name] = value end
   for index, call in ipairs(calls) do details.tool_calls[index] = shown_call(call, wants_content(query)) end
