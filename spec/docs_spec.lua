@@ -96,7 +96,8 @@ end
 
 local function says_not_yet(response)
   local err = response.json and response.json.error
-  return type(err) == "table" and tostring(err.message):find("isn't there yet", 1, true) ~= nil
+  local message = type(err) == "table" and tostring(err.message) or ""
+  return message:find("isn't there yet", 1, true) ~= nil or message:find("^Invalid URL") ~= nil
 end
 
 local function streams(server)

@@ -212,13 +212,17 @@ describe("the runtime", function()
     ["threads.runs.submit_tool_outputs"] = { tool_outputs = {} },
   }
 
-  it("performs every operation there is", function()
+  local function assert_performed(operation)
+    local path = {}
+    for _, name in ipairs(operation.path_parameters) do path[name] = name .. "_x" end
+    local result, err = runtime:perform(operation, { path = path, body = BODIES[operation.name] })
+    local fits = result or err.status == 404 or err.code == "missing_required_parameter"
+    assert(fits, operation.name .. ": " .. tostring(err))
+  end
+
+  it("performs every operation there is, but those of the APIs behind models", function()
     for _, operation in ipairs(operations.list) do
-      local path = {}
-      for _, name in ipairs(operation.path_parameters) do path[name] = name .. "_x" end
-      local result, err = runtime:perform(operation, { path = path, body = BODIES[operation.name] })
-      local fits = result or err.status == 404 or err.code == "missing_required_parameter"
-      assert(fits, operation.name .. ": " .. tostring(err))
+      if not operation.direct then assert_performed(operation) end
     end
   end)
 

@@ -8,7 +8,7 @@ local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
 
 local PREFIX = "nexus_assistants."
 local FILES = { "nexus_assistants", "options", "errors", "tracing", "tools", "assistants", "threads", "runs", "streams",
-  "files", "vector_stores" }
+  "files", "vector_stores", "responses", "conversations", "chat" }
 
 -- What the definitions declare, by the name of the class: `fields` and their types, `parent`, and `methods`, each with
 -- the names of its `arguments` and what their types are said to be, in `parameters`.
@@ -163,7 +163,13 @@ describe("types", function()
   end
 
   local is_resource = {}
-  for _, entry in ipairs(operations.list) do is_resource[entry.name:match("^(.+)%.")] = true end
+  for _, entry in ipairs(operations.list) do
+    local name = entry.name:match("^(.+)%.")
+    while name do
+      is_resource[name] = true
+      name = name:match("^(.+)%.")
+    end
+  end
 
   -- Calls `visit(resource, its name as in operations, the name of its class)` for all that hangs on the client.
   local function each_resource(visit)
@@ -206,6 +212,7 @@ describe("types", function()
     check_methods("Task", getmetatable(client:task(print)).__index)
     check_methods("FinishedRun", client.run_mt.__index)
     check_methods("Stream", getmetatable(open_stream()).__index)
+    check_methods("EventStream", getmetatable(assert(client.responses:stream({}))).__index)
     local class = classes.nexus_assistants
     local known = {}
     for name in pairs(class.methods) do known[name] = true end

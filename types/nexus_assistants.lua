@@ -85,6 +85,9 @@ function nexus.is_error(value) end
 ---@field files nexus_assistants.Files
 ---@field uploads nexus_assistants.Uploads
 ---@field vector_stores nexus_assistants.VectorStores
+---@field responses nexus_assistants.Responses
+---@field conversations nexus_assistants.Conversations
+---@field chat nexus_assistants.Chat
 ---@field nexus nexus_assistants.Nexus traces by hand
 local client = {}
 

@@ -1,5 +1,5 @@
 ---@meta _
--- Runs that are streamed.
+-- Runs that are streamed, and streams as an API sends them.
 
 ---One event of a stream.
 ---@class nexus_assistants.Event
@@ -46,3 +46,21 @@ function stream:steps() end
 ---@return true? closed
 ---@return nexus_assistants.Error? err
 function stream:close() end
+
+---A stream of events as the API sends them.
+---@class nexus_assistants.EventStream
+local event_stream = {}
+
+---The next event: its name, e.g. "response.output_text.delta", and its object. Nil at the end; nil and an error where
+---the stream broke off, or the API reported an error.
+---@return string? name
+---@return table|nexus_assistants.Error|nil event
+function event_stream:next() end
+
+---For loops: `for name, event in stream:each() do`. A failure raises its error object. In Lua 5.4, leaving the loop
+---early closes the stream; elsewhere call `stream:close()`.
+---@return fun(): string?, table?
+function event_stream:each() end
+
+---Stops reading.
+function event_stream:close() end

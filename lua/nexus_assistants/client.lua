@@ -9,7 +9,6 @@ local options = require("nexus_assistants.options")
 local resources = require("nexus_assistants.resources")
 local runs = require("nexus_assistants.resources.runs")
 local scheduler = require("nexus_assistants.scheduler")
-local stream = require("nexus_assistants.stream")
 local trace = require("nexus_assistants.trace")
 
 local client = {}
@@ -179,7 +178,7 @@ local function assemble(values, warn, endpoint, engine, tracer)
     wall = core.wall,
     ledger = book,
     runs_under_way = setmetatable({}, { __mode = "k" }), -- what is known of a run that a script has, by the run
-    open_streams = setmetatable({}, { __mode = "k" }), -- as a set
+    open_streams = setmetatable({}, { __mode = "k" }), -- what drops each, by the stream
     closed = false,
   }, client_mt)
   self.provider = setmetatable({ client = self, provider = self.transport }, observed_mt)
@@ -216,7 +215,8 @@ end
 
 --- Performs an operation through the provider, traced where a trace is open. Resources call this.
 function client_methods:perform(operation, params)
-  return self.recorder:perform(operation.excludes and self.laned or self.provider, operation, params)
+  local provider = operation.direct and self.transport or operation.excludes and self.laned or self.provider
+  return self.recorder:perform(provider, operation, params)
 end
 
 --- Gives a run its methods, and keeps what they need as long as the script has it. Runs that are waited for call this.
@@ -318,7 +318,7 @@ function client_methods:close(timeout)
   if self.closed then return self.delivered end
   self.closed = true
   local due = core.monotonic() + timeout
-  for open in pairs(self.open_streams) do stream.drop(open) end
+  for open, drop in pairs(self.open_streams) do drop(open) end
   self.lanes:abandon_all()
   self.scheduler:close(timeout)
   self.delivered = not self.tracer or self.tracer:close(math.max(due - core.monotonic(), 0))

@@ -11,14 +11,23 @@
 --   streams                     true where `stream = true` in the body makes the answer a stream of events
 --   pages                       true where the answer is a page of a list
 --   excludes                    true where it isn't taken while a run of the thread is active
+--   direct                      true where it belongs to the API behind a model: it goes there whoever performs the
+--                               others, and the runtime doesn't have it
 --   span, type                  the span's name and type
 --   record(span, params, result)  what goes on the span beside what every operation records; `result` is nil where the
 --                               operation failed. `span` has input(value), output(value), set(key, value).
 local json = require("nexus_assistants.json")
+local written = require("nexus_assistants.written")
 
 local operations = { list = {} }
 
 local INCLUDE = { include = true }
+
+-- Of the bodies for models, what goes on spans: neither tools, which may come with credentials, nor what is at its
+-- default.
+local RESPONSE_INPUT = { "model", "instructions", "input", "conversation", "previous_response_id", "background",
+  "tool_choice", "reasoning", "text", "max_output_tokens" }
+local CHAT_INPUT = { "model", "messages", "tool_choice", "response_format", "max_tokens", "max_completion_tokens" }
 
 -- --------------------------------------------------------------------------------------------- what is recorded
 
@@ -84,6 +93,39 @@ end
 local function record_size(span, _, result)
   if type(result) == "string" then span:output({ bytes = #result }) end
   if type(result) == "number" then span:output({ bytes = result }) end
+end
+
+local function record_some(span, body, names)
+  local some = {}
+  for _, name in ipairs(names) do some[name] = body[name] end
+  span:input(some)
+end
+
+local function record_response(span, params, result)
+  if params.body then record_some(span, params.body, RESPONSE_INPUT) end
+  if not result then return end
+  span:set("responseId", result.id)
+  local said = written.response(result)
+  span:output({ status = result.status, model = result.model, usage = result.usage, error = result.error,
+    incomplete_details = result.incomplete_details, text = said.text, tool_calls = said.tool_calls })
+end
+
+local function record_completion(span, params, result)
+  if params.body then record_some(span, params.body, CHAT_INPUT) end
+  if not result then return end
+  local said = written.completion(result)
+  span:output({ status = said.status, model = result.model, usage = result.usage, text = said.text,
+    tool_calls = said.tool_calls })
+end
+
+local function record_conversation(span, params, result)
+  record_input(span, params)
+  if result then span:set("conversationId", result.id) end
+end
+
+local function record_items(span, params, result)
+  record_input(span, params)
+  record_count("itemCount")(span, params, result)
 end
 
 -- ---------------------------------------------------------------------------------------------------- the table
@@ -204,6 +246,41 @@ local definitions = {
   { name = "vector_stores.file_batches.list_files", method = "GET",
     path = "/vector_stores/{vector_store_id}/file_batches/{batch_id}/files", payload = "query", pages = true,
     span = "vectorStores.fileBatches.listFiles", record = record_count("fileCount") },
+
+  { name = "chat.completions.create", method = "POST", path = "/chat/completions", payload = "body", required = true,
+    streams = true, direct = true, span = "chat", type = "llm", record = record_completion },
+
+  { name = "responses.create", method = "POST", path = "/responses", payload = "body", required = true,
+    streams = true, direct = true, span = "responses.create", type = "llm", record = record_response },
+  { name = "responses.retrieve", method = "GET", path = "/responses/{response_id}", payload = "query", direct = true,
+    span = "responses.retrieve", record = record_response },
+  { name = "responses.delete", method = "DELETE", path = "/responses/{response_id}", direct = true,
+    span = "responses.delete" },
+  { name = "responses.cancel", method = "POST", path = "/responses/{response_id}/cancel", direct = true,
+    span = "responses.cancel", record = record_response },
+  { name = "responses.input_items.list", method = "GET", path = "/responses/{response_id}/input_items",
+    payload = "query", pages = true, direct = true, span = "responses.inputItems.list",
+    record = record_count("itemCount") },
+
+  { name = "conversations.create", method = "POST", path = "/conversations", payload = "body", direct = true,
+    span = "conversations.create", record = record_conversation },
+  { name = "conversations.retrieve", method = "GET", path = "/conversations/{conversation_id}", direct = true,
+    span = "conversations.retrieve" },
+  { name = "conversations.update", method = "POST", path = "/conversations/{conversation_id}", payload = "body",
+    required = true, direct = true, span = "conversations.update", record = record_input },
+  { name = "conversations.delete", method = "DELETE", path = "/conversations/{conversation_id}", direct = true,
+    span = "conversations.delete" },
+
+  { name = "conversations.items.create", method = "POST", path = "/conversations/{conversation_id}/items",
+    payload = "body", required = true, query_parameters = INCLUDE, direct = true, span = "conversations.items.create",
+    record = record_items },
+  { name = "conversations.items.list", method = "GET", path = "/conversations/{conversation_id}/items",
+    payload = "query", pages = true, direct = true, span = "conversations.items.list",
+    record = record_count("itemCount") },
+  { name = "conversations.items.retrieve", method = "GET", path = "/conversations/{conversation_id}/items/{item_id}",
+    payload = "query", direct = true, span = "conversations.items.retrieve" },
+  { name = "conversations.items.delete", method = "DELETE",
+    path = "/conversations/{conversation_id}/items/{item_id}", direct = true, span = "conversations.items.delete" },
 }
 
 local function split(path)

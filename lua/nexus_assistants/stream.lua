@@ -406,7 +406,7 @@ function stream.start(client, request)
     over = false,
   }, stream_mt)
   watch(self)
-  client.open_streams[self] = true
+  client.open_streams[self] = stream.drop
   self.under_way.close_stream = closer(self)
   return settle_start(self, client.scheduler:protected(begin, self))
 end

@@ -29,7 +29,8 @@ local NO_WISH = {}
 local NO_OUTPUT = "(no output)"
 local SERVER_CLOCK = "server, whole seconds"
 
-local METADATA_NAMES = { thread_id = "threadId", message_id = "messageId", run_id = "runId", step_id = "stepId" }
+local METADATA_NAMES = { thread_id = "threadId", message_id = "messageId", run_id = "runId", step_id = "stepId",
+  response_id = "responseId", conversation_id = "conversationId", item_id = "itemId" }
 
 local running = coroutine.running
 
@@ -257,6 +258,18 @@ local function wish_of(params)
   local wish = params.options and params.options.trace
   if wish == nil then return NO_WISH end
   return wish
+end
+
+--- Opens the span of a call that ends later, with its path; whoever opens it records the rest and finishes it.
+function recorder_methods:open_call(operation, params)
+  local context, wish = self:current(), wish_of(params)
+  if not context or not wish then return no_span() end
+  local span = open_span(context.trace, context.span, wish.name or operation.span, operation.type)
+  if span.handle then
+    record_path(span, params.path)
+    set_all(span, wish.metadata)
+  end
+  return span
 end
 
 --- Has a provider perform an operation, in a span of its own where a trace is open. Returns what the provider does.

@@ -159,25 +159,44 @@ function openapi.example(document, schema, variant)
   return example(document, schema, variant, 0)
 end
 
+local HEADS = { assistants = true, threads = true, files = true, uploads = true, vector_stores = true, chat = true,
+  responses = true, conversations = true }
+
+local STORED = "what OpenAI keeps of chat completions is for its dashboard; other servers keep nothing"
+local LEFT_OUT = {
+  ["GET /chat/completions"] = STORED,
+  ["GET /chat/completions/{completion_id}"] = STORED,
+  ["POST /chat/completions/{completion_id}"] = STORED,
+  ["DELETE /chat/completions/{completion_id}"] = STORED,
+  ["GET /chat/completions/{completion_id}/messages"] = STORED,
+  ["POST /responses/input_tokens"] = "usage is what was used, not what would be",
+  ["POST /responses/compact"] = "threads are cut by truncation_strategy, whoever thinks",
+}
+
+-- Operations that this library leaves out, and why.
+openapi.left_out = LEFT_OUT
+
+local function entry_of(document, operation)
+  local entry = { query = {}, path = {} }
+  for _, parameter in ipairs(operation.parameters or {}) do
+    parameter = openapi.resolve(document, parameter)
+    local place = parameter["in"]
+    if entry[place] then entry[place][parameter.name] = parameter.schema end
+  end
+  local content = operation.requestBody and openapi.resolve(document, operation.requestBody).content or {}
+  entry.body = content["application/json"] and content["application/json"].schema
+  entry.multipart = content["multipart/form-data"] and content["multipart/form-data"].schema
+  return entry
+end
+
 --- The operations of the API that this library is for: `{ [METHOD path] = { query = { [name] = schema }, body = schema,
 -- multipart = schema } }`.
 function openapi.operations(document)
   local found = {}
   for path, methods in pairs(document.paths) do
-    local head = path:match("^/([%w_]+)")
-    if head == "assistants" or head == "threads" or head == "files" or head == "uploads" or head == "vector_stores" then
-      for method, operation in pairs(methods) do
-        local entry = { query = {}, path = {} }
-        for _, parameter in ipairs(operation.parameters or {}) do
-          parameter = openapi.resolve(document, parameter)
-          local place = parameter["in"]
-          if entry[place] then entry[place][parameter.name] = parameter.schema end
-        end
-        local content = operation.requestBody and openapi.resolve(document, operation.requestBody).content or {}
-        entry.body = content["application/json"] and content["application/json"].schema
-        entry.multipart = content["multipart/form-data"] and content["multipart/form-data"].schema
-        found[method:upper() .. " " .. path] = entry
-      end
+    for method, operation in pairs(HEADS[path:match("^/([%w_]+)")] and methods or {}) do
+      local key = method:upper() .. " " .. path
+      if not LEFT_OUT[key] then found[key] = entry_of(document, operation) end
     end
   end
   return found

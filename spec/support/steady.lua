@@ -7,8 +7,9 @@ local steady = {}
 
 local PROGRAM = servers.root .. "dev/node_modules/.bin/steady"
 local STARTING = 20 -- seconds
--- how the official clients write what is nested in a form; the description doesn't say
+-- how the official clients write what is nested in a form, and lists in queries; the description doesn't say
 local FORMS = "--validator-form-object-format=brackets --validator-form-array-format=brackets"
+  .. " --validator-query-array-format=brackets"
 
 local function exists(path)
   local file = io.open(path)

@@ -121,10 +121,17 @@ local function unreadable(operation, response, problem)
   })
 end
 
--- The core leaves the answers of calls that went well alone. But what they tell of a run's or a step's failure becomes
--- an error's message, and goes on traces.
+local function redact_table(value, endpoint)
+  if type(value) == "table" then errors.redact(value, endpoint) end
+end
+
+-- The core leaves the answers of calls that went well alone. But what they tell of the failure of a run, a step or a
+-- response becomes an error's message, and goes on traces.
 local function redact_last_error(object, endpoint)
-  if type(object) == "table" and type(object.last_error) == "table" then errors.redact(object.last_error, endpoint) end
+  if type(object) ~= "table" then return end
+  redact_table(object.last_error, endpoint)
+  redact_table(object.error, endpoint)
+  if type(object.response) == "table" then redact_table(object.response.error, endpoint) end
 end
 
 local function redact_failures(result, endpoint)
@@ -206,7 +213,7 @@ function provider_methods:open(operation, params)
 end
 
 local function is_error(object)
-  return json.present(object.error) ~= nil and object.object == nil
+  return object.type == "error" or json.present(object.error) ~= nil and object.object == nil
 end
 
 local function error_event(self, object)
@@ -250,12 +257,13 @@ end
 
 -- Nothing comes after "[DONE]" but the end of the answer; a gateway that keeps it open isn't waited for.
 local function finish(self)
-  self.finished = true
+  self.finished, self.concluded = true, true
   if not self.call:done() then self.provider.scheduler:wait_for_news(self.call, LINGERING) end
   self.call:cancel()
 end
 
 --- The next event: its name and its object. Nil at the end; nil and an error; false where none came within `seconds`.
+-- `concluded` is true once the server has said itself that it was the end.
 function source_methods:next(seconds)
   local waited = false
   while true do

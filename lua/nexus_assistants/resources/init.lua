@@ -1,5 +1,6 @@
 --- What scripts call: `client.threads`, `client.threads.runs.steps`, `client.files` … Resources and their methods are
 -- made of the table of operations; what goes beyond one operation is in the other files of this folder.
+local event_streams = require("nexus_assistants.resources.event_streams")
 local form = require("nexus_assistants.resources.form")
 local json = require("nexus_assistants.json")
 local method = require("nexus_assistants.resources.method")
@@ -114,10 +115,11 @@ end
 local methods_of, names = {}, {}
 
 local function methods_for(resource)
-  if not methods_of[resource] then
-    methods_of[resource] = {}
-    names[#names + 1] = resource
-  end
+  if methods_of[resource] then return methods_of[resource] end
+  local owner = resource:match("^(.+)%.")
+  if owner then methods_for(owner) end -- `chat` has no operations of its own
+  methods_of[resource] = {}
+  names[#names + 1] = resource
   return methods_of[resource]
 end
 
@@ -134,6 +136,8 @@ runs.extend(methods_of["threads.runs"], resources.read)
 runs.extend_threads(methods_of["threads"], resources.read)
 threads.extend(methods_of["threads"], resources.read)
 vector_stores.extend(methods_of["vector_stores.files"], methods_of["vector_stores.file_batches"], resources.read)
+event_streams.extend(methods_of["responses"], operations["responses.create"], resources.read)
+event_streams.extend(methods_of["chat.completions"], operations["chat.completions.create"], resources.read)
 
 local metatables = {}
 for name, methods in pairs(methods_of) do

@@ -57,14 +57,20 @@ end
 
 local METHODS = { "GET", "POST", "DELETE" }
 
+-- Only what the runtime performs is there.
+local function match(method, path)
+  local operation, parameters = operations.match(method, path)
+  if operation and not operation.direct then return operation, parameters end
+end
+
 local function find_operation(self, request)
   local method = request.method == "HEAD" and "GET" or request.method
   local path = request.path:sub(#self.prefix + 1)
-  local operation, parameters = operations.match(method, path)
+  local operation, parameters = match(method, path)
   if operation then return operation, parameters end
   local place = "(" .. request.method .. " " .. request.path .. ")"
   for _, other in ipairs(METHODS) do
-    if operations.match(other, path) then return invalid(405, "Invalid method for URL " .. place) end
+    if match(other, path) then return invalid(405, "Invalid method for URL " .. place) end
   end
   return invalid(404, "Invalid URL " .. place)
 end

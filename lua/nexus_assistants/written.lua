@@ -1,0 +1,52 @@
+--- Pure: what a model wrote, out of the objects of Responses and of chat completions, of whatever shape a server gives
+-- them.
+local json = require("nexus_assistants.json")
+
+local present = json.present
+
+local written = {}
+
+local function list(value)
+  return type(value) == "table" and value or {}
+end
+
+local function joined(texts)
+  if texts[1] then return table.concat(texts) end
+end
+
+local function add_texts(texts, content)
+  for _, part in ipairs(list(content)) do
+    local text = type(part) == "table" and (present(part.text) or present(part.refusal))
+    if type(text) == "string" then texts[#texts + 1] = text end
+  end
+end
+
+--- The text of a response and the functions it calls: `{ text, tool_calls = { { name, arguments } } }`, each nil where
+-- there is none.
+function written.response(response)
+  local texts, calls = {}, {}
+  for _, item in ipairs(list(response.output)) do
+    if item.type == "message" then add_texts(texts, item.content) end
+    if item.type == "function_call" then calls[#calls + 1] = { name = item.name, arguments = item.arguments } end
+  end
+  return { text = joined(texts), tool_calls = calls[1] and calls }
+end
+
+local function calls_of(message)
+  local calls = {}
+  for index, call in ipairs(list(message.tool_calls)) do
+    local called = list(call["function"])
+    calls[index] = { name = called.name, arguments = called.arguments }
+  end
+  return calls[1] and calls
+end
+
+--- The same of a chat completion; and `status`, why it ended.
+function written.completion(completion)
+  local choice = list(list(completion.choices)[1])
+  local message = list(choice.message)
+  return { status = choice.finish_reason, text = present(message.content) or present(message.refusal),
+    tool_calls = calls_of(message) }
+end
+
+return written
