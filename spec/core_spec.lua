@@ -36,6 +36,16 @@ describe("core", function()
     assert.matches("'OPENAI_API_KEY' is a secret", message, 1, true)
   end)
 
+  it("compares with a secret of the environment", function()
+    local path = os.getenv("PATH")
+    assert.is_true(core.is_secret("PATH", path))
+    for _, wrong in ipairs({ "", "x", path:sub(1, -2), path .. path, path:sub(1, -2) .. "\0", path .. "\0" }) do
+      assert.is_false(core.is_secret("PATH", wrong))
+    end
+    assert.is_nil(core.is_secret("NXA_NO_SUCH_VARIABLE", ""))
+    assert.is_false(pcall(core.is_secret, "PATH"))
+  end)
+
   it("finds the first byte that isn't UTF-8", function()
     assert.is_true(core.utf8_valid("na\195\175ve"))
     local valid, position = core.utf8_valid("ab\255cd")

@@ -17,6 +17,7 @@
 #define NXA__LUA_TRACER "nexus_assistants.tracer"
 #define NXA__LUA_TRACE "nexus_assistants.trace"
 #define NXA__LUA_SPAN "nexus_assistants.span"
+#define NXA__LUA_SIGNALS "nexus_assistants.signals"
 
 typedef struct nxa__lua_endpoint {
   nxa_endpoint *endpoint;
@@ -58,6 +59,7 @@ void nxa__lua_call_open(lua_State *L);
 void nxa__lua_tracer_open(lua_State *L);
 void nxa__lua_trace_open(lua_State *L);
 void nxa__lua_span_open(lua_State *L);
+void nxa__lua_signals_open(lua_State *L);
 
 /* Functions of the module `core`. */
 int nxa__lua_endpoint_new(lua_State *L);
@@ -68,6 +70,8 @@ int nxa__lua_json_restore(lua_State *L);
 int nxa__lua_json_is_plain(lua_State *L);
 int nxa__lua_is_terminal(lua_State *L);
 int nxa__lua_terminal_width(lua_State *L);
+int nxa__lua_is_secret(lua_State *L);
+int nxa__lua_signals_new(lua_State *L);
 
 void nxa__lua_pin_module(void); /* keeps the module loaded for the rest of the process */
 

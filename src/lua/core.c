@@ -118,11 +118,13 @@ static const luaL_Reg core_functions[] = {{"monotonic", core_monotonic},
                                           {"json_restore", nxa__lua_json_restore},
                                           {"json_is_plain", nxa__lua_json_is_plain},
                                           {"environment", core_environment},
+                                          {"is_secret", nxa__lua_is_secret},
                                           {"is_terminal", nxa__lua_is_terminal},
                                           {"terminal_width", nxa__lua_terminal_width},
                                           {"endpoint", nxa__lua_endpoint_new},
                                           {"engine", nxa__lua_engine_new},
                                           {"tracer", nxa__lua_tracer_new},
+                                          {"signals", nxa__lua_signals_new},
                                           {NULL, NULL}};
 
 static void add_constants(lua_State *L) {
@@ -144,6 +146,7 @@ NXA_API int luaopen_nexus_assistants_core(lua_State *L) {
   nxa__lua_tracer_open(L);
   nxa__lua_trace_open(L);
   nxa__lua_span_open(L);
+  nxa__lua_signals_open(L);
   lua_newtable(L);
   luaL_setfuncs(L, core_functions, 0);
   add_constants(L);

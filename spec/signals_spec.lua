@@ -1,0 +1,53 @@
+-- Signals end the process that doesn't note them, so each case is a process of its own. They are sent by popen, since
+-- SIGINT is ignored while os.execute waits.
+local process = require("spec.support.process")
+
+local HEAD = [[
+  local core = require("nexus_assistants.core")
+  local function send(name) io.popen("kill -" .. name .. " $PPID"):close() end
+  local function say(value) io.write(tostring(value), "\n") io.flush() end
+]]
+local TERMINATED = 128 + 15
+
+describe("core.signals", function()
+  -- A shell may say on standard error by what a process was ended, so that is left out.
+  local function run(text)
+    local result = process.chunk(HEAD .. text)
+    return { result.code, result.out }, result.err
+  end
+
+  it("notes that the process is asked to end, and by what", function()
+    for _, name in ipairs({ "INT", "TERM" }) do
+      local script = ("local s = core.signals() say(s:noted()) send(%q) say(s:noted())"):format(name)
+      assert.same({ 0, "nil\nSIG" .. name .. "\n" }, run(script))
+    end
+  end)
+
+  it("leaves the second one of a kind to end the process", function()
+    assert.same({ TERMINATED, "SIGTERM\n" },
+      run("local s = core.signals() send('TERM') say(s:noted()) send('TERM') say('not here')"))
+  end)
+
+  it("lets all be as it was once it is closed, also by the collector", function()
+    for _, close in ipairs({ "s:close() s:close()", "s = nil collectgarbage()" }) do
+      assert.same({ TERMINATED, "" }, run("local s = core.signals() " .. close .. " send('TERM') say('not here')"))
+    end
+    local ended, err = run("local s = core.signals() s:close() send('INT') say('not here')")
+    assert.same({ 1, "" }, ended)
+    assert.matches("interrupted!", err, 1, true)
+  end)
+
+  it("notes nothing once it is closed", function()
+    assert.same({ 0, "nil\n" }, run("local s = core.signals() send('TERM') s:close() say(s:noted())"))
+  end)
+
+  it("is there once at a time, and starts anew", function()
+    assert.same({ 0, "core.signals: they are watched already\nnil\n" }, run([[
+      local s = core.signals()
+      say(select(2, pcall(core.signals)))
+      send("INT")
+      s:close()
+      say(core.signals():noted())
+    ]]))
+  end)
+end)
