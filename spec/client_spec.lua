@@ -48,7 +48,15 @@ describe("client", function()
     end)
 
     it("lists the providers there are", function()
-      assert.matches("option 'provider' must be 'assistants', got 'chat'", raised({ provider = "chat" }), 1, true)
+      assert.matches("option 'provider' must be 'assistants' or 'responses' or 'chat' or 'script', got 'chats'",
+        raised({ provider = "chats" }), 1, true)
+    end)
+
+    it("refuses options that are for other providers", function()
+      assert.matches("option 'script' is for the provider 'script', not for 'chat'",
+        raised({ provider = "chat", script = print, openai = { api_key = false } }), 1, true)
+      assert.matches("option 'openai.history' is for the provider 'responses', not for 'assistants'",
+        raised({ openai = { api_key = false, history = "local" } }), 1, true)
     end)
 
     it("wants a key, and says where it can come from", function()
@@ -56,7 +64,8 @@ describe("client", function()
         local client, err = require("nexus_assistants").new({})
         print(client, err.kind, err)
       ]])
-      assert.equal("nil\tconfiguration\tconfiguration: no API key: set OPENAI_API_KEY or openai.api_key\n", result.out)
+      assert.equal("nil\tconfiguration\tconfiguration: no API key: set OPENAI_API_KEY or openai.api_key "
+        .. "(false where the server wants none)\n", result.out)
     end)
 
     it("takes keys from the environment", function()
@@ -73,9 +82,9 @@ describe("client", function()
       local result = process.chunk([[
         local client, err = require("nexus_assistants").new({})
         print(client, err)
-      ]], { OPENAI_API_KEY = "sk-x", NEXUS_ASSISTANTS_PROVIDER = "chat" })
+      ]], { OPENAI_API_KEY = "sk-x", NEXUS_ASSISTANTS_PROVIDER = "chats" })
       assert.equal("nil\tconfiguration: nexus.new: environment variable NEXUS_ASSISTANTS_PROVIDER must be "
-        .. "'assistants', got 'chat'\n", result.out)
+        .. "'assistants' or 'responses' or 'chat' or 'script', got 'chats'\n", result.out)
     end)
 
     it("works without a Nexus key, and warns once", function()

@@ -82,7 +82,8 @@ describe("options", function()
     ["nexus.new: option 'nexus' must be a table, or false, got true"] = { nexus = true },
     ["nexus.new: option 'nexus.max_in_flight' must be a whole number from 1 to 100, got 0"] =
       { nexus = { max_in_flight = 0 } },
-    ["nexus.new: option 'provider' must be 'assistants', got 'responses'"] = { provider = "responses" },
+    ["nexus.new: option 'provider' must be 'assistants' or 'responses' or 'chat' or 'script', got 'response'"] =
+      { provider = "response" },
     ["nexus.new: option 'on_warning' must be a function, got a string"] = { on_warning = "print" },
     ["nexus.new: options must be a table, got a string"] = "sk-secret",
   }) do
@@ -141,8 +142,9 @@ describe("options", function()
     assert.equal("environment", source)
     assert.equal("nexus.new: environment variable NEXUS_ASSISTANTS_POLL_INTERVAL must be a number of seconds, "
       .. "0 or more, got 'soon'", problem)
-    local _, unknown = read({}, { NEXUS_ASSISTANTS_PROVIDER = "chat" })
-    assert.equal("nexus.new: environment variable NEXUS_ASSISTANTS_PROVIDER must be 'assistants', got 'chat'", unknown)
+    local _, unknown = read({}, { NEXUS_ASSISTANTS_PROVIDER = "chats" })
+    assert.equal("nexus.new: environment variable NEXUS_ASSISTANTS_PROVIDER must be 'assistants' or 'responses' or "
+      .. "'chat' or 'script', got 'chats'", unknown)
   end)
 
   it("that are required are missed", function()

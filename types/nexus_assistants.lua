@@ -30,14 +30,27 @@ function nexus.array(items) end
 ---@return boolean
 function nexus.is_error(value) end
 
+---@alias nexus_assistants.Script fun(messages: table[], tools: table[], run: table): any, any
+
+---@alias nexus_assistants.Dialect
+---| "openai"
+---| "azure"
+---| "openrouter"
+---| "ollama"
+---| "llama.cpp"
+---| "vllm"
+---| "openai-compatible"
+
 -- ------------------------------------------------------------------------------------------------------ options
 
 -- Texts, headers and keys must not hold control characters.
 
 ---@class nexus_assistants.Options
 ---@field agent_id? string the agent's name on traces (NEXUS_AGENT_ID, "nexus-assistants")
----@field provider? "assistants" who performs operations (NEXUS_ASSISTANTS_PROVIDER)
+---@field provider? "assistants"|"responses"|"chat"|"script" who performs operations (NEXUS_ASSISTANTS_PROVIDER)
 ---@field assistant_id? string the assistant of runs that name none (ASSISTANT_ID)
+---@field script? nexus_assistants.Script|string of the provider "script": the function, or a file that returns one
+---@field store? string where threads are kept: a path, a URL of PostgreSQL's, or "memory" (NEXUS_ASSISTANTS_STORE)
 ---@field openai? nexus_assistants.OpenAIOptions
 ---@field nexus? nexus_assistants.NexusOptions|false where traces go; false: nowhere
 ---@field poll? nexus_assistants.PollOptions
@@ -58,6 +71,10 @@ function nexus.is_error(value) end
 ---@field retries? integer attempts after the first (2; at most 1000)
 ---@field auth_header? string the header of the key ("Authorization")
 ---@field auth_prefix? string what stands before the key in it ("Bearer ")
+---@field model? string the model of runs that name none (OPENAI_MODEL); not for the provider "assistants"
+---@field dialect? nexus_assistants.Dialect what kind of server the provider "chat" talks to; by default by its address
+---@field history? "local"|"conversation" who keeps what was said to the provider "responses" ("local")
+---@field background? boolean true has the provider "responses" make responses in the background (false)
 
 ---@class nexus_assistants.NexusOptions
 ---@field api_key? string|false (NEXUS_API_KEY)

@@ -1,11 +1,11 @@
 --- The client: puts the parts together, and is what the host drives.
-local assistants = require("nexus_assistants.providers.assistants")
 local core = require("nexus_assistants.core")
 local doctor = require("nexus_assistants.doctor")
 local errors = require("nexus_assistants.error")
 local lane = require("nexus_assistants.lane")
 local ledger = require("nexus_assistants.ledger")
 local options = require("nexus_assistants.options")
+local providers = require("nexus_assistants.providers")
 local resources = require("nexus_assistants.resources")
 local runs = require("nexus_assistants.resources.runs")
 local scheduler = require("nexus_assistants.scheduler")
@@ -39,64 +39,22 @@ local function guarded(handler)
   end
 end
 
--- ------------------------------------------------------------------------------------------------------- endpoints
-
-local function as_error(core_err, where)
-  local err = errors.from_call(core_err, nil, where)
-  if err.kind == "invalid" then err.kind = "configuration" end
-  return err
-end
-
-local function protocol_headers(given)
-  local headers = {}
-  for name, value in pairs(assistants.headers) do headers[name] = value end
-  headers["OpenAI-Organization"] = given.organization
-  headers["OpenAI-Project"] = given.project
-  for name, value in pairs(given.headers or {}) do headers[name] = value end
-  return headers
-end
-
--- The key goes straight into the core; false is no key at all.
-local function key_options(given, variable, into)
-  into.key = given.api_key or nil
-  if given.api_key == nil then into.key_environment = variable end
-  return into
-end
-
-local function query_of(given)
-  if type(given) == "table" then return assistants.query_text(given) end
-  return given ~= "" and given or nil
-end
-
-local function api_endpoint(given)
-  local endpoint, problem = core.endpoint(key_options(given, "OPENAI_API_KEY", {
-    base_url = given.base_url,
-    key_header = given.auth_header,
-    key_prefix = given.auth_prefix,
-    query = query_of(given.query),
-    headers = protocol_headers(given),
-  }))
-  if not endpoint then return nil, as_error(problem, "nexus.new: openai") end
-  if given.api_key ~= false and not endpoint:has_key() then
-    return nil, errors.new({ kind = "configuration", message = "no API key: set OPENAI_API_KEY or openai.api_key" })
-  end
-  return endpoint
-end
-
 -- ---------------------------------------------------------------------------------------------------------- tracing
 
 -- Where traces go; nil where they go nowhere.
 local function nexus_endpoint(given, warn)
   if given == false or given.api_key == false then return nil end
-  local endpoint, problem = core.endpoint(key_options(given, "NEXUS_API_KEY", { base_url = given.base_url }))
-  if not endpoint then return nil, as_error(problem, "nexus.new: nexus") end
+  local endpoint, problem = core.endpoint({
+    key = given.api_key, key_environment = given.api_key == nil and "NEXUS_API_KEY" or nil, base_url = given.base_url,
+  })
+  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: nexus") end
   if endpoint:has_key() then return endpoint end
   warn("traces are not delivered: set NEXUS_API_KEY or nexus.api_key, or nexus = false for none")
 end
 
 local function new_tracer(engine, values, endpoint)
   local tracer, problem = core.tracer(engine, values.limits)
-  if not tracer then return nil, as_error(problem, "nexus.new: limits") end
+  if not tracer then return nil, errors.of_configuration(problem, "nexus.new: limits") end
   local added
   added, problem = tracer:nexus({
     endpoint = endpoint,
@@ -104,7 +62,7 @@ local function new_tracer(engine, values, endpoint)
     flush_interval = values.nexus.flush_interval,
     max_in_flight = values.nexus.max_in_flight,
   })
-  if not added then return nil, as_error(problem, "nexus.new: nexus") end
+  if not added then return nil, errors.of_configuration(problem, "nexus.new: nexus") end
   return tracer
 end
 
@@ -116,10 +74,6 @@ local function make_tracer(engine, values, warn)
 end
 
 -- ----------------------------------------------------------------------------------------------------------- making
-
-local function request_defaults(given)
-  return { timeout = given.timeout, deadline = given.deadline, retries = given.retries }
-end
 
 -- What is seen of threads and runs, in whatever operation, is known from then on.
 local function observe(self, operation, params, result)
@@ -163,25 +117,25 @@ local function thread_examiner(book)
   end
 end
 
-local function assemble(values, warn, endpoint, engine, tracer)
-  local tasks, book = scheduler.new(engine, core.monotonic, warn), ledger.new(core.wall)
-  local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
-    examine_threads = thread_examiner(book) })
+local BUILT_IN = "asst_local"
+
+local function assemble(values, performer, tasks, engine, recorder, tracer, book)
   local self = setmetatable({
     engine = engine,
     scheduler = tasks,
     recorder = recorder,
     tracer = tracer,
-    transport = assistants.new(tasks, endpoint, request_defaults(values.openai)),
-    assistant_id = values.assistant_id,
+    transport = performer.transport,
+    runtime = performer.runtime,
+    assistant_id = values.assistant_id or performer.runtime and BUILT_IN,
     poll = values.poll,
     wall = core.wall,
     ledger = book,
     runs_under_way = setmetatable({}, { __mode = "k" }), -- what is known of a run that a script has, by the run
-    open_streams = setmetatable({}, { __mode = "k" }), -- what drops each, by the stream
+    open_streams = setmetatable({}, { __mode = "k" }), -- and what drops it
     closed = false,
   }, client_mt)
-  self.provider = setmetatable({ client = self, provider = self.transport }, observed_mt)
+  self.provider = setmetatable({ client = self, provider = performer.provider }, observed_mt)
   self.lanes = lane.new(self, values.lane)
   self.laned = setmetatable({ lanes = self.lanes, provider = self.provider }, laned_mt)
   self.run_mt = runs.metatable(self)
@@ -192,21 +146,24 @@ end
 
 local function build(values)
   local warn = guarded(values.on_warning)
-  local endpoint, problem = api_endpoint(values.openai)
-  if not endpoint then return nil, problem end
-  local engine
-  engine, problem = core.engine({ max_transfers = values.max_transfers })
-  if not engine then return nil, as_error(problem, "nexus.new") end
-  local tracer
+  local engine, problem = core.engine({ max_transfers = values.max_transfers })
+  if not engine then return nil, errors.of_configuration(problem, "nexus.new") end
+  local tasks, book = scheduler.new(engine, core.monotonic, warn), ledger.new(core.wall)
+  local performer, tracer
+  performer, problem = providers.new(values, tasks)
+  if not performer then return nil, problem end
   tracer, problem = make_tracer(engine, values, warn)
   if problem then return nil, problem end
-  return assemble(values, warn, endpoint, engine, tracer)
+  local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
+    examine_threads = thread_examiner(book) })
+  return assemble(values, performer, tasks, engine, recorder, tracer, book)
 end
 
 --- Makes a client. Returns nil and an error where the configuration lacks something, nil and a text for misuse.
 function client.new(given)
   local values, problem, source = options.read("nexus.new", options.client, given, core.environment)
-  if values then return build(values) end
+  if values then problem = options.misplaced(given, values.provider) end
+  if values and not problem then return build(values) end
   if source == "environment" then return nil, errors.new({ kind = "configuration", message = problem }) end
   return nil, problem
 end
@@ -215,8 +172,7 @@ end
 
 --- Performs an operation through the provider, traced where a trace is open. Resources call this.
 function client_methods:perform(operation, params)
-  local provider = operation.direct and self.transport or operation.excludes and self.laned or self.provider
-  return self.recorder:perform(provider, operation, params)
+  return self.recorder:perform(operation.excludes and self.laned or self.provider, operation, params)
 end
 
 --- Gives a run its methods, and keeps what they need as long as the script has it. Runs that are waited for call this.
@@ -321,6 +277,7 @@ function client_methods:close(timeout)
   for open, drop in pairs(self.open_streams) do drop(open) end
   self.lanes:abandon_all()
   self.scheduler:close(timeout)
+  if self.runtime then self.runtime:close() end
   self.delivered = not self.tracer or self.tracer:close(math.max(due - core.monotonic(), 0))
   drain_warnings(self)
   self.engine:close()

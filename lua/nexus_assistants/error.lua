@@ -211,4 +211,11 @@ function M.status(err)
   return err.status or (KINDS[err.kind] or OTHER).status
 end
 
+--- An error of the core's about what a client is made of: of kind "configuration" where an option is at fault.
+function M.of_configuration(core_err, where)
+  local err = M.from_call(core_err, nil, where)
+  if err.kind == "invalid" then err.kind = "configuration" end
+  return err
+end
+
 return M

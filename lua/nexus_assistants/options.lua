@@ -4,6 +4,7 @@
 -- N }`; what a kind takes and how it is called in messages is in `kinds`. Counts and sizes have a bound, `most`, so
 -- that a slip is refused where it was made. An option wins over the environment, that over the default.
 local core = require("nexus_assistants.core")
+local dialects = require("nexus_assistants.models.chat.dialects")
 local query = require("nexus_assistants.query")
 local checks = require("nexus_assistants.values")
 
@@ -75,9 +76,12 @@ local kinds = {
   key = { expected = "a string that is not empty, or false",
     check = function(value) return value == false or is_text(value) end, fault = text_fault },
   string = { expected = "a string", check = is_string },
+  flag = { expected = "true or false", check = function(value) return type(value) == "boolean" end },
   prefix = { expected = "a string", check = is_string, fault = text_fault },
   table = { expected = "a table", check = is_table },
   callable = { expected = "a function", check = is_callable },
+  script = { expected = "a function, or the path of a Lua file that returns one",
+    check = function(value) return is_callable(value) or is_text(value) end, fault = text_fault },
   headers = { expected = "a table of strings by name", check = is_header_table, fault = headers_fault },
   parameters = { expected = "a table of parameters", check = is_table, fault = parameters_fault },
   query = { expected = "a string or a table of strings by name", check = is_query, fault = text_fault },
@@ -236,6 +240,10 @@ local openai = {
   retries = { kind = "count", most = MOST_RETRIES },
   auth_header = { kind = "text" },
   auth_prefix = { kind = "prefix" },
+  model = { kind = "text", environment = "OPENAI_MODEL" },
+  dialect = { kind = "text", choices = dialects.names },
+  history = { kind = "text", choices = { "local", "conversation" } },
+  background = { kind = "flag" },
 }
 
 local nexus = {
@@ -252,8 +260,10 @@ local LANE_POLICIES = { "wait", "cancel", "reject" }
 options.client = {
   agent_id = { kind = "text", environment = "NEXUS_AGENT_ID", default = "nexus-assistants" },
   provider = { kind = "text", environment = "NEXUS_ASSISTANTS_PROVIDER", default = "assistants",
-    choices = { "assistants" } },
+    choices = { "assistants", "responses", "chat", "script" } },
   assistant_id = { kind = "text", environment = "ASSISTANT_ID" },
+  script = { kind = "script", environment = "NEXUS_ASSISTANTS_SCRIPT" },
+  store = { kind = "text", environment = "NEXUS_ASSISTANTS_STORE" },
   openai = { kind = "table", fields = openai },
   nexus = { kind = "table", fields = nexus, off = true },
   limits = { kind = "table", fields = {
@@ -271,6 +281,29 @@ options.client = {
   max_transfers = { kind = "size", most = 1e5 },
   on_warning = { kind = "callable" },
 }
+
+-- Options that only some providers have a use for, with these; those of `openai` behind a dot.
+local OF_PROVIDERS = {
+  script = { script = true }, store = { responses = true, chat = true, script = true },
+  ["openai.model"] = { responses = true, chat = true, script = true }, ["openai.dialect"] = { chat = true },
+  ["openai.history"] = { responses = true }, ["openai.background"] = { responses = true },
+}
+
+local function is_given(given, name)
+  local group, member = name:match("^(%w+)%.(.+)$")
+  if not group then return given[name] ~= nil end
+  return type(given[group]) == "table" and given[group][member] ~= nil
+end
+
+--- What is wrong with options that `nexus.new` was given for another provider than the chosen one, or nil.
+function options.misplaced(given, provider)
+  for _, name in ipairs(checks.sorted_names(OF_PROVIDERS)) do
+    if given and is_given(given, name) and not OF_PROVIDERS[name][provider] then
+      local text = "nexus.new: option '%s' is for the provider %s, not for '%s'"
+      return text:format(name, choice_texts(checks.sorted_names(OF_PROVIDERS[name])), provider)
+    end
+  end
+end
 
 --- Options of every method that performs an operation.
 options.call = {

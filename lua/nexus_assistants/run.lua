@@ -26,6 +26,10 @@ local POLL_HEADERS = { [waiting.POLL_HEADER] = "true" }
 
 local UNDER_WAY = waiting.UNDER_WAY
 
+local function begin_wait(client, given)
+  return waiting.new({ scheduler = client.scheduler, wall = client.wall, runtime = client.runtime }, given)
+end
+
 --- Begins with a run of a thread. `request` has
 --   operation   the name of the operation that begins it
 --   span        the span's name
@@ -50,7 +54,7 @@ function run.new(client, request)
     options = given,
     first_options = given,
     poll_headers = values.merged(POLL_HEADERS, given.headers),
-    wait = waiting.new({ scheduler = client.scheduler, wall = client.wall }, given),
+    wait = begin_wait(client, given),
     calls = json.array({}), -- what is known of each call of a tool, for the doctor
     answers = {}, -- outputs by the id of the call
     pending = {}, -- the ids of calls that will be answered later
@@ -66,7 +70,7 @@ end
 --- Goes on with a run that was left for the script: a new wait, with a span of its own.
 function run_methods:wait_again(given)
   self.options, self.facts, self.concluded = values.merged(self.first_options, given), {}, false
-  self.wait = waiting.new({ scheduler = self.scheduler, wall = self.client.wall }, self.options)
+  self.wait = begin_wait(self.client, self.options)
   self.wait.status, self.clean_up_due = self.status, nil
   self.span_name = "threads.runs.submitToolOutputsAndPoll"
   self:open_span()
@@ -85,6 +89,7 @@ function run_methods:params(name, body, headers)
     path = path_of(self),
     query = name == self.operation and self.query or nil,
     body = body,
+    span = self.span,
     options = {
       timeout = given.timeout, deadline = left, retries = given.retries, query = given.query,
       headers = headers or given.headers,

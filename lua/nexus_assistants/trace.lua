@@ -277,6 +277,7 @@ function recorder_methods:perform(provider, operation, params)
   local context, wish = self:current(), wish_of(params)
   if not context or not wish then return provider:perform(operation, params) end
   local span = open_span(context.trace, context.span, wish.name or operation.span, operation.type)
+  params.span = span
   local result, info = provider:perform(operation, params)
   if span.handle then
     record_operation(span, operation, params, result, info)

@@ -19,13 +19,15 @@ waiting.UNDER_WAY = { queued = true, in_progress = true, cancelling = true, requ
 --- What a request of a polling helper says of itself, as the official clients do.
 waiting.POLL_HEADER = "X-Stainless-Poll-Helper"
 
---- Begins a wait. `parts` has scheduler and wall (a clock); `given` has deadline, and may have interval, stall (seconds
+--- Begins a wait. `parts` has scheduler and wall (a clock), and runtime, where the provider is in this process: then
+-- a look is taken as soon as there is something to see. `given` has deadline, and may have interval, stall (seconds
 -- without a change of status that end the wait) and on_status.
 function waiting.new(parts, given)
   local now = parts.scheduler.clock()
   return setmetatable({
     scheduler = parts.scheduler,
     wall = parts.wall,
+    runtime = parts.runtime,
     seconds = given.deadline,
     due = now + given.deadline,
     fixed_interval = given.interval,
@@ -47,6 +49,8 @@ end
 -- what the script's function raised.
 function waiting_methods:see(object, info)
   self.poll_after = info and info.poll_after
+  self.has_changed = self.runtime and self.runtime:watch(object)
+  self.subject = object.id
   if object.status == self.status then return true end
   self.status = object.status
   self.changed_at = self.scheduler.clock()
@@ -89,10 +93,17 @@ function waiting_methods:patience()
   return math.max(left, 0)
 end
 
+-- Waits, but no longer than until something has changed, where that can be known.
+local function wait_for_change(self, seconds)
+  if not self.has_changed then return self.scheduler:sleep(seconds) end
+  local _, err = self.scheduler:wait_until(self.has_changed, self.subject, seconds)
+  return err == nil, err
+end
+
 --- Waits until it is time to look again. Returns true; nil and an error where the task was cancelled; nil, nil and what
 -- `over` says where that ends it.
 function waiting_methods:pause()
-  local ok, err = self.scheduler:sleep(math.min(next_interval(self), self:patience()))
+  local ok, err = wait_for_change(self, math.min(next_interval(self), self:patience()))
   if not ok then return nil, err end
   local reason = self:over()
   if reason then return nil, nil, reason end

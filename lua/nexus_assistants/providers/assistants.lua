@@ -17,6 +17,7 @@ local MOST_STREAMED = 256 * 1024 * 1024 -- bytes of the events of one stream: wh
 local LINGERING = 0.05 -- seconds that the end of a stream may come after its last event
 
 local REMOVED = "OpenAI removed the Assistants API on 2026-08-26: api.openai.com no longer answers it. Set"
+  .. " provider = \"responses\" or NEXUS_ASSISTANTS_PROVIDER=responses to go on there with the same script; or set"
   .. " openai.base_url or OPENAI_BASE_URL to a server that still speaks the protocol: Microsoft Foundry Agents"
   .. " (classic) until 2027-03-31, a self-hosted one, or `nexus-assistants serve`"
 

@@ -144,7 +144,7 @@ end
 local function open(client, entry, params)
   local span = client.recorder:open_call(entry, params)
   params = with_stream(params)
-  local source, err = client.transport:open(entry, params)
+  local source, err = client.provider:open(entry, params)
   if not source then
     entry.record(span, params)
     span:error(err)

@@ -114,7 +114,11 @@ end
 
 -- ---------------------------------------------------------------------------------------------- what is passed on
 
+local NO_API = "the model here is a script: there is no API behind it that could be asked"
+
+-- What belongs to the API behind a model goes there.
 local function group_of(self, operation)
+  if operation.direct then return self.api and "api" or NO_API end
   return self.groups[operation.name:match("^[%w_]+")]
 end
 

@@ -1,0 +1,66 @@
+--- The span of a question to a model that thinks for the runtime: `chat <model>`, below the span of its run.
+local trace = require("nexus_assistants.trace")
+
+local model_span = {}
+
+local methods = {}
+local mt = { __index = methods }
+
+-- What belongs to the runtime and not to the question.
+local function shown_messages(chat)
+  local messages = {}
+  for index, entry in ipairs(chat) do
+    messages[index] = {
+      role = entry.role, content = entry.content, tool_calls = entry.tool_calls, tool_call_id = entry.tool_call_id,
+      name = entry.name,
+    }
+  end
+  return messages
+end
+
+local function tool_names(run)
+  local names = {}
+  for _, tool in ipairs(run.tools) do
+    names[#names + 1] = tool["function"] and tool["function"].name or tool.type
+  end
+  return names[1] and names or nil
+end
+
+--- Opens the span of a question; `parent` is that of the run, or nil. Returns an object with `finish`.
+function model_span.open(parent, run, chat)
+  local span = trace.no_span()
+  if parent and parent.trace and parent.trace.open then
+    span = trace.open_below(parent, "chat " .. tostring(run.model), "llm")
+  end
+  if span:is_recorded() then
+    span:input({ messages = shown_messages(chat), tools = tool_names(run) })
+    span:set("runId", run.id)
+    span:set("model", run.model)
+  end
+  return setmetatable({ span = span }, mt)
+end
+
+local function text_of(answer, told)
+  local text = answer.text
+  if type(text) == "table" then text = table.concat(text) end
+  text = told .. (type(text) == "string" and text or "")
+  return text ~= "" and text or nil
+end
+
+local function record_answer(span, answer, told)
+  span:output({
+    text = text_of(answer, told), tool_calls = answer.tool_calls, usage = answer.usage, model = answer.model,
+    incomplete = answer.incomplete,
+  })
+  if answer.attempts and answer.attempts > 1 then span:set("attempts", answer.attempts) end
+end
+
+--- Ends the span: `answer` is what the model said, or nil and `err`; `told` is the text it had told on the way.
+function methods:finish(answer, err, told)
+  local span = self.span
+  if type(answer) == "table" then record_answer(span, answer, told or "") end
+  if answer == nil and err ~= nil then span:error(type(err) == "table" and err.message or err) end
+  span:finish()
+end
+
+return model_span

@@ -1,0 +1,127 @@
+-- The runtime in a client's own process: what `provider = "script"` does that the Assistants API's would.
+local json = require("nexus_assistants.json")
+local nexus = require("nexus_assistants")
+local servers = require("spec.support.server")
+
+local WEATHER = { name = "get_weather", call = function() return { celsius = 18 } end }
+
+local function ask_for_weather(messages)
+  local last = messages[#messages] or {}
+  if last.role == "tool" then return "It is " .. last.content end
+  return { { name = "get_weather", arguments = { city = "Paris" } } }
+end
+
+describe("the runtime in a client", function()
+  local server, client
+
+  setup(function() server = servers.start({ kind = "serve" }) end)
+  teardown(function() server:stop() end)
+
+  local function new(options)
+    local given = { provider = "script", script = ask_for_weather, agent_id = "local",
+      nexus = { base_url = server.nexus_url, api_key = "nxs_x" } }
+    for name, value in pairs(options or {}) do given[name] = value end
+    client = assert(nexus.new(given))
+    return client
+  end
+
+  after_each(function() if client then client:close(1) end end)
+
+  local function run_traced(options)
+    new(options)
+    local text = assert(client:trace({ name = "weather" }, function()
+      local thread = assert(client.threads:create())
+      assert(client.threads.messages:create(thread.id, { role = "user", content = "How warm is it?" }))
+      local run = assert(client.threads.runs:create_and_poll(thread.id, { tools = { nexus.tool(WEATHER) } }))
+      return run:text()
+    end))
+    assert.is_true(client:close(5))
+    return text, server:traces()[1]
+  end
+
+  local function span_named(trace, name, number)
+    for _, span in ipairs(trace.spans) do
+      if span.name == name then
+        number = (number or 1) - 1
+        if number == 0 then return span end
+      end
+    end
+  end
+
+  it("needs no key, no network, and waits for no interval", function()
+    local started = os.clock()
+    assert.equal("It is {\"celsius\":18}", (run_traced()))
+    assert.is_true(os.clock() - started < 1)
+  end)
+
+  it("traces each question to the model below the span of its run", function()
+    local _, trace = run_traced()
+    local run_span = span_named(trace, "threads.runs.createAndPoll")
+    local first, second = span_named(trace, "chat local"), span_named(trace, "chat local", 2)
+    assert.equal(run_span.id, first.parent_span_id)
+    assert.equal(run_span.id, second.parent_span_id)
+    assert.equal("llm", first.input.type)
+    assert.equal("How warm is it?", first.input.input.messages[1].content)
+    assert.same({ "get_weather" }, first.input.input.tools)
+    assert.equal("get_weather", first.output.tool_calls[1].name)
+    assert.equal("It is {\"celsius\":18}", second.output.text)
+    assert.is_nil(span_named(trace, "chat local", 3))
+  end)
+
+  it("tells on the span what went wrong with the model, and in the run's error", function()
+    new({ script = function() return nil, { code = "rate_limit_exceeded", message = "slow down" } end })
+    local _, err = client:trace({ name = "failing" }, function()
+      return client.threads:create_and_run_poll({ thread = { messages = { { role = "user", content = "x" } } } })
+    end)
+    assert.equal("run", err.kind)
+    assert.equal("rate_limit_exceeded", err.code)
+    client:close(5)
+    assert.equal("slow down", span_named(server:traces()[1], "chat local").error)
+  end)
+
+  it("calls the model what openai.model says, and has asst_local as its assistant", function()
+    new({ openai = { model = "small-1" } })
+    local run = assert(client.threads:create_and_run_poll({ tools = { nexus.tool(WEATHER) } }))
+    assert.equal("small-1", run.model)
+    assert.equal("asst_local", run.assistant_id)
+    assert.equal("small-1", client.assistants:retrieve("asst_local").model)
+  end)
+
+  it("refuses what only an API has, in words", function()
+    new()
+    local result, err = client.responses:create({ model = "x", input = "y" })
+    assert.is_nil(result)
+    assert.equal("invalid", err.kind)
+    assert.equal("the model here is a script: there is no API behind it that could be asked", err.message)
+  end)
+
+  it("goes on with other runs while one waits, and within the budget of a frame", function()
+    new({ script = function()
+      coroutine.yield(0.05)
+      return "done"
+    end })
+    local tasks = {}
+    for index = 1, 20 do
+      tasks[index] = client:task(function() return client.threads:create_and_run_poll({}) end)
+    end
+    local frames = 0
+    repeat
+      client:update(1)
+      client:sleep(0.001)
+      frames = frames + 1
+    until tasks[20]:done()
+    for _, task in ipairs(tasks) do assert.equal("completed", task:wait().status) end
+    assert.is_true(frames > 1)
+  end)
+
+  it("ends runs that are under way with the client", function()
+    new({ script = function() coroutine.yield(1000) end })
+    local run = assert(client.threads:create_and_run({}))
+    local runtime = client.runtime
+    client:close(0)
+    local left = runtime.store:get("runs", run.thread_id, run.id)
+    assert.equal("failed", left.status)
+    assert.matches("was closed", left.last_error.message)
+    assert.equal(json.null, left.expires_at)
+  end)
+end)
