@@ -69,6 +69,10 @@ describe("error", function()
     for name, case in pairs({
       ["an error that is a text"] = { '{"error":"Invalid API key"}', "Invalid API key" },
       ["a message without an envelope"] = { '{"message":"no such route"}', "no such route" },
+      ["a detail"] = { '{"detail":"Not Found"}', "Not Found" },
+      ["a list of details"] = { '{"detail":[{"loc":["body",0,"n"],"msg":"required"}]}', "required (body.0.n)" },
+      ["a detail without a place"] = { '{"detail":[{"msg":"required"}]}', "required" },
+      ["a detail that says nothing"] = { '{"detail":[{"loc":["body"]},7]}', "HTTP status 500" },
       ["a page"] = { "<!doctype html><html><head><TITLE>502\n Bad Gateway</TITLE></head>", "502 Bad Gateway" },
       ["a page without a title"] = { "<html><body>x</body></html>", "HTTP status 500" },
       ["plain text"] = { "Internal  Server\nError\n", "Internal Server Error" },

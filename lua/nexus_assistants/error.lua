@@ -101,10 +101,20 @@ local function one_line(said)
   return #short == #line and #said <= HEAD and line or short .. "..."
 end
 
+-- What servers made with FastAPI say: a text, or a list of what is wrong and where.
+local function text_of_detail(detail)
+  if type(detail) == "string" then return detail end
+  local first = type(detail) == "table" and detail[1]
+  if type(first) ~= "table" or type(first.msg) ~= "string" then return nil end
+  local place = {}
+  for index, name in ipairs(type(first.loc) == "table" and first.loc or {}) do place[index] = tostring(name) end
+  return place[1] and ("%s (%s)"):format(first.msg, table.concat(place, ".")) or first.msg
+end
+
 local function from_envelope(envelope)
   local inner = present(envelope.error)
   if type(inner) == "string" then return { message = inner } end
-  if type(inner) ~= "table" then return { message = text_of(envelope.message) } end
+  if type(inner) ~= "table" then return { message = text_of(envelope.message) or text_of_detail(envelope.detail) } end
   return {
     message = text_of(inner.message),
     code = text_of(inner.code),

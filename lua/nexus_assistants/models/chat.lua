@@ -48,6 +48,7 @@ end
 local function fetch(self, operation, params, reply)
   local result, info = self.api:perform(operation, params)
   if not result then return nil, failure.from(info) end
+  reply.is_concluded = true
   local taken, err = reply:take(result)
   return taken, taken == nil and err or info.attempts
 end
