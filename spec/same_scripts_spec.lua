@@ -1,0 +1,97 @@
+-- The same agent scripts with every provider: they must come to the same results, errors and spans.
+local json = require("nexus_assistants.json")
+local nexus = require("nexus_assistants")
+local agents = require("spec.support.agents")
+local servers = require("spec.support.server")
+local values = require("nexus_assistants.values")
+
+local MODEL_SCRIPT = servers.root .. "spec/support/told_model.lua"
+
+-- How each provider is had: a function that returns options for a client, and what to call at the end.
+local PROVIDERS = {}
+
+PROVIDERS.script = function()
+  return { provider = "script", script = dofile(MODEL_SCRIPT) }, function() end
+end
+
+PROVIDERS.assistants = function()
+  local server = servers.start({ model_script = MODEL_SCRIPT })
+  return { openai = { base_url = server.openai_url, api_key = "sk-x" }, assistant_id = "asst_local" },
+    function() server:stop() end
+end
+
+-- Spans by their names, below each other. Questions to a model are asked in this process by some providers alone.
+local function outline(trace)
+  local children, names = {}, {}
+  for _, span in ipairs(trace.spans) do
+    local parent = span.parent_span_id
+    if parent == nil or parent == json.null then parent = "" end
+    children[parent] = children[parent] or {}
+    table.insert(children[parent], span)
+  end
+  local function add(parent, indent)
+    for _, span in ipairs(children[parent] or {}) do
+      if not span.name:find("^chat ") then
+        names[#names + 1] = indent .. span.name .. " " .. span.status
+        add(span.id, indent .. "  ")
+      end
+    end
+  end
+  add("", "")
+  return names
+end
+
+local function chat_spans(trace)
+  local count = 0
+  for _, span in ipairs(trace.spans) do
+    if span.name:find("^chat ") then count = count + 1 end
+  end
+  return count
+end
+
+describe("the same script", function()
+  local nexus_server, expected = nil, {}
+
+  setup(function() nexus_server = servers.start() end)
+  teardown(function() nexus_server:stop() end)
+
+  -- What an agent comes to with a provider: its result, and the outline of its trace.
+  local function run(name, options)
+    local client = assert(nexus.new(values.merged(options, {
+      agent_id = name, nexus = { base_url = nexus_server.nexus_url, api_key = "nxs_x" }, poll = { interval = 0.005 },
+      on_warning = function(text) error(text, 0) end,
+    })))
+    local result = assert(client:trace({ name = name }, function() return agents[name](client) end))
+    assert.is_true(client:close(5))
+    local trace = nexus_server:traces()[1]
+    assert.equal(name, trace.agent_name)
+    return result, outline(trace), chat_spans(trace)
+  end
+
+  local function expected_of(name)
+    if not expected[name] then
+      local options = PROVIDERS.script()
+      expected[name] = { run(name, options) }
+    end
+    return expected[name]
+  end
+
+  for provider, start in pairs(PROVIDERS) do
+    describe("with provider " .. provider, function()
+      local options, stop
+
+      setup(function() options, stop = start() end)
+      teardown(function() if stop then stop() end end)
+
+      for _, name in ipairs(values.sorted_names(agents)) do
+        it(name, function()
+          local wanted = expected_of(name)
+          local result, spans, chats = run(name, options)
+          assert.same(wanted[1], result)
+          assert.same(wanted[2], spans)
+          assert.equal(provider ~= "assistants" and wanted[3] or 0, chats)
+        end)
+      end
+    end)
+  end
+end)
