@@ -1,7 +1,9 @@
 local cli = require("nexus_assistants.cli")
 local core = require("nexus_assistants.core")
+local json = require("nexus_assistants.json")
 local process = require("spec.support.process")
 local servers = require("spec.support.server")
+local socket = require("socket")
 local text = require("nexus_assistants.view.text")
 
 local COMMAND = process.path("bin/nexus-assistants")
@@ -74,19 +76,47 @@ describe("the command serve", function()
     assert.matches("^listening on http://127%.0%.0%.1:%d+\n$", result.out)
   end)
 
-  it("ends quietly when it is interrupted", function()
+  -- What a server that was asked to end says until it has, and its exit code.
+  local function ending_of(server)
+    local said = server.pipe:read("*a")
+    local _, _, code = server.pipe:close()
+    server.pipe = nil
+    return { said, code or 0 }
+  end
+
+  it("ends quietly when it is interrupted or terminated", function()
     local log = os.tmpname()
     finally(function() os.remove(log) end)
-    local server = servers.start({ log = log })
-    os.execute("kill -INT " .. server.pid)
-    assert.equal("", server.pipe:read("*a"))
-    local ok, _, code = server.pipe:close()
-    server.pipe = nil
-    assert.is_true(ok)
-    assert.equal(0, code or 0)
-    local file = assert(io.open(log))
-    assert.equal("", file:read("*a"))
-    file:close()
+    for _, name in ipairs({ "INT", "TERM" }) do
+      local server = servers.start({ log = log })
+      os.execute("kill -" .. name .. " " .. server.pid)
+      assert.same({ "", 0 }, ending_of(server))
+      local file = assert(io.open(log))
+      assert.equal("", file:read("*a"))
+      file:close()
+    end
+  end)
+
+  local function post(server, path, body)
+    return "POST " .. path .. " HTTP/1.1\r\nHost: localhost:" .. server.port
+      .. "\r\nApi-Key: k\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
+  end
+
+  it("lets a stream come to its end before it does", function()
+    local server = servers.start({ model_script = servers.root .. "spec/support/told_model.lua" })
+    finally(function() server:stop() end)
+    local reader = assert(socket.connect("127.0.0.1", server.port))
+    reader:settimeout(20)
+    local question = json.encode(json.encode({ { pieces = { "a", "b", "c" }, wait = 0.1 } }))
+    reader:send(post(server, "/v1/threads/runs", '{"assistant_id":"asst_local","stream":true,"thread":'
+      .. '{"messages":[{"role":"user","content":' .. question .. "}]}}"))
+    local line
+    repeat line = assert(reader:receive("*l")) until line == "event: thread.message.delta"
+    os.execute("kill -TERM " .. server.pid)
+    local rest = reader:receive("*a")
+    reader:close()
+    assert.matches("event: thread.run.completed\n.*\nevent: done\ndata: %[DONE%]\n\n", rest)
+    assert.same({ "", 0 }, ending_of(server))
   end)
 end)
 

@@ -863,6 +863,72 @@ describe("the HTTP server", function()
     assert.is_nil(seen)
   end)
 
+  -- A handler whose answer to /slow takes a minute, and to /pieces as long, after the first of two.
+  local function answer_late()
+    local function pieces()
+      local rest = { "first", "last" }
+      return function()
+        if #rest == 1 then server.loop:pause(60) end
+        return table.remove(rest, 1)
+      end
+    end
+    handler = function(request)
+      if request.path == "/pieces" then return { status = 200, pieces = pieces() } end
+      if request.path == "/slow" then server.loop:pause(60) end
+      return echo(request)
+    end
+  end
+
+  it("ends once what is under way is answered, and lets nobody in meanwhile", function()
+    start()
+    answer_late()
+    local idle, slow, reader = connect(), connect(), connect()
+    send(idle, "GET /idle HTTP/1.1\r\n\r\n")
+    receive(idle, "GET /idle")
+    send(slow, "GET /slow HTTP/1.1\r\n\r\nGET /behind HTTP/1.1\r\n\r\n")
+    send(reader, "GET /pieces HTTP/1.1\r\n\r\n")
+    receive(reader, "first")
+    server:finish(3600)
+    server:finish(0)
+    assert.same({ "", true }, { receive(idle) })
+    assert.is_nil((socket.connect("127.0.0.1", server.port)))
+    step()
+    assert.is_nil(server.loop.stopped)
+    late = 61
+    local text, closed = receive(slow)
+    assert.matches("\r\nConnection: close\r\n.*GET /slow $", text)
+    assert.is_true(closed)
+    assert.matches("last\r\n0\r\n\r\n$", (receive(reader)))
+    assert.is_true(server.loop.stopped)
+  end)
+
+  it("ends without what takes too long", function()
+    start()
+    answer_late()
+    send(connect(), "GET /slow HTTP/1.1\r\n\r\n")
+    server:finish(5)
+    step()
+    assert.is_nil(server.loop.stopped)
+    late = 6
+    step()
+    assert.is_true(server.loop.stopped)
+  end)
+
+  it("ends at once where nobody is there, and where it is full of who says nothing", function()
+    start()
+    server:finish(5)
+    assert.is_true(server.loop.stopped)
+    server:close()
+    start({ connections = 1 })
+    connect()
+    connect()
+    for _ = 1, 3 do step() end
+    server:finish(5)
+    assert.is_true(server.loop.stopped)
+    step()
+    assert.equal(0, server.count)
+  end)
+
   it("says where it can't listen", function()
     start()
     local other, err = connections.new({ port = server.port, handler = echo })

@@ -23,6 +23,20 @@ describe("core.signals", function()
     end
   end)
 
+  it("has a descriptor that select notices, for each signals anew", function()
+    assert.same({ 0, "0\n1\n0\n-1\n" }, run([[
+      local socket = require("socket")
+      local s = core.signals()
+      say(#socket.select({ s }, nil, 0))
+      send("TERM")
+      say(#socket.select({ s }, nil, 0))
+      s:close()
+      local other = core.signals()
+      say(#socket.select({ other }, nil, 0))
+      say(s:getfd())
+    ]]))
+  end)
+
   it("leaves the second one of a kind to end the process", function()
     assert.same({ TERMINATED, "SIGTERM\n" },
       run("local s = core.signals() send('TERM') say(s:noted()) send('TERM') say('not here')"))

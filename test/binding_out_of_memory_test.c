@@ -34,7 +34,7 @@ static const char *const script =
     "core.json_is_plain({ { 'x' }, { a = 1.5 } }, {})\n"
     "core.utf8_valid('x') core.monotonic() core.environment('HOME') core.is_secret('HOME', 'x')\n"
     "local signals = core.signals()\n"
-    "signals:noted() signals:close()\n"
+    "signals:noted() signals:getfd() signals:close()\n"
     "local engine = must(core.engine({ max_transfers = 3 }))\n"
     "local endpoint = must(core.endpoint({ base_url = 'http://127.0.0.1:1', key = 'secret', headers = { A = 'b' } }))\n"
     "if not engine or not endpoint then return end\n"

@@ -1,5 +1,6 @@
 --- The local server: the Assistants protocol below /v1, Nexus's below /api/v1, all in this process's memory.
 local assistants = require("nexus_assistants.serve.assistants")
+local core = require("nexus_assistants.core")
 local ids = require("nexus_assistants.providers.runtime.id")
 local message = require("nexus_assistants.serve.message")
 local nexus = require("nexus_assistants.serve.nexus")
@@ -7,6 +8,9 @@ local runtimes = require("nexus_assistants.providers.runtime")
 local servers = require("nexus_assistants.serve.server")
 
 local serve = {}
+
+-- How many seconds answers that are under way may still take when the server is asked to end.
+local GRACE = 5
 
 --- What answers the requests. `options`: `model`, `delay`, `assistant_id`, `clock` go to the runtime.
 -- Returns the handler `(request) → response`, the runtime, and a handler for heads alone, which returns nil where the
@@ -69,11 +73,21 @@ function serve.start(options)
   return server
 end
 
---- Listens and serves until interrupted; true, or nil, message.
+local function finish_on(server, signals)
+  server.loop:spawn(nil, function()
+    server.loop:wait_readable(signals)
+    server:finish(GRACE)
+  end)
+end
+
+--- Listens and serves until SIGINT (Ctrl-C) or SIGTERM; true, or nil, message.
 function serve.run(options)
   local server, err = serve.start(options)
   if not server then return nil, err end
+  local signals = core.signals()
+  finish_on(server, signals)
   server:run()
+  signals:close()
   return true
 end
 

@@ -121,11 +121,15 @@ local function send_in_time(self, connection, data)
   return sent
 end
 
+local function may_keep(self, request)
+  return request.keep_alive and not self.finishing
+end
+
 -- Sends an answer as it comes, giving way after each piece; true where the connection may carry another request. The
 -- reader is waited for here alone. However the connection ends before the answer, `abandon` is called.
 local function send_pieces(self, connection, request, response)
   local chunked = request.version ~= "1.0"
-  local keep_alive = chunked and request.keep_alive
+  local keep_alive = chunked and may_keep(self, request)
   connection.has_begun, connection.on_close = true, response.abandon
   local sent, piece = send_in_time(self, connection, piecewise_head(self, response, chunked, keep_alive)), nil
   while sent do
@@ -144,7 +148,8 @@ end
 
 -- Sends an answer that is there as a whole; one that is too much beside those that slow readers keep waiting is lost.
 local function send_whole(self, connection, request, response)
-  local text, keep_alive, reason = self:format(request, response, request.keep_alive), request.keep_alive, nil
+  local keep_alive, reason = may_keep(self, request), nil
+  local text = self:format(request, response, keep_alive)
   if not connection:hold_answer(#text) then
     reason, keep_alive = "too much is being answered", false
     response = refusal(503, reason)
@@ -170,7 +175,7 @@ local function exchange(self, connection)
 end
 
 local function serve(self, connection)
-  while not connection.closed and exchange(self, connection) do
+  while not connection.closed and exchange(self, connection) and not self.finishing do
     if connection:has_more() then connection:give_way() end
   end
   if connection.leave_open then connection:wait_for_end() end
@@ -181,6 +186,7 @@ local function close(self, connection)
   self.connections[connection] = nil
   self.count = self.count - 1
   connection:close()
+  if self.finishing and self.count == 0 then self.loop:stop() end
   local accept = self.accept_again
   if accept then
     self.accept_again = nil
@@ -242,7 +248,7 @@ local function wait_for_room(self)
 end
 
 local function accept(self)
-  while true do
+  while not self.finishing do
     if self.count >= self.limits.connections then wait_for_room(self) end
     local socket, err = self.socket:accept()
     if socket then
@@ -306,7 +312,9 @@ function server.new(options)
     on_head = options.on_head, on_answered = options.on_answered, limits = with_defaults(options.limits),
     budget = { held = 0, answers = 0 }, connections = {}, count = 0, accepted = 0,
   }, server_mt)
-  loop:spawn(function(_, problem) error(problem, 0) end, accept, self)
+  loop:spawn(function(ok, problem)
+    if not ok then error(problem, 0) end
+  end, accept, self)
   sweep(self)
   return self
 end
@@ -324,6 +332,27 @@ function server_methods:run()
   self:close()
   if not ok and not tostring(err):find("interrupted!", 1, true) then error(err, 0) end
   return ok
+end
+
+local function close_idle(self)
+  local idle = {}
+  for connection in pairs(self.connections) do
+    if connection.idle_since then idle[#idle + 1] = connection end
+  end
+  for _, connection in ipairs(idle) do
+    close(self, connection)
+  end
+end
+
+--- Lets nobody in any more, and ends `run` once all answers that are under way are sent, or after so many seconds.
+function server_methods:finish(seconds)
+  if self.finishing then return end
+  self.finishing, self.accept_again = true, nil
+  self.loop:forget(self.socket)
+  self.socket:close()
+  self.loop:after(seconds, function() self.loop:stop() end)
+  close_idle(self)
+  if self.count == 0 then self.loop:stop() end
 end
 
 --- Closes what is open.
