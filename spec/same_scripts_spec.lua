@@ -1,6 +1,7 @@
 -- The same agent scripts with every provider: they must come to the same results, errors and spans.
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants")
+local chat_server = require("spec.support.chat_server")
 local agents = require("spec.support.agents")
 local servers = require("spec.support.server")
 local values = require("nexus_assistants.values")
@@ -18,6 +19,13 @@ PROVIDERS.assistants = function()
   local server = servers.start({ model_script = MODEL_SCRIPT })
   return { openai = { base_url = server.openai_url, api_key = "sk-x" }, assistant_id = "asst_local" },
     function() server:stop() end
+end
+
+PROVIDERS.chat = function()
+  local endpoint = chat_server.start(servers.root .. "spec/support/told_chat.lua")
+  return { provider = "chat", store = "memory",
+    openai = { base_url = endpoint.url, api_key = "sk-x", dialect = "openai", model = "small-0", retries = 0 } },
+    function() endpoint:stop() end
 end
 
 -- Spans by their names, below each other. Questions to a model are asked in this process by some providers alone.
