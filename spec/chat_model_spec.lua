@@ -4,6 +4,8 @@ local chat_server = require("spec.support.chat_server")
 local dialects = require("nexus_assistants.models.chat.dialects")
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants")
+local openapi = require("spec.support.openapi")
+local operations = require("nexus_assistants.operations")
 local request = require("nexus_assistants.models.chat.request")
 local shapes = require("spec.support.chat_shapes")
 local thoughts = require("nexus_assistants.models.chat.thoughts")
@@ -785,5 +787,144 @@ describe("a chat model", function()
     assert.is_nil(answer)
     assert.equal("cancelled", err.kind)
     assert.equal("server_error", err.code)
+  end)
+end)
+
+describe("the fake endpoint", function()
+  it("can be a process of its own, for clients that wait", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write("return { dialect = 'ollama', answer = function(body) return { text = 'Hi, ' .. body.model } end }\n")
+    file:close()
+    local process = chat_server.start(path)
+    local client = assert(nexus.new({ openai = { base_url = process.url, api_key = false }, nexus = false }))
+    local result, err = client.transport:perform(operations["chat.completions.create"],
+      { body = { model = "m", messages = QUESTION } })
+    client:close(0)
+    process:stop()
+    os.remove(path)
+    assert.is_nil(err and err.message)
+    assert.equal("Hi, m", result.choices[1].message.content)
+  end)
+
+  it("finds what is wrong with a request", function()
+    local asked = { role = "assistant", content = json.null, tool_calls = {
+      { id = "c1", type = "function", ["function"] = { name = "f", arguments = "{}" } },
+    } }
+    local answered = { role = "tool", tool_call_id = "c1", content = "18" }
+    local function problem_of(...) return chat_server.problem({ model = "m", messages = { ... } }) end
+    assert.is_nil(problem_of(QUESTION[1], asked, answered))
+    assert.equal("calls are not answered", problem_of(QUESTION[1], asked))
+    assert.equal("calls are not answered", problem_of(asked, QUESTION[1], answered))
+    assert.equal("no call has the tool_call_id c1", problem_of(QUESTION[1], answered))
+    assert.equal("no call has the tool_call_id c1", problem_of(asked, answered, answered))
+    assert.equal("messages[0]: no such role", problem_of({ role = "bard", content = "x" }))
+    assert.equal("messages[0]: content is neither a text nor an array", problem_of({ role = "user" }))
+    assert.equal("model is missing", chat_server.problem({ messages = QUESTION }))
+    assert.equal("messages are missing", chat_server.problem({ model = "m", messages = json.array() }))
+    assert.equal("a choice of tools without tools",
+      chat_server.problem({ model = "m", messages = QUESTION, tool_choice = "required" }))
+  end)
+
+  it("knows the names that the API knows", function()
+    if openapi.lacks() then return pending(openapi.lacks()) end
+    assert.equal("unknown parameter: max_output_tokens",
+      chat_server.problem({ model = "m", messages = QUESTION, max_output_tokens = 3 }))
+  end)
+end)
+
+describe("a client whose provider is a chat endpoint", function()
+  local endpoint, client
+
+  local function start(answer, dialect)
+    endpoint = chat_server.new({ answer = answer, dialect = dialect })
+    client = assert(nexus.new({ provider = "chat", store = "memory", nexus = false, openai = {
+      base_url = endpoint.url, api_key = false, model = "m", dialect = dialect, retries = 0,
+    } }))
+  end
+
+  after_each(function()
+    client:close(0)
+    assert.same({}, endpoint.problems)
+    endpoint:close()
+  end)
+
+  local tool = nexus.tool({ name = "get_weather", description = "The weather", parameters = { type = "object" },
+    call = function(arguments) return "18 in " .. arguments.city end })
+
+  local function answer_with_weather(body)
+    local last = body.messages[#body.messages]
+    if last.role == "tool" then return { text = "It is " .. last.content .. ".", thoughts = "hm" } end
+    return { text = "Let me see.", calls = { { "call_0", "get_weather", '{"city":"Bern"}' } } }
+  end
+
+  -- Runs `fn(thread_id)` with a thread that has a question.
+  local function with_thread(fn)
+    return endpoint:run(client, function()
+      local thread = assert(client.threads:create({ messages = { { role = "user", content = "The weather?" } } }))
+      return fn(thread.id)
+    end)
+  end
+
+  for _, name in ipairs(dialects.names) do
+    it("runs with tools, polled and streamed, in the dialect " .. name, function()
+      start(answer_with_weather, name)
+      local run = assert(with_thread(function(id)
+        return client.threads.runs:create_and_poll(id, { tools = { tool } })
+      end))
+      assert.equal("completed", run.status)
+      assert.equal("Let me see.\n\nIt is 18 in Bern.", run:text())
+      assert.equal("m", endpoint.requests[1].body.model)
+      local text = assert(with_thread(function(id)
+        local stream, pieces = assert(client.threads.runs:stream(id, { tools = { tool } })), {}
+        for piece in stream:texts() do pieces[#pieces + 1] = piece end
+        return table.concat(pieces)
+      end))
+      assert.equal("Let me see.It is 18 in Bern.", text)
+      assert.is_true(endpoint.requests[#endpoint.requests].body.stream)
+    end)
+  end
+
+  local function polled(params)
+    return with_thread(function(id) return client.threads.runs:create_and_poll(id, params or {}) end)
+  end
+
+  it("asks for the run's model, or for the client's", function()
+    start(function() return { text = "Hi" } end)
+    endpoint:run(client, function()
+      local assistant = assert(client.assistants:create({ model = "theirs" }))
+      local thread = assert(client.threads:create({ messages = { { role = "user", content = "Hello?" } } }))
+      assert(client.threads.runs:create_and_poll(thread.id, { assistant_id = assistant.id }))
+      assert(client.threads.runs:create_and_poll(thread.id, { assistant_id = assistant.id, model = "the run's" }))
+    end)
+    assert.equal("m", endpoint.requests[1].body.model)
+    assert.equal("the run's", endpoint.requests[2].body.model)
+  end)
+
+  it("is told at once what a run can't have", function()
+    start(answer_with_weather)
+    local run, err = with_thread(function(id)
+      return client.threads.runs:create(id, { tools = { { type = "code_interpreter" } } })
+    end)
+    assert.is_nil(run)
+    assert.same({ "unsupported_parameter", "tools", 400 }, { err.code, err.param, err.status })
+    assert.same({}, endpoint.requests)
+  end)
+
+  it("gets an incomplete run where a reply was cut short", function()
+    start(function() return { text = "It is", finish = "length" } end)
+    local _, err = polled()
+    assert.equal("incomplete", err.run.status)
+    assert.same({ reason = "max_completion_tokens" }, err.run.incomplete_details)
+    local messages = endpoint:run(client, function()
+      return client.threads.messages:list(err.run.thread_id, { run_id = err.run.id })
+    end)
+    assert.equal("It is", messages.data[1].content[1].text.value)
+  end)
+
+  it("gets a failed run with what the API said", function()
+    start(function() return { status = 429, json = { error = { message = "Slow down" } } } end)
+    local _, err = polled()
+    assert.same({ code = "rate_limit_exceeded", message = "Slow down" }, err.run.last_error)
   end)
 end)
