@@ -70,6 +70,15 @@ describe("the command serve", function()
     assert.same({ 1, told }, { result.code, result.err })
   end)
 
+  it("needs the key that it is to ask for", function()
+    for _, key in ipairs({ "", "two words", "gr\195\188n" }) do
+      local result = run({ "serve", "--api-key-environment", "NXA_SPEC_SECRET" }, { NXA_SPEC_SECRET = key })
+      local told = "nexus-assistants: the environment variable NXA_SPEC_SECRET holds no key "
+        .. "(visible ASCII characters, no spaces)\n"
+      assert.same({ 1, "", told }, { result.code, result.out, result.err })
+    end
+  end)
+
   it("says where it listens, first", function()
     local result = run({ "serve", "--port", "0", "--exit-after", "0" })
     assert.same({ 0, "" }, { result.code, result.err })

@@ -105,6 +105,30 @@ describe("the local server", function()
     assert.equal(200, post("/v1/threads", {}, { Authorization = false, ["api-key"] = "anything" }).status)
   end)
 
+  it("wants the key of the environment where it is told which", function()
+    local guarded = servers.start({
+      api_key_environment = "NXA_SPEC_SECRET", environment = { NXA_SPEC_SECRET = "sk-right" }, log = log .. ".guarded",
+    })
+    finally(function()
+      guarded:stop()
+      os.remove(log .. ".guarded")
+    end)
+    local function ask(path, headers) return guarded:request("POST", path, "{}", headers) end
+    assert.equal(200, ask("/v1/threads", { Authorization = "Bearer sk-right" }).status)
+    assert.equal(200, ask("/v1/threads", { Authorization = false, ["api-key"] = "sk-right" }).status)
+    assert.equal(400, ask("/api/v1/traces", { Authorization = "Bearer sk-right" }).status)
+    for _, wrong in ipairs({ "sk-wrong", "sk-righ", "sk-rightt", "nxs_x" }) do
+      assert.same({ 401, "Incorrect API key provided.", "invalid_request_error", json.null, "invalid_api_key" },
+        { refusal(ask("/v1/threads", { Authorization = "Bearer " .. wrong })) })
+      assert.equal(401, ask("/v1/threads", { Authorization = false, ["api-key"] = wrong }).status)
+      local refused = ask("/api/v1/traces", { Authorization = "Bearer " .. wrong })
+      assert.same({ 401, { error = "Invalid API key" } }, { refused.status, refused.json })
+    end
+    local file = assert(io.open(log .. ".guarded"))
+    assert.is_nil(file:read("*a"):find("right", 1, true))
+    file:close()
+  end)
+
   it("refuses who has no key before the body has come", function()
     for _, path in ipairs({ "/v1/threads", "/api/v1/traces" }) do
       local client = assert(socket.connect("127.0.0.1", server.port))

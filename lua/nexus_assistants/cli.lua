@@ -48,7 +48,7 @@ end
 function cli.serve_options(options)
   local result = {
     host = options.host, port = options.port or 4010, assistant_id = options["assistant-id"], delay = options.delay,
-    quiet = options.quiet, exit_after = options["exit-after"],
+    quiet = options.quiet, exit_after = options["exit-after"], key_environment = options["api-key-environment"],
   }
   if options["model-script"] then
     local model, err = require("nexus_assistants.models.script").load(options["model-script"])
@@ -93,6 +93,8 @@ local COMMANDS = {
       { name = "port", value = "N", check = whole_number(0, 65535),
         help = "where to listen; 0 picks a free port (4010)" },
       { name = "host", value = "HOST", check = text, help = "on which address (127.0.0.1)" },
+      { name = "api-key-environment", value = "NAME", check = text,
+        help = "the environment variable with the key that is wanted; without it any key is taken" },
       { name = "assistant-id", value = "ID", check = text, help = "the assistant that is there (asst_local)" },
       { name = "model-script", value = "FILE", check = text,
         help = "a Lua file that returns function(messages, tools, run); without it the model repeats the question" },
@@ -123,7 +125,7 @@ local function command_help(command)
   local lines = { "usage: " .. usage_of(command), "  " .. command.summary, "" }
   for _, option in ipairs(command.options) do
     local left = "--" .. option.name .. (option.value and " " .. option.value or "")
-    lines[#lines + 1] = string.format("  %-22s %s", left, option.help)
+    lines[#lines + 1] = string.format("  %-27s %s", left, option.help)
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -3,7 +3,8 @@
 --   local servers = require("spec.support.server")
 --   local server = servers.start({ kind = "serve" })                        -- or "fault"
 --   local server = servers.start({ kind = "fault", model_script = "examples/weather_model.lua", delay = 0.2,
---                                  assistant_id = "asst_x", log = "a file for the log" })
+--                                  assistant_id = "asst_x", log = "a file for the log",
+--                                  api_key_environment = "NAME", environment = { NAME = "value" } })
 --   server.url, server.openai_url, server.nexus_url     "http://127.0.0.1:PORT", the same with "/v1", the same
 --   server:request(method, path, body, headers)         → {status, headers, body, json}; a table as body is sent as
 --                                                         JSON; headers with the keys both protocols take come along
@@ -75,15 +76,25 @@ local function words_of(options)
   if options.model_script then add("model-script", options.model_script) end
   if options.delay then add("delay", options.delay) end
   if options.assistant_id then add("assistant-id", options.assistant_id) end
+  if options.api_key_environment then add("api-key-environment", options.api_key_environment) end
   if not options.log then words[#words + 1] = "--quiet" end
   return words
+end
+
+local function exports(environment)
+  local parts = {}
+  for name, value in pairs(environment or {}) do
+    parts[#parts + 1] = "export " .. name .. "=" .. support.quote(value) .. "; "
+  end
+  return table.concat(parts)
 end
 
 --- Starts a server and waits until it listens.
 function support.start(options)
   options = options or {}
   local redirection = options.log and " 2>" .. support.quote(options.log) or ""
-  local pipe = assert(io.popen("echo $$; " .. support.command(words_of(options)) .. redirection, "r"))
+  local command = exports(options.environment) .. support.command(words_of(options)) .. redirection
+  local pipe = assert(io.popen("echo $$; " .. command, "r"))
   local pid, line = pipe:read("*l"), pipe:read("*l")
   local url = line and line:match("^listening on (http://%S+)$")
   if not url then

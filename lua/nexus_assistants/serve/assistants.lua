@@ -10,9 +10,10 @@ local assistants = {}
 local assistants_methods = {}
 local assistants_mt = { __index = assistants_methods }
 
---- `runtime` performs; `prefix` is what comes before an operation's path, e.g. "/v1"; `new_id(prefix)` names requests.
-function assistants.new(runtime, prefix, new_id)
-  return setmetatable({ runtime = runtime, prefix = prefix, new_id = new_id }, assistants_mt)
+--- `runtime` performs; `prefix` is what comes before an operation's path, e.g. "/v1"; `new_id(prefix)` names requests;
+-- `accepts(key)` says whether a key is right, where not any is.
+function assistants.new(runtime, prefix, new_id, accepts)
+  return setmetatable({ runtime = runtime, prefix = prefix, new_id = new_id, accepts = accepts }, assistants_mt)
 end
 
 local function invalid(status, text, extra)
@@ -24,9 +25,9 @@ local function invalid(status, text, extra)
 end
 
 -- Some clients send the key in the header of Azure's.
-local function authorized(request)
+local function key_of(request)
   local key = (request.headers.authorization or ""):match("^[Bb]earer +(%S+)%s*$") or request.headers["api-key"]
-  return key ~= nil and key ~= ""
+  return key ~= "" and key or nil
 end
 
 local function parse_body(request)
@@ -113,11 +114,15 @@ local function respond(self, result, err)
   return response
 end
 
---- The answer where the request's head has no key; nil where it has one.
+--- The answer where the request's head has no key, or a wrong one; nil where it has one that will do.
 function assistants_methods:refusal(request)
-  if authorized(request) then return nil end
-  return respond(self, invalid(401, "You didn't provide an API key. You need to provide your API key in an "
-    .. "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).", { code = json.null }))
+  local key = key_of(request)
+  if not key then
+    return respond(self, invalid(401, "You didn't provide an API key. You need to provide your API key in an "
+      .. "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).", { code = json.null }))
+  end
+  if not self.accepts or self.accepts(key) then return nil end
+  return respond(self, invalid(401, "Incorrect API key provided.", { code = "invalid_api_key" }))
 end
 
 --- Answers a request whose path begins with the prefix. The request has `method`, `path`, `headers`, `body` and

@@ -12,7 +12,13 @@ local serve = {}
 -- How many seconds answers that are under way may still take when the server is asked to end.
 local GRACE = 5
 
---- What answers the requests. `options`: `model`, `delay`, `assistant_id`, `clock` go to the runtime.
+-- What says whether a key is the one in the environment; nil where any will do.
+local function key_check(name)
+  return name and function(key) return core.is_secret(name, key) end
+end
+
+--- What answers the requests. `options`: `key_environment` names the variable with the key that is wanted, where not
+-- any is taken; `model`, `delay`, `assistant_id`, `clock` go to the runtime.
 -- Returns the handler `(request) → response`, the runtime, and a handler for heads alone, which returns nil where the
 -- body matters.
 function serve.application(options)
@@ -20,8 +26,9 @@ function serve.application(options)
     model = options.model, delay = options.delay, clock = options.clock, assistant_id = options.assistant_id,
     max_threads = options.max_threads,
   })
-  local assistants_api = assistants.new(runtime, "/v1", ids.new)
-  local nexus_api = nexus.new({ new_id = ids.uuid })
+  local accepts = key_check(options.key_environment)
+  local assistants_api = assistants.new(runtime, "/v1", ids.new, accepts)
+  local nexus_api = nexus.new({ new_id = ids.uuid, accepts = accepts })
   local function api_of(request)
     if request.path:sub(1, 4) == "/v1/" then return assistants_api end
     if request.path:sub(1, 5) == "/api/" then return nexus_api end
@@ -58,6 +65,10 @@ end
 -- `quiet`, `exit_after` (seconds), and `wrap(handler, server options) → handler`.
 -- Returns the server, or nil, message.
 function serve.start(options)
+  local name = options.key_environment
+  if name and core.is_secret(name, "") == nil then
+    return nil, "the environment variable " .. name .. " holds no key (visible ASCII characters, no spaces)"
+  end
   local handler, runtime, answer_head = serve.application(options)
   local settings = { host = options.host, port = options.port, on_head = answer_head }
   if options.wrap then handler = options.wrap(handler, settings) end

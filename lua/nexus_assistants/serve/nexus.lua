@@ -17,11 +17,12 @@ local ROW = 256
 local TRACE_STATUSES = { running = true, success = true, error = true, timeout = true }
 local SPAN_STATUSES = { ok = true, error = true }
 
---- An empty store. `options`: `new_id()` makes the ids, `max_traces`, `max_bytes` say when the oldest traces go.
+--- An empty store. `options`: `new_id()` makes the ids, `max_traces`, `max_bytes` say when the oldest traces go,
+-- `accepts(key)` whether a key is right, where not any of Nexus's form is.
 function nexus.new(options)
   return setmetatable({
-    new_id = options.new_id, max_traces = options.max_traces or MAX_TRACES, max_bytes = options.max_bytes or MAX_BYTES,
-    traces = {}, order = {}, first = 1, last = 0, bytes = 0, agents = {},
+    new_id = options.new_id, accepts = options.accepts, max_traces = options.max_traces or MAX_TRACES,
+    max_bytes = options.max_bytes or MAX_BYTES, traces = {}, order = {}, first = 1, last = 0, bytes = 0, agents = {},
   }, nexus_mt)
 end
 
@@ -330,9 +331,14 @@ local ROUTES = {
   { "POST", "^/api/v1/traces/([^/]+)/spans$", create_span },
 }
 
---- The answer where the request's head has no key of Nexus's; nil where it has one.
-function nexus_methods.refusal(_, request)
-  if (request.headers.authorization or ""):find("^Bearer nxs_%S*$") then return nil end
+local function is_a_key(key)
+  return key:find("^nxs_") ~= nil
+end
+
+--- The answer where the request's head has no key that will do; nil where it has one.
+function nexus_methods:refusal(request)
+  local key = (request.headers.authorization or ""):match("^Bearer (%S+)$")
+  if key and (self.accepts or is_a_key)(key) then return nil end
   return refusal(401, "Invalid API key")
 end
 
