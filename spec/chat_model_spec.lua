@@ -345,6 +345,10 @@ describe("the pieces of calls", function()
     assert.same(TWO, put_together(piece(nil, "a", "f", '{"x"'), piece(nil, nil, nil, ":1}"),
       piece(nil, "b", "g", "{}")))
     assert.same(TWO, put_together(piece(0, "a", "f", '{"x":1}'), piece(0, "b", "g", "{}")))
+    assert.same({ { id = "a", name = "f", arguments = "{}" }, { id = "b", name = "f", arguments = "{}" } },
+      put_together(piece(0, "a", "f", "{}"), piece(0, "b", "f", "{}")))
+    assert.same(TWO, put_together(piece(nil, "a", "f", '{"x"'), piece(nil, "b", "g", "{}"),
+      piece(nil, "a", "f", ":1}")))
     assert.same({ { name = "f", arguments = '{"x":1}' }, { name = "g", arguments = "{}" } },
       put_together(piece(0, json.null, "f", '{"x":1}'), piece(0, json.null, "g", "{}")))
     assert.same({ { name = "f", arguments = "{}" }, { name = "f", arguments = "{}" } },
@@ -530,6 +534,16 @@ describe("a chat model", function()
     assert.same({ called }, answer.tool_calls)
   end)
 
+  it("tells calls of a plain answer apart that have the same id", function()
+    local answer = ask({ calls = { { "call_0", "f", "{}" }, { "call_0", "g", "{}" } } })
+    assert.same({ { id = "call_0", name = "f", arguments = "{}" }, { name = "g", arguments = "{}" } },
+      answer.tool_calls)
+  end)
+
+  it("takes what only looked like the beginning of thoughts", function()
+    assert.equal("<thin", ask({ text = "<thin" }, nil, "vllm").text)
+  end)
+
   it("takes a plain answer to a stream that it asked for", function()
     local answer, err, context = ask({ json = shapes.whole("openai", { model = "m" }, { text = SAID, calls = CALLS }) },
       { streams = true })
@@ -546,10 +560,13 @@ describe("a chat model", function()
     assert.same({ text = "Hi", tool_calls = {}, attempts = 1 }, answer)
   end)
 
-  it("takes the newest of several usages", function()
+  it("takes the newest of several usages and models", function()
     local first, last = chunk({ content = "Hi" }), chunk({}, "stop")
+    first.model, last.model = "m-2", ""
     first.usage, last.usage = { prompt_tokens = 3, completion_tokens = 1 }, { prompt_tokens = 3, completion_tokens = 2 }
-    assert.same({ prompt_tokens = 3, completion_tokens = 2 }, ask(stream_of(first, last), { streams = true }).usage)
+    local answer = ask(stream_of(first, last), { streams = true })
+    assert.same({ prompt_tokens = 3, completion_tokens = 2 }, answer.usage)
+    assert.equal("m-2", answer.model)
   end)
 
   it("is told at an Azure deployment's path which model there is", function()
@@ -651,6 +668,18 @@ describe("a chat model", function()
     err = fails(stream_of(chunk({ content = "It" }), { error = { code = 500, message = "KV cache" } }, "[DONE]"),
       { streams = true }, "llama.cpp")
     assert.equal("KV cache", err.message)
+    endpoint:close()
+    local said = "the request exceeds the available context size"
+    err = fails(stream_of({ error = { code = 400, message = said, type = "x" } }, "[DONE]"), { streams = true })
+    assert.same({ "invalid_prompt", said }, { err.code, err.message })
+  end)
+
+  it("tells what became of the connection", function()
+    local stream = stream_of(chunk({ content = "Hi" }))
+    stream.breaks_off = true
+    local err = fails(stream, { streams = true })
+    assert.equal("connection", err.kind)
+    assert.equal("server_error", err.code)
   end)
 
   it("fails where the endpoint says that it failed", function()
