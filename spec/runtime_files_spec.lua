@@ -707,6 +707,24 @@ describe("the runtime's files", function()
       assert.same(steps[1], must("threads.runs.steps.retrieve", { thread_id, run.id, steps[1].id }))
     end)
 
+    it("are told to who streams the run as it asks for them", function()
+      answer = function(messages)
+        if messages[#messages].role == "tool" then return "done" end
+        return { { name = "file_search", arguments = { queries = json.array({ "warm Rome" }) } } }
+      end
+      for include, expected in pairs({ [CONTENT] = "Rome is warm.", other = "nothing" }) do
+        local source = assert(runtime:open(operations["threads.runs.create"], {
+          path = { thread_id = thread_id }, query = { include = include },
+          body = { assistant_id = "asst_local", tools = tools, stream = true },
+        }))
+        local name, step
+        repeat name, step = assert(source:next()) until name == "thread.run.step.completed"
+        local content = step.step_details.tool_calls[1].file_search.results[1].content
+        assert.equal(expected, content and content[1].text or "nothing")
+        repeat name = source:next() until name == nil
+      end
+    end)
+
     it("are found in the assistant's stores, too", function()
       local file = upload("Rome is old.", "old.txt")
       local store = must("vector_stores.create", nil, { file_ids = json.array({ file.id }) })
@@ -724,7 +742,7 @@ describe("the runtime's files", function()
     it("are found beside functions, which wait for their outputs", function()
       tools[2] = { type = "function", ["function"] = { name = "f" } }
       answer = function(messages)
-        if messages[#messages].role ~= "user" then return "done" end
+        if messages[#messages].role == "tool" then return "done" end
         return { { name = "f" }, { name = "file_search", arguments = { queries = { "Rome" } } } }
       end
       local run = run_it()

@@ -79,7 +79,17 @@ async function isStreamed(t, store) {
     ],
     'is streamed as steps',
   );
-  t.equal(steps[0].step_details.tool_calls[0].type, 'file_search', 'of which one is the search');
+  const [call] = steps[0].step_details.tool_calls;
+  t.equal([call.type, call.file_search.results[0]?.content], ['file_search', undefined], 'of which one is the search');
+  const thread = await t.thread(CALL, 'Found: $1');
+  await t.threads.update(thread.id, { tool_resources: { file_search: { vector_store_ids: [store.id] } } });
+  const body = { assistant_id: t.assistant_id, ...TOOLS, include: [CONTENT] };
+  const [asked] = await t.runs.stream(thread.id, body).finalRunSteps();
+  t.equal(
+    asked.step_details.tool_calls[0].file_search.results[0]?.content,
+    [{ type: 'text', text: 'The capital of France is Paris.' }],
+    'and tells what was found where it is asked for',
+  );
 }
 
 export async function run(t) {

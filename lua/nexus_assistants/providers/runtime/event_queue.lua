@@ -11,9 +11,10 @@ local queue_mt = { __index = queue_methods }
 
 local MOST = 256
 
---- An empty queue. `on_news()`, where it is set, is called with each event, and at the end.
-function event_queue.new()
-  return setmetatable({ events = {}, first = 1, last = 0, over = false }, queue_mt)
+--- An empty queue. `on_news()`, where it is set, is called with each event, and at the end. `query` is what its reader
+-- asked with, which may say how much to tell.
+function event_queue.new(query)
+  return setmetatable({ events = {}, first = 1, last = 0, over = false, query = query or {} }, queue_mt)
 end
 
 local function tell(self)

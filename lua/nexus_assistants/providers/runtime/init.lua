@@ -217,7 +217,7 @@ function runtime_methods:open(operation, params)
   if group_of(self, operation) == "api" then return self.api:open(operation, params) end
   local body, err = prepare(self, operation, params)
   if not body then return nil, err end
-  local queue = queues.new()
+  local queue = queues.new(params.query)
   local streams = operation.streams and body.stream == true
   local result
   result, err = act(self, operation, params, body, streams and queue or nil)

@@ -30,7 +30,7 @@ end
 
 local function tell_step(self, run, step, event)
   local queue = queue_of(self, run)
-  if queue then queue:push("thread.run.step." .. event, file_search.shown_step(step, {})) end
+  if queue then queue:push("thread.run.step." .. event, file_search.shown_step(step, queue.query)) end
 end
 
 local function begin_step(self, run, details)
