@@ -7,6 +7,7 @@ local nexus = require("nexus_assistants")
 local openapi = require("spec.support.openapi")
 local operations = require("nexus_assistants.operations")
 local request = require("nexus_assistants.models.chat.request")
+local servers = require("spec.support.server")
 local shapes = require("spec.support.chat_shapes")
 local thoughts = require("nexus_assistants.models.chat.thoughts")
 
@@ -64,6 +65,29 @@ describe("the dialect", function()
     assert.has_error(function() chat.new({ api = api, dialect = "x" }) end, "chat.new: unknown dialect 'x', "
       .. "expected one of openai, azure, openrouter, ollama, llama.cpp, vllm, openai-compatible")
     for _, name in ipairs(dialects.names) do assert.is_table(dialects.get(name)) end
+  end)
+end)
+
+describe("the page about providers", function()
+  -- The cells of a row of a table, without the bars and the marks of code.
+  local function cells_of(row)
+    local cells = {}
+    for cell in row:gmatch("|([^|]*)%f[|]") do cells[#cells + 1] = cell:gsub("`", ""):match("^%s*(.-)%s*$") end
+    return cells
+  end
+
+  local function yes(value) return value and "yes" or "no" end
+
+  it("tells of each dialect what the table does", function()
+    local file = assert(io.open(servers.root .. "docs/providers.md"))
+    local page = file:read("*a")
+    file:close()
+    for _, name in ipairs(dialects.names) do
+      local row = page:match("\n(| `" .. name:gsub("%p", "%%%0") .. "` |[^\n]*)")
+      local dialect, cells = dialects.get(name), cells_of(assert(row, name))
+      assert.same({ dialect.limit, yes(dialect.effort), yes(dialect.parallel_tool_calls), yes(dialect.required),
+        yes(dialect.named), yes(dialect.linked_images) }, { select(3, unpack(cells)) })
+    end
   end)
 end)
 
@@ -577,6 +601,20 @@ describe("a chat model", function()
     assert.equal("my-gpt", model.model)
     assert.is_nil(model:refusal(run_with({ model = "local" })))
     assert.equal("other", chat.new({ api = api, model = "other" }).model)
+  end)
+
+  it("asks an Azure deployment at its path, with its version and header", function()
+    endpoint = chat_server.new({ answer = function() return { text = "Hi" } end, dialect = "azure" })
+    client = assert(nexus.new({ nexus = false, openai = {
+      base_url = endpoint.url:gsub("/v1$", "/openai/deployments/my-gpt"), query = { ["api-version"] = "2024-10-21" },
+      auth_header = "api-key", auth_prefix = "", api_key = "sk-secret",
+    } }))
+    assert.equal("Hi", think("azure", { model = "local" }).text)
+    local asked = endpoint.requests[1]
+    assert.equal("/openai/deployments/my-gpt/chat/completions", asked.path)
+    assert.equal("sk-secret", asked.headers["api-key"])
+    assert.equal("api-version=2024-10-21", asked.query)
+    assert.equal("my-gpt", asked.body.model)
   end)
 
   -- -------------------------------------------------------------------------------------------------- what goes wrong
