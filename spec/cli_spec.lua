@@ -44,6 +44,8 @@ describe("the command", function()
       ["--quiet takes no value; try: nexus-assistants serve --help"] = { "serve", "--quiet=yes" },
       ["--color must be one of auto, always, never, got 'blue'; try: nexus-assistants view --help"] =
         { "view", "--color", "blue" },
+      ["--dialect is for --model chat; try: nexus-assistants serve --help"] = { "serve", "--dialect", "vllm" },
+      ["import needs FILE …; try: nexus-assistants import --help"] = { "import" },
       ["unexpected argument 'b'; try: nexus-assistants view --help"] = { "view", "a", "b" },
     }) do
       assert.same({ code = 2, out = "", err = "nexus-assistants: " .. message .. "\n" }, run(words))
@@ -126,6 +128,41 @@ describe("the command serve", function()
     reader:close()
     assert.matches("event: thread.run.completed\n.*\nevent: done\ndata: %[DONE%]\n\n", rest)
     assert.same({ "", 0 }, ending_of(server))
+  end)
+end)
+
+describe("the command import", function()
+  local path, exported
+
+  before_each(function()
+    path, exported = os.tmpname(), os.tmpname()
+    os.remove(path)
+    local file = assert(io.open(exported, "w"))
+    file:write('{"id":"asst_a","object":"assistant","created_at":1,"model":"m","instructions":"Be kind."}')
+    file:close()
+  end)
+
+  after_each(function()
+    os.remove(path)
+    os.remove(exported)
+  end)
+
+  it("puts what was exported where a server finds it", function()
+    if not pcall(require, "luasql.sqlite3") then return pending("luasql.sqlite3 is absent") end
+    assert.same({ code = 0, err = "",
+      out = "imported 1 assistants, 0 threads, 0 messages; 0 were there already\n" },
+      run({ "import", exported, "--store", path }))
+    local server = servers.start({ arguments = { "--store", path } })
+    assert.equal("Be kind.", server:request("GET", "/v1/assistants/asst_a").json.instructions)
+    server:stop()
+  end)
+
+  it("says what is wrong with a file", function()
+    local result = run({ "import", exported .. ".none", "--store", path })
+    assert.equal(1, result.code)
+    assert.matches(exported .. ".none: No such file", result.err, 1, true)
+    result = run({ "import", exported, "--store", "memory" })
+    assert.equal("nexus-assistants: memory keeps nothing: name another store\n", result.err)
   end)
 end)
 

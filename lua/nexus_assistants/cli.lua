@@ -1,5 +1,10 @@
 --- The command `nexus-assistants`: one table of commands and options, from which parsing and help are made.
+local dialects = require("nexus_assistants.models.chat.dialects")
+local values = require("nexus_assistants.values")
+
 local cli = {}
+
+local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
 
 local EXIT_FAILURE, EXIT_USAGE = 1, 2
 
@@ -44,18 +49,36 @@ function cli.report(message)
   io.stderr:write("nexus-assistants: ", found and view_text.harmless(message) or tostring(message), "\n")
 end
 
---- Options for `serve.run` from what was parsed; nil, message where the model's script can't be loaded.
+-- Options of the API behind a model, as `nexus.new` has them; the environment's count where nothing is said. A server
+-- that is named here may want no key.
+local function api_options(given)
+  local options = require("nexus_assistants.options")
+  local openai, problem = options.read("nexus-assistants", options.client.openai.fields, {
+    base_url = given["base-url"], model = given["model-name"], dialect = given.dialect, history = given.history,
+  }, require("nexus_assistants.core").environment)
+  if openai then openai.key_is_optional = given["base-url"] ~= nil end
+  return openai, problem
+end
+
+-- What says nothing where it stands, with the model it is for.
+local ONLY_FOR = { dialect = "chat", history = "responses", ["model-script"] = "script" }
+
+local function misplaced(options)
+  local model = options.model or "script"
+  for _, name in ipairs(values.sorted_names(ONLY_FOR)) do
+    if options[name] and model ~= ONLY_FOR[name] then return "--" .. name .. " is for --model " .. ONLY_FOR[name] end
+  end
+end
+
+--- Options for `serve.run` from what was parsed; nil, message where the environment has what can't be.
 function cli.serve_options(options)
-  local result = {
+  local openai, problem = api_options(options)
+  if not openai then return nil, problem end
+  return {
     host = options.host, port = options.port or 4010, assistant_id = options["assistant-id"], delay = options.delay,
     quiet = options.quiet, exit_after = options["exit-after"], key_environment = options["api-key-environment"],
+    provider = options.model, openai = openai, script = options["model-script"], store = options.store,
   }
-  if options["model-script"] then
-    local model, err = require("nexus_assistants.models.script").load(options["model-script"])
-    if not model then return nil, err end
-    result.model = model
-  end
-  return result
 end
 
 -- Prints the answer to a command; returns the exit code.
@@ -67,28 +90,45 @@ local function print_out(answer)
   return EXIT_FAILURE
 end
 
+local function fail(problem)
+  cli.report(problem)
+  return EXIT_FAILURE
+end
+
 local function run_serve(options)
   local settings, err = cli.serve_options(options)
   local ok
   if settings then
     ok, err = require("nexus_assistants.serve").run(settings)
   end
-  if ok then return 0 end
-  cli.report(err)
-  return EXIT_FAILURE
+  return ok and 0 or fail(err)
 end
 
 local function run_view(options, arguments)
   local drawn, err = require("nexus_assistants.view").draw(arguments[1], options)
-  if drawn then return print_out(drawn) end
-  cli.report(err)
-  return EXIT_FAILURE
+  return drawn and print_out(drawn) or fail(err)
+end
+
+local STORE = { name = "store", value = "WHERE", check = text,
+  help = "where threads are kept: a file, postgresql://…, or memory" }
+
+local function run_import(options, arguments)
+  local import = require("nexus_assistants.import")
+  local found, problem = import.read(arguments)
+  if not found then return fail(problem) end
+  local store, err = require("nexus_assistants.providers").store(options.store, true)
+  if not store then return fail(err and err.message or "memory keeps nothing: name another store") end
+  local ok, counts = pcall(import.store, store, found)
+  store:close()
+  if not ok then return fail(tostring(counts)) end
+  return print_out(("imported %d assistants, %d threads, %d messages; %d were there already\n"):format(
+    counts.assistants, counts.threads, counts.messages, counts.present))
 end
 
 local COMMANDS = {
   {
-    name = "serve", run = run_serve, arguments = 0,
-    summary = "a local server: the Assistants protocol at /v1, Nexus's at /api/v1, kept in memory",
+    name = "serve", run = run_serve, arguments = 0, fault = misplaced,
+    summary = "a local server: the Assistants protocol at /v1, on any model, and Nexus's at /api/v1, in memory",
     options = {
       { name = "port", value = "N", check = whole_number(0, 65535),
         help = "where to listen; 0 picks a free port (4010)" },
@@ -96,12 +136,28 @@ local COMMANDS = {
       { name = "api-key-environment", value = "NAME", check = text,
         help = "the environment variable with the key that is wanted; without it any key is taken" },
       { name = "assistant-id", value = "ID", check = text, help = "the assistant that is there (asst_local)" },
+      { name = "model", value = "KIND", check = one_of("script", "chat", "responses"),
+        help = "who thinks: a Lua function, chat completions, or OpenAI's Responses (script)" },
       { name = "model-script", value = "FILE", check = text,
         help = "a Lua file that returns function(messages, tools, run); without it the model repeats the question" },
+      { name = "base-url", value = "URL", check = text,
+        help = "where chat and responses are (OPENAI_BASE_URL); the key is OPENAI_API_KEY's" },
+      { name = "model-name", value = "NAME", check = text,
+        help = "the model of runs that name none, whatever their assistant says (OPENAI_MODEL)" },
+      { name = "dialect", value = "NAME", check = one_of(unpack(dialects.names)),
+        help = "what kind of server chats are had from: " .. table.concat(dialects.names, ", ") },
+      { name = "history", value = "WHERE", check = one_of("local", "conversation"),
+        help = "who keeps what responses are made of (local)" },
+      STORE,
       { name = "delay", value = "SECONDS", check = seconds, help = "how long the model thinks (0)" },
       { name = "quiet", help = "no line per request on standard error" },
       { name = "exit-after", value = "SECONDS", check = seconds, help = "end after this time, for tests" },
     },
+  },
+  {
+    name = "import", run = run_import, arguments = math.huge, least = 1, usage = "FILE …",
+    summary = "puts assistants and threads that were exported from an account (JSON, or an object a line) into a store",
+    options = { STORE },
   },
   {
     name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE]",
@@ -186,6 +242,7 @@ local function parse_arguments(command, arguments, first)
   if #positional > command.arguments then
     return nil, "unexpected argument '" .. positional[command.arguments + 1] .. "'"
   end
+  if #positional < (command.least or 0) then return nil, command.name .. " needs " .. command.usage end
   return options, positional
 end
 
@@ -203,6 +260,8 @@ local function run_command(command, arguments)
   local options, rest = parse_arguments(command, arguments, 2)
   if not options then return misused(rest, command.name .. " --help") end
   if options.help then return print_out(command_help(command)) end
+  local problem = command.fault and command.fault(options)
+  if problem then return misused(problem, command.name .. " --help") end
   return command.run(options, rest)
 end
 

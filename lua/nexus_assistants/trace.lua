@@ -28,6 +28,7 @@ local NO_PARENT = nil
 local NO_WISH = {}
 local NO_OUTPUT = "(no output)"
 local SERVER_CLOCK = "server, whole seconds"
+local ORDER = 1e-6 -- seconds that keep apart what the server's clock shows at one time, so that the order is seen
 
 local METADATA_NAMES = { thread_id = "threadId", message_id = "messageId", run_id = "runId", step_id = "stepId",
   response_id = "responseId", conversation_id = "conversationId", item_id = "itemId" }
@@ -370,7 +371,7 @@ local function record_call(run_span, step, call, before)
   local started_at, finished_at = times_of(step, before)
   span:times(started_at, finished_at)
   span:finish()
-  return finished_at or before
+  return finished_at and finished_at + ORDER or before
 end
 
 -- A step without tool calls (it wrote a message) stands for itself.

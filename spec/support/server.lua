@@ -4,7 +4,8 @@
 --   local server = servers.start({ kind = "serve" })                        -- or "fault"
 --   local server = servers.start({ kind = "fault", model_script = "examples/weather_model.lua", delay = 0.2,
 --                                  assistant_id = "asst_x", log = "a file for the log",
---                                  api_key_environment = "NAME", environment = { NAME = "value" } })
+--                                  api_key_environment = "NAME", environment = { NAME = "value" },
+--                                  arguments = { "--more", "options" } })
 --   server.url, server.openai_url, server.nexus_url     "http://127.0.0.1:PORT", the same with "/v1", the same
 --   server:request(method, path, body, headers)         → {status, headers, body, json}; a table as body is sent as
 --                                                         JSON; headers with the keys both protocols take come along
@@ -77,6 +78,7 @@ local function words_of(options)
   if options.delay then add("delay", options.delay) end
   if options.assistant_id then add("assistant-id", options.assistant_id) end
   if options.api_key_environment then add("api-key-environment", options.api_key_environment) end
+  for _, word in ipairs(options.arguments or {}) do words[#words + 1] = word end
   if not options.log then words[#words + 1] = "--quiet" end
   return words
 end

@@ -40,7 +40,7 @@ local function api_endpoint(given, protocol)
     headers = headers_of(given, protocol),
   })
   if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: openai") end
-  if given.api_key ~= false and not endpoint:has_key() then
+  if given.api_key ~= false and not given.key_is_optional and not endpoint:has_key() then
     return configuration("no API key: set OPENAI_API_KEY or openai.api_key (false where the server wants none)")
   end
   return endpoint
@@ -109,7 +109,7 @@ local function script_model(_, parts)
   if given == nil then return { model = script.echo() } end
   if type(given) ~= "string" then return { model = script.new(given) } end
   local model, problem = script.load(given)
-  if not model then return configuration("nexus.new: script: " .. problem) end
+  if not model then return configuration(problem) end
   return { model = model }
 end
 

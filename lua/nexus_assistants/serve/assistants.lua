@@ -76,14 +76,36 @@ local function find_operation(self, request)
   return invalid(404, "Invalid URL " .. place)
 end
 
-local function perform(self, request)
+local function perform_here(self, operation, params)
+  if operation.streams and params.body.stream == true then return self.runtime:open(operation, params) end
+  return self.runtime:perform(operation, params)
+end
+
+-- What an API is asked for is waited for: in a task of the scheduler's, while the connection waits for its end.
+local function perform_in_task(self, connection, operation, params)
+  local done, result, err, on_news
+  local task = self.runtime.scheduler:spawn(function()
+    result, err = perform_here(self, operation, params)
+    done = true
+    if on_news then on_news() end
+  end)
+  local function listen(listener) on_news = listener end
+  while not done and connection:wait_for_news(listen) do end -- luacheck: ignore 542
+  if not done then
+    task:cancel()
+    return invalid(408, "The connection was closed.")
+  end
+  return result, err
+end
+
+local function perform(self, request, connection)
   local operation, path = find_operation(self, request)
   if not operation then return nil, path end
   local body, err = (operation.payload == "multipart" and parse_form or parse_body)(request, operation)
   if not body then return nil, err end
   local params = { path = path, query = request.fields, body = body }
-  if operation.streams and body.stream == true then return self.runtime:open(operation, params) end
-  return self.runtime:perform(operation, params)
+  if self.runtime.api then return perform_in_task(self, connection, operation, params) end
+  return perform_here(self, operation, params)
 end
 
 -- Texts of errors quote what the request said, which may be any bytes.
@@ -126,9 +148,9 @@ function assistants_methods:refusal(request)
 end
 
 --- Answers a request whose path begins with the prefix. The request has `method`, `path`, `headers`, `body` and
--- `fields` (of the query).
-function assistants_methods:handle(request)
-  return self:refusal(request) or respond(self, perform(self, request))
+-- `fields` (of the query); the connection is what waits where an API must be asked.
+function assistants_methods:handle(request, connection)
+  return self:refusal(request) or respond(self, perform(self, request, connection))
 end
 
 return assistants

@@ -1,10 +1,11 @@
---- The local server: the Assistants protocol below /v1, Nexus's below /api/v1, all in this process's memory.
+--- The local server: the Assistants protocol below /v1, on the runtime, and Nexus's below /api/v1, in memory.
 local assistants = require("nexus_assistants.serve.assistants")
 local core = require("nexus_assistants.core")
 local ids = require("nexus_assistants.providers.runtime.id")
 local message = require("nexus_assistants.serve.message")
 local nexus = require("nexus_assistants.serve.nexus")
-local runtimes = require("nexus_assistants.providers.runtime")
+local providers = require("nexus_assistants.providers")
+local schedulers = require("nexus_assistants.scheduler")
 local servers = require("nexus_assistants.serve.server")
 
 local serve = {}
@@ -17,15 +18,26 @@ local function key_check(name)
   return name and function(key) return core.is_secret(name, key) end
 end
 
---- What answers the requests. `options`: `key_environment` names the variable with the key that is wanted, where not
--- any is taken; `model`, `delay`, `assistant_id`, `clock` go to the runtime.
--- Returns the handler `(request) → response`, the runtime, and a handler for heads alone, which returns nil where the
--- body matters.
-function serve.application(options)
-  local runtime = runtimes.new({
-    model = options.model, delay = options.delay, clock = options.clock, assistant_id = options.assistant_id,
-    max_threads = options.max_threads,
+local function warn(text)
+  io.stderr:write("nexus-assistants: warning: ", text, "\n")
+end
+
+-- The runtime, and the scheduler that drives it and what its model waits for.
+local function make_runtime(options)
+  local engine, problem = core.engine({})
+  if not engine then return nil, problem.message end
+  local tasks = schedulers.new(engine, core.monotonic, warn)
+  local runtime, err = providers.runtime(options.provider or "script", options.openai or {}, {
+    scheduler = tasks, script = options.script, store = options.store,
+    runtime = { delay = options.delay, assistant_id = options.assistant_id },
   })
+  if not runtime then return nil, err.message end
+  tasks:attend(runtime)
+  return runtime, tasks
+end
+
+-- What answers the requests: a function of them, and one of heads alone, which returns nil where the body matters.
+local function make_handlers(options, runtime)
   local accepts = key_check(options.key_environment)
   local assistants_api = assistants.new(runtime, "/v1", ids.new, accepts)
   local nexus_api = nexus.new({ new_id = ids.uuid, accepts = accepts })
@@ -33,11 +45,11 @@ function serve.application(options)
     if request.path:sub(1, 4) == "/v1/" then return assistants_api end
     if request.path:sub(1, 5) == "/api/" then return nexus_api end
   end
-  local function handle(request)
+  local function handle(request, connection)
     local api = api_of(request)
     if not api then return nexus.not_found() end
     request.fields = message.parse_query(request.query)
-    return api:handle(request)
+    return api:handle(request, connection)
   end
   local function answer_head(request)
     -- without a body the connection can be kept, so that is left to `handle`
@@ -46,7 +58,7 @@ function serve.application(options)
     if not api then return nexus.not_found() end
     return api:refusal(request)
   end
-  return handle, runtime, answer_head
+  return handle, answer_head
 end
 
 -- A line a request; what was no request has no method and no target.
@@ -61,26 +73,43 @@ local function announce(server)
   io.stdout:flush()
 end
 
---- Listens; once it runs, the server says where on standard output. `options`: those of `application`, `host`, `port`,
--- `quiet`, `exit_after` (seconds), and `wrap(handler, server options) → handler`.
+-- The scheduler does what there is to do each round, and says what the loop is to wait for beside its connections.
+local function drive(loop, tasks)
+  loop.descriptors = function() return tasks.engine:fds() end
+  loop.each_round = function()
+    tasks:turn(0)
+    local own, engine = tasks:idle_time(), tasks.engine:timeout()
+    if own and engine then return math.min(own, engine) end
+    return own or engine
+  end
+end
+
+--- Listens; once it runs, the server says where on standard output. `options`:
+--   host, port, quiet, exit_after (seconds)
+--   key_environment              the variable with the key that is wanted; where absent, any key is taken
+--   provider, openai, script, store  as in `nexus.new`, but for `provider` being "script" by default
+--   delay, assistant_id          go to the runtime
+--   wrap(handler, server options) → handler
 -- Returns the server, or nil, message.
 function serve.start(options)
   local name = options.key_environment
   if name and core.is_secret(name, "") == nil then
     return nil, "the environment variable " .. name .. " holds no key (visible ASCII characters, no spaces)"
   end
-  local handler, runtime, answer_head = serve.application(options)
+  local runtime, tasks = make_runtime(options)
+  if not runtime then return nil, tasks end
+  local handler, answer_head = make_handlers(options, runtime)
   local settings = { host = options.host, port = options.port, on_head = answer_head }
   if options.wrap then handler = options.wrap(handler, settings) end
   settings.handler = handler
   local server, err = servers.new(settings)
   if not server then return nil, err end
   if not options.quiet then server.on_answered = log end
-  server.loop.each_round = function() return runtime:advance() end
+  drive(server.loop, tasks)
   if options.exit_after then
     server.loop:after(options.exit_after, function() server.loop:stop() end)
   end
-  server.on_run = announce
+  server.on_run, server.runtime = announce, runtime
   return server
 end
 
@@ -99,6 +128,7 @@ function serve.run(options)
   finish_on(server, signals)
   server:run()
   signals:close()
+  server.runtime:close()
   return true
 end
 

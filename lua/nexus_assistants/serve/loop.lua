@@ -151,11 +151,37 @@ local function patience(self, longest, wanted)
   return math.max(wait, 0)
 end
 
+-- What select takes for a descriptor that isn't a socket of LuaSocket's.
+local descriptor_mt = { __index = {
+  getfd = function(self) return self.fd end,
+  dirty = function() return false end,
+} }
+
+-- The descriptors of somebody else who is to be woken, too: added to the sets for one look, and taken out again.
+local function insert_others(self)
+  local others = self.descriptors and self.descriptors() or {}
+  for _, other in ipairs(others) do
+    setmetatable(other, descriptor_mt)
+    if other.read then insert(self.readers, other) end
+    if other.write then insert(self.writers, other) end
+  end
+  return others
+end
+
+local function remove_others(self, others)
+  for _, other in ipairs(others) do
+    remove(self.readers, other)
+    remove(self.writers, other)
+  end
+end
+
 --- One round: what is due, then what can be read or written, waiting for it where nothing is, for `longest` seconds.
 function loop_methods:step(longest)
   self.timers:fire(self.now())
   local wanted = self.each_round and self.each_round()
+  local others = insert_others(self)
   local readable, writable = self.select(self.readers, self.writers, patience(self, longest, wanted))
+  remove_others(self, others)
   local ready = self.ready
   self.ready = {}
   wake_all(self, self.readers, readable)
