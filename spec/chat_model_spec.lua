@@ -142,6 +142,8 @@ describe("a request of the chat model", function()
     end
     assert.equal("the image file 'file-1' can't be shown: chat completions take images as image_url alone",
       refused("openai", images("user", file)))
+    assert.equal("an image_url has no url",
+      refused("openai", images("user", { type = "image_url", image_url = {} })))
     assert.equal("images that are links aren't there at Ollama: give them as data: URLs",
       refused("ollama", images("user", link)))
     assert.equal("chat completions take images in the user's messages alone",
@@ -682,6 +684,27 @@ describe("a chat model", function()
     broken.error = { message = "no such key: sk-secret" }
     err = fails(stream_of(broken), { streams = true })
     assert.is_nil(err.message:find("sk-secret", 1, true))
+  end)
+
+  local NONSENSE = {
+    '{"choices":"x"}', '{"choices":[7]}', '{"choices":[{"message":7}]}', '{"choices":[{"delta":"x"}],"usage":7}',
+    '{"choices":[{"message":{"content":7,"refusal":[],"tool_calls":"x","function_call":"f"}}]}',
+    '{"choices":[{"message":{"content":[7,{"type":"text"}],"tool_calls":[7,{"function":"f"},{}]}}]}',
+    '{"choices":[{"delta":{"tool_calls":[7,{"id":8,"index":"x","function":{"name":9,"arguments":7}}]}}]}',
+    '{"choices":[{"index":"x","finish_reason":7}],"model":7,"usage":{"prompt_tokens":"x","completion_tokens":1}}',
+    '{"error":true}', '{"error":{"message":7,"code":{},"type":[],"param":7}}', '{"choices":[{"error":"x"}]}', '[]',
+  }
+
+  it("bears whatever it is answered", function()
+    for _, text in ipairs(NONSENSE) do
+      for _, answer in ipairs({ { body = text }, { stream = shapes.event(text) } }) do
+        local said, err = ask(answer, { streams = answer.stream ~= nil })
+        assert.is_true(said ~= nil or not tostring(err):find(".lua:", 1, true), text .. ": " .. tostring(err))
+        if said then assert.is_table(said.tool_calls[1], text) end
+        client:close(0)
+        endpoint:close()
+      end
+    end
   end)
 
   it("is asked again by the rules of all calls", function()

@@ -68,7 +68,7 @@ end
 
 --- Takes a piece of a call. `index` is used where the piece has none of its own.
 function calls_methods:take(piece, index)
-  local described = present(piece["function"]) or {}
+  local described = type(piece["function"]) == "table" and piece["function"] or {}
   local id, name = filled(piece.id), filled(described.name)
   if present(piece.index) ~= nil then index = piece.index end
   local call = call_of(self, id, name, index)

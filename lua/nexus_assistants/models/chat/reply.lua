@@ -40,11 +40,17 @@ local function say(self, text)
   return true
 end
 
+-- What a server sends may be anything.
+local function table_of(value)
+  return type(value) == "table" and value or {}
+end
+
 -- A text, or the parts of one: reasoning may be among them (Mistral).
 local function text_of(content)
   if type(content) == "string" then return content end
   local texts = {}
-  for _, part in ipairs(present(content) or {}) do
+  for _, part in ipairs(table_of(content)) do
+    part = table_of(part)
     if part.type == "text" and type(part.text) == "string" then texts[#texts + 1] = part.text end
   end
   return table.concat(texts)
@@ -57,12 +63,12 @@ local function take_content(self, content)
 end
 
 local function take_calls(self, message)
-  for position, piece in ipairs(present(message.tool_calls) or {}) do
-    self.calls:take(piece, self.is_whole and position - 1 or nil)
+  for position, piece in ipairs(table_of(message.tool_calls)) do
+    self.calls:take(table_of(piece), self.is_whole and position - 1 or nil)
   end
   -- what calls were before they were tools
-  local legacy = present(message.function_call)
-  if legacy then self.calls:take({ ["function"] = legacy }, "function_call") end
+  local legacy = message.function_call
+  if type(legacy) == "table" then self.calls:take({ ["function"] = legacy }, "function_call") end
 end
 
 local function take_message(self, message)
@@ -94,8 +100,8 @@ end
 -- Of several choices the first; none where there is something else to tell, as the usage, or what Azure's filters
 -- found in the prompt.
 local function first_choice(object)
-  for _, choice in ipairs(present(object.choices) or {}) do
-    if (present(choice.index) or 0) == 0 then return choice end
+  for _, choice in ipairs(table_of(object.choices)) do
+    if type(choice) == "table" and (present(choice.index) or 0) == 0 then return choice end
   end
 end
 
@@ -118,7 +124,7 @@ function reply_methods:take(object)
   local piece = present(choice.delta)
   self.is_whole = self.is_whole or piece == nil
   self.finish_reason = filled(choice.finish_reason) or self.finish_reason
-  return take_message(self, piece or present(choice.message) or {})
+  return take_message(self, table_of(piece or choice.message))
 end
 
 -- -------------------------------------------------------------------------------------------------------- what it was

@@ -46,6 +46,11 @@ function request.model(settings, run)
   return own ~= PLACEHOLDER and own or settings.model
 end
 
+local function names_nothing(run)
+  local choice = present(run.tool_choice)
+  return type(choice) == "table" and not named(present(run.tools) or {}, choice)
+end
+
 --- What a run wants that isn't to be had here: a message and the name of the parameter; or nil. `settings` has the
 -- `dialect` and the default `model`.
 function request.refusal(settings, run)
@@ -53,14 +58,9 @@ function request.refusal(settings, run)
   local tool, place = hosted_tool(run)
   if tool then return ("the tool '%s' isn't there: chat completions have functions alone"):format(tool), place end
   local wanted, param = lacking(dialect, run)
-  if wanted then
-    local advice = dialect.advice and ": " .. dialect.advice or ""
-    return ("%s isn't there at %s%s"):format(wanted, dialect.label, advice), param
-  end
-  local choice = present(run.tool_choice)
-  if type(choice) == "table" and not named(present(run.tools) or {}, choice) then
-    return "'tool_choice' names a function that isn't among the tools", "tool_choice"
-  end
+  local advice = dialect.advice and ": " .. dialect.advice or ""
+  if wanted then return ("%s isn't there at %s%s"):format(wanted, dialect.label, advice), param end
+  if names_nothing(run) then return "'tool_choice' names a function that isn't among the tools", "tool_choice" end
   if not request.model(settings, run) then return NO_MODEL, "model" end
 end
 
@@ -78,6 +78,7 @@ end
 
 function parts.image_url(part, dialect)
   local image = part.image_url
+  if type(image.url) ~= "string" then return unfit("an image_url has no url") end
   if not dialect.linked_images and not image.url:find("^data:") then
     return unfit(("images that are links aren't there at %s: give them as data: URLs"):format(dialect.label))
   end
@@ -87,7 +88,7 @@ end
 
 function parts.image_file(part)
   return unfit(("the image file '%s' can't be shown: chat completions take images as image_url alone"):format(
-    part.image_file.file_id))
+    tostring(part.image_file.file_id)))
 end
 
 local function content_of(message, dialect)
