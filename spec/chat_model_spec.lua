@@ -53,6 +53,7 @@ describe("the dialect", function()
       ["https://me.cognitiveservices.azure.com/openai/deployments/d"] = "azure",
       ["https://openrouter.ai/api/v1"] = "openrouter", ["http://localhost:11434/v1"] = "ollama",
       ["http://[::1]:11434/v1"] = "ollama", ["https://ollama.com/v1"] = "ollama",
+      ["http://host11434/v1"] = "openai-compatible", ["https://api.openai.com:443/v1"] = "openai",
       ["http://127.0.0.1:8080/v1"] = "openai-compatible", ["http://127.0.0.1:8000/v1"] = "openai-compatible",
       ["https://api.openai.com.example.org/v1"] = "openai-compatible",
     }

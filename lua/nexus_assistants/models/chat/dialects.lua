@@ -82,7 +82,8 @@ end
 --- The name of the dialect that a base URL speaks for.
 function dialects.guess(base_url)
   local authority = base_url:lower():match("^https?://([^/?]+)") or ""
-  local host, port = authority:match("^(.-):?(%d*)$")
+  local port = authority:match(":(%d+)$")
+  local host = port and authority:sub(1, -#port - 2) or authority
   for _, known in ipairs(HOSTS) do
     if host:find(known[1]) then return known[2] end
   end
