@@ -12,7 +12,7 @@ local operations = require("nexus_assistants.operations")
 local process = require("spec.support.process")
 local servers = require("spec.support.server")
 
-local KINDS = { [""] = true, c = true, sh = true, output = true, lua = true, ["lua fragment"] = true,
+local KINDS = { [""] = true, c = true, js = true, sh = true, output = true, lua = true, ["lua fragment"] = true,
   ["lua model"] = true }
 local MODEL = "examples/weather_model.lua"
 
