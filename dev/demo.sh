@@ -1,6 +1,7 @@
 #!/bin/sh
-# From nothing to a traced run: sets up, builds, runs examples/assistant.lua against a local server, and shows the trace.
-# With OPENAI_API_KEY, OPENAI_BASE_URL and NEXUS_API_KEY in the environment, all three, it uses those instead.
+# From nothing to a traced run: sets up, builds, runs examples/assistant.lua against a local server and then, the same
+# script, with threads and runs in its own process, and shows the trace of each.
+# With OPENAI_API_KEY, OPENAI_BASE_URL and NEXUS_API_KEY in the environment, all three, it uses those instead, once.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 sh "$root/dev/deps.sh" demo
@@ -25,14 +26,23 @@ start_server() {
   url=${line#listening on }
 }
 
+ask() {
+  "$root/dev/lua" "$root/examples/assistant.lua" "What is the weather in Paris?"
+  echo
+  "$root/dev/lua" "$root/bin/nexus-assistants" view
+}
+
 if [ -n "${OPENAI_API_KEY:-}" ] && [ -n "${OPENAI_BASE_URL:-}" ] && [ -n "${NEXUS_API_KEY:-}" ]; then
   echo "dev/demo.sh: using $OPENAI_BASE_URL, as the environment says" >&2
-else
-  start_server
-  export OPENAI_API_KEY=sk-local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
-  export NEXUS_API_KEY=nxs_local NEXUS_BASE_URL="$url"
+  ask
+  exit
 fi
 
-"$root/dev/lua" "$root/examples/assistant.lua" "What is the weather in Paris?"
+start_server
+export OPENAI_API_KEY=sk-local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
+export NEXUS_API_KEY=nxs_local NEXUS_BASE_URL="$url"
+echo "Over HTTP, to a server of the Assistants protocol (nexus-assistants serve):"
+ask
 echo
-"$root/dev/lua" "$root/bin/nexus-assistants" view
+echo "The same script with threads and runs in its own process (NEXUS_ASSISTANTS_PROVIDER=script):"
+NEXUS_ASSISTANTS_PROVIDER=script NEXUS_ASSISTANTS_SCRIPT="$root/examples/weather_model.lua" ask
