@@ -59,6 +59,25 @@ local function method_of(client, name)
   return resource, method
 end
 
+local function events_of(next_event)
+  local events = {}
+  local name, event = next_event()
+  while name do
+    events[#events + 1] = { name, event }
+    name, event = next_event()
+  end
+  assert(event == nil, event)
+  return events
+end
+
+local function recorded_events(body)
+  local next_event = body:gmatch("event: ([^\n]+)\ndata: ([^\n]+)")
+  return events_of(function()
+    local name, data = next_event()
+    return name, data and json.decode(data)
+  end)
+end
+
 describe("recorded traffic", function()
   local lacking = replay.lacks()
   if lacking then
@@ -71,42 +90,51 @@ describe("recorded traffic", function()
     for _, name in ipairs(replay.names(folder)) do names[#names + 1] = folder .. "/" .. name end
   end
 
+  -- What a stream comes to: a run and what belongs to it, or the events as they are.
+  local function outcome_of_stream(entry, stream)
+    if entry.direct then return events_of(function() return stream:next() end) end
+    assert(stream:result())
+    return { stream:run(), stream:messages(), stream:steps() }
+  end
+
+  local function perform_stream(entry, resource, method, arguments, params)
+    params.stream = nil
+    local streaming = resource[method == "create" and "stream" or method .. "_stream"]
+    return outcome_of_stream(entry, assert(streaming(resource, unpack(arguments))))
+  end
+
+  -- What an answer came to, in a form that can be compared.
   local function perform(client, exchange)
     local entry, ids = operation_of(exchange)
     local arguments, params = arguments_of(entry, ids, exchange)
     local resource, method = method_of(client, entry.name)
-    if is_stream(exchange) then
-      params.stream = nil
-      local streaming = resource[method == "create" and "stream" or method .. "_stream"]
-      local stream = assert(streaming(resource, unpack(arguments)))
-      assert(stream:result())
-      return stream
-    end
-    return resource[method](resource, unpack(arguments))
-  end
-
-  -- What an answer came to, in a form that can be compared.
-  local function outcome_of(exchange, result, err)
-    if is_stream(exchange) then return { result:run(), result:messages(), result:steps() } end
-    if type(result) == "string" then return result end
+    if is_stream(exchange) then return perform_stream(entry, resource, method, arguments, params) end
+    local result, err = resource[method](resource, unpack(arguments))
     return result or { status = err.status, message = err.message }
   end
 
   local function play(exchanges, chunk)
-    local server = replay.start(exchanges, chunk)
-    local client = assert(nexus.new({
-      nexus = false, lane = "reject", assistant_id = "asst_x", poll = { interval = 0.001 },
-      openai = { api_key = "sk-x", base_url = server.openai_url, retries = 0 },
-    }))
-    local outcomes = {}
-    for index, exchange in ipairs(exchanges) do
-      client.lanes.lanes = {} -- the recordings' own programs took care of that
-      outcomes[index] = outcome_of(exchange, perform(client, exchange))
-    end
-    client:close(0)
-    local report = server:report()
-    server:stop()
-    return outcomes, report
+    return replay.with(exchanges, chunk, function(server)
+      local client = assert(nexus.new({
+        nexus = false, lane = "reject", assistant_id = "asst_x", poll = { interval = 0.001 },
+        openai = { api_key = "sk-x", base_url = server.openai_url, retries = 0 },
+      }))
+      local outcomes = {}
+      for index, exchange in ipairs(exchanges) do
+        client.lanes.lanes = {} -- the recordings' own programs took care of that
+        outcomes[index] = perform(client, exchange)
+      end
+      client:close(0)
+      return outcomes, server:report()
+    end)
+  end
+
+  local function expected_of(exchange)
+    local entry = operation_of(exchange)
+    if is_stream(exchange) then return entry.direct and recorded_events(exchange.body) end
+    if entry.answer == "bytes" then return exchange.body end
+    local body = json.decode(exchange.body)
+    return exchange.status < 300 and body or { status = exchange.status, message = body and body.error.message }
   end
 
   local function check(exchanges, outcomes, report)
@@ -116,15 +144,25 @@ describe("recorded traffic", function()
       assert.same({ json.null, "{}" }, { mismatch.recorded, mismatch.sent }, mismatch.operation)
     end
     for index, exchange in ipairs(exchanges) do
-      local expected = not is_stream(exchange) and json.decode(exchange.body)
-      if expected and exchange.status < 300 then assert.same(expected, outcomes[index]) end
+      local expected = expected_of(exchange)
+      if expected then assert.same(expected, outcomes[index]) end
     end
   end
 
+  local function is_ours(exchanges)
+    for _, exchange in ipairs(exchanges) do
+      if operation_of(exchange) then return true end
+    end
+    return false
+  end
+
+  it("of all groups there are operations for", function()
+    for _, name in ipairs(names) do assert.is_true(is_ours(replay.exchanges(name)), name) end
+  end)
+
   for _, name in ipairs(names) do
-    local exchanges, is_ours = replay.exchanges(name), false
-    for _, exchange in ipairs(exchanges) do is_ours = is_ours or operation_of(exchange) ~= nil end
-    if is_ours then
+    local exchanges = replay.exchanges(name)
+    if is_ours(exchanges) then
       it("is asked for again, whole and byte by byte: " .. name, function()
         local ours = json.array({})
         for _, exchange in ipairs(exchanges) do

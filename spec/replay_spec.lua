@@ -69,14 +69,13 @@ describe("real traffic, replayed", function()
   after_each(function() nexus:stop() end)
 
   local function run(example, exchanges, chunk)
-    local server = replay.start(exchanges, chunk)
-    local result = process.run({ process.path("examples/" .. example), "Can you help me?" }, {
-      OPENAI_API_KEY = "sk-x", OPENAI_BASE_URL = server.openai_url, ASSISTANT_ID = "asst_D2BqLQ9rNgOjd5A3NpS9m9s4",
-      NEXUS_API_KEY = "nxs_x", NEXUS_BASE_URL = nexus.nexus_url, NEXUS_ASSISTANTS_POLL_INTERVAL = "0",
-    })
-    local report = server:report()
-    server:stop()
-    return result, report, nexus:traces()[1]
+    return replay.with(exchanges, chunk, function(server)
+      local result = process.run({ process.path("examples/" .. example), "Can you help me?" }, {
+        OPENAI_API_KEY = "sk-x", OPENAI_BASE_URL = server.openai_url, ASSISTANT_ID = "asst_D2BqLQ9rNgOjd5A3NpS9m9s4",
+        NEXUS_API_KEY = "nxs_x", NEXUS_BASE_URL = nexus.nexus_url, NEXUS_ASSISTANTS_POLL_INTERVAL = "0",
+      })
+      return result, server:report(), nexus:traces()[1]
+    end)
   end
 
   local function check(example, exchanges, chunk, reply)

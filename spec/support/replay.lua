@@ -84,4 +84,16 @@ function replay_methods:stop()
   os.remove(self.path)
 end
 
+--- Serves exchanges to `fn(server)` and returns what that does. However it ends, the server is gone then: the process
+-- that ran a spec would wait for it.
+function replay.with(exchanges, chunk, fn)
+  local server = replay.start(exchanges, chunk)
+  local function stopped(ok, ...)
+    server:stop()
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return stopped(pcall(fn, server))
+end
+
 return replay
