@@ -3,6 +3,7 @@ local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants")
 local chat_server = require("spec.support.chat_server")
 local agents = require("spec.support.agents")
+local responses_server = require("spec.support.responses_server")
 local servers = require("spec.support.server")
 local values = require("nexus_assistants.values")
 
@@ -43,6 +44,19 @@ PROVIDERS.chat = function()
     openai = { base_url = endpoint.url, api_key = "sk-x", dialect = "openai", model = "small-0", retries = 0 } },
     function() endpoint:stop() end
 end
+
+local function on_responses(history, background)
+  return function()
+    local endpoint = responses_server.start(servers.root .. "spec/support/told_responses.lua")
+    return { provider = "responses", store = "memory", openai = { base_url = endpoint.url, api_key = "sk-x",
+      model = "small-0", retries = 0, history = history, background = background } },
+      function() endpoint:stop() end
+  end
+end
+
+PROVIDERS.responses = on_responses()
+PROVIDERS["responses, with a conversation"] = on_responses("conversation")
+PROVIDERS["responses, in the background"] = on_responses("local", true)
 
 -- Spans by their names, below each other. Questions to a model are asked in this process by some providers alone, and
 -- what took long has a last span, `trace.end`.

@@ -17,6 +17,7 @@
 --   {output =, usage = {input, output, cached, reasoning}, incomplete = reason, failed = {code, message}}
 --                           output: items as responses_shapes.lua takes them
 --   {refused = {status, code, message, param}}
+--   {waits = true}        nothing comes until the client goes away
 -- each with
 --   polls                   how many times a response in the background is asked for until it has ended; 2
 --   breaks_off              after how many events the stream does
@@ -255,6 +256,13 @@ local function answer_of(self, items, body)
   return type(said) == "string" and { output = { { text = said } } } or said
 end
 
+local function silence()
+  return { content_type = "application/json", pieces = function(connection)
+    connection:wait_for_end()
+    return false
+  end }
+end
+
 local function create_response(self, request)
   local body = request.body
   local conversation, problem = conversation_of(self, body)
@@ -265,6 +273,7 @@ local function create_response(self, request)
   local said = answer_of(self, items, body)
   if said.refused then return refusal(said.refused.status, said.refused.message, said.refused.param,
     said.refused.code) end
+  if said.waits then return silence() end
   local response = shapes.response(new_id(self, "resp_"), body, 1758064441)
   local record = { response = response, said = said, new = new, items = items, conversation = conversation,
     polls = said.polls or 2 }
@@ -426,11 +435,11 @@ end
 
 -- -------------------------------------------------------------------------------------------------------------- making
 
---- Listens. `options`: `answer(items, body)`.
+--- Listens. `options`: `answer(items, body)`, and `poll_after_ms`.
 function responses_server.new(options)
   local self = setmetatable({
-    answer = options.answer, requests = {}, responses = {}, conversations = {}, stored = {}, reasoned = {}, seen = {},
-    locked = 0, count = 0,
+    answer = options.answer, poll_after_ms = options.poll_after_ms, requests = {}, responses = {},
+    conversations = {}, stored = {}, reasoned = {}, seen = {}, locked = 0, count = 0,
   }, endpoint_mt)
   self.server = assert(server.new({ handler = function(request) return handle(self, request) end }))
   self.url = ("http://127.0.0.1:%d/v1"):format(self.server.port)
