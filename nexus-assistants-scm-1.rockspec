@@ -69,6 +69,7 @@ build = {
     ["nexus_assistants.providers.runtime.actions"] = "lua/nexus_assistants/providers/runtime/actions.lua",
     ["nexus_assistants.providers.runtime.answer"] = "lua/nexus_assistants/providers/runtime/answer.lua",
     ["nexus_assistants.providers.runtime.assistants"] = "lua/nexus_assistants/providers/runtime/assistants.lua",
+    ["nexus_assistants.providers.runtime.attachments"] = "lua/nexus_assistants/providers/runtime/attachments.lua",
     ["nexus_assistants.providers.runtime.checks"] = "lua/nexus_assistants/providers/runtime/checks.lua",
     ["nexus_assistants.providers.runtime.copy"] = "lua/nexus_assistants/providers/runtime/copy.lua",
     ["nexus_assistants.providers.runtime.event_queue"] = "lua/nexus_assistants/providers/runtime/event_queue.lua",

@@ -646,6 +646,60 @@ describe("the runtime's files", function()
     end)
   end)
 
+  describe("attached to messages", function()
+    local SEARCH, CODE = { type = "file_search" }, { type = "code_interpreter" }
+
+    local function attached(file, ...)
+      return json.array({ { file_id = file.id, tools = json.array({ ... }) } })
+    end
+
+    local function resources_of(thread_id)
+      return must("threads.retrieve", { thread_id }).tool_resources
+    end
+
+    local function names_in(store_id)
+      local names = {}
+      for index, item in ipairs(must("vector_stores.files.list", { store_id }, { order = "asc" }).data) do
+        names[index] = must("files.retrieve", { item.id }).filename
+      end
+      return names
+    end
+
+    it("are searched by the runs of their thread", function()
+      local first, second = upload("Rome is warm.", "rome.txt"), upload("Oslo is cold.", "oslo.txt")
+      local thread = must("threads.create", nil, { messages = json.array({
+        { role = "user", content = "x", attachments = attached(first, SEARCH) } }) })
+      local store_id = resources_of(thread.id).file_search.vector_store_ids[1]
+      assert.same({ anchor = "last_active_at", days = 7 },
+        must("vector_stores.retrieve", { store_id }).expires_after)
+      must("threads.messages.create", { thread.id },
+        { role = "user", content = "y", attachments = attached(second, SEARCH) })
+      assert.same({ store_id }, resources_of(thread.id).file_search.vector_store_ids)
+      assert.same({ "rome.txt", "oslo.txt" }, names_in(store_id))
+    end)
+
+    it("are for code to read, each once", function()
+      local file = upload("1,2", "numbers.csv")
+      local run = must("threads.create_and_run", nil, { assistant_id = "asst_local", thread = {
+        messages = json.array({ { role = "user", content = "x", attachments = attached(file, CODE) } }) } })
+      local expected = { code_interpreter = { file_ids = { file.id } } }
+      assert.same(expected, resources_of(run.thread_id))
+      runtime:advance()
+      must("threads.runs.create", { run.thread_id }, { assistant_id = "asst_local", additional_messages = json.array({
+        { role = "user", content = "y", attachments = attached(file, CODE) } }) })
+      assert.same(expected, resources_of(run.thread_id))
+    end)
+
+    it("keep a message out where they aren't there", function()
+      local thread = must("threads.create")
+      local result, err = perform("threads.messages.create", { thread.id },
+        { role = "user", content = "x", attachments = attached({ id = "file-none" }, SEARCH) })
+      assert.is_nil(result)
+      assert.equal(404, err.status)
+      assert.same({}, must("threads.messages.list", { thread.id }).data)
+    end)
+  end)
+
   describe("in runs", function()
     local CONTENT = "step_details.tool_calls[*].file_search.results[*].content"
     local thread_id, tools, file_id

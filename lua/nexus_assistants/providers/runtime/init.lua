@@ -1,6 +1,7 @@
 --- The Assistants semantics, kept here: a store of threads, messages, runs and steps, and a model that thinks.
 local actions = require("nexus_assistants.providers.runtime.actions")
 local assistants = require("nexus_assistants.providers.runtime.assistants")
+local attachments = require("nexus_assistants.providers.runtime.attachments")
 local checks = require("nexus_assistants.providers.runtime.checks")
 local copy = require("nexus_assistants.providers.runtime.copy")
 local core = require("nexus_assistants.core")
@@ -147,11 +148,17 @@ local function make_described(self, resources, options)
   return true
 end
 
--- Does what must be waited for before an operation is performed in one piece.
-local function make_ready(self, body, options)
+local function make_all_described(self, body, options)
   if group_of(self, CREATE_STORE) == nil then return true end
   local ok, err = make_described(self, body.tool_resources, options)
   if ok and type(body.thread) == "table" then ok, err = make_described(self, body.thread.tool_resources, options) end
+  return ok, err
+end
+
+-- Does what must be waited for before an operation is performed in one piece.
+local function make_ready(self, operation, path, body, options)
+  local ok, err = make_all_described(self, body, options)
+  if ok then ok, err = attachments.add(self, operation, path, body, options) end
   return ok, err
 end
 
@@ -179,10 +186,11 @@ end
 
 -- Does what an operation does, whose body is a copy; `queue` takes the events, where they are wanted.
 local function act(self, operation, params, body, queue)
+  local path = params.path or {}
   local fits, err = checks.body(body, parameters.bodies[operation.name] or {})
-  if fits then fits, err = make_ready(self, body, params.options) end
+  if fits then fits, err = make_ready(self, operation, path, body, params.options) end
   if not fits then return nil, err end
-  return act_safely(self, operation, params.path or {}, body, params.query or {}, queue, params.span)
+  return act_safely(self, operation, path, body, params.query or {}, queue, params.span)
 end
 
 -- What the action takes; nil and an error where there is none or the body is none.
