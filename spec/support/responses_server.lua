@@ -25,6 +25,7 @@
 --   error_event             what comes in place of the last event: {code, message}
 local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
+local message = require("nexus_assistants.serve.message")
 local openapi = require("spec.support.openapi")
 local server = require("nexus_assistants.serve.server")
 local servers = require("spec.support.server")
@@ -44,8 +45,8 @@ local function new_id(self, prefix)
   return prefix .. self.count
 end
 
-local function refusal(status, message, param, code)
-  return { status = status, json = { error = { message = message, type = "invalid_request_error",
+local function refusal(status, said, param, code)
+  return { status = status, json = { error = { message = said, type = "invalid_request_error",
     param = param or json.null, code = code or json.null } } }
 end
 
@@ -422,7 +423,7 @@ local function respond(self, answer)
 end
 
 local function handle(self, received)
-  local request = { method = received.method, path = received.path, query = received.fields,
+  local request = { method = received.method, path = received.path, query = message.parse_query(received.query),
     body = received.body ~= "" and json.decode(received.body) or {} }
   self.requests[#self.requests + 1] = request
   local act, ids = route(request)

@@ -65,7 +65,7 @@ end
 -- reasoning with it.
 local function is_complete(items)
   for _, item in ipairs(items) do
-    if item.type == "reasoning" and type(present(item.encrypted_content)) ~= "string" then return false end
+    if item.type == "reasoning" and type(item.encrypted_content) ~= "string" then return false end
   end
   return true
 end

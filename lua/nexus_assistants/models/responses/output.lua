@@ -63,7 +63,7 @@ end
 -- ---------------------------------------------------------------------------------------------------------- failure
 
 local function code_of(said)
-  local code = tostring(present(said.code))
+  local code = tostring(said.code)
   -- those of images: they are part of what the model was given
   if code == "rate_limit_exceeded" or code == "invalid_prompt" then return code end
   return code:find("image", 1, true) and "invalid_prompt" or "server_error"
