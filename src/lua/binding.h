@@ -18,6 +18,7 @@
 #define NXA__LUA_TRACE "nexus_assistants.trace"
 #define NXA__LUA_SPAN "nexus_assistants.span"
 #define NXA__LUA_SIGNALS "nexus_assistants.signals"
+#define NXA__LUA_LOCK "nexus_assistants.lock"
 
 typedef struct nxa__lua_endpoint {
   nxa_endpoint *endpoint;
@@ -60,6 +61,7 @@ void nxa__lua_tracer_open(lua_State *L);
 void nxa__lua_trace_open(lua_State *L);
 void nxa__lua_span_open(lua_State *L);
 void nxa__lua_signals_open(lua_State *L);
+void nxa__lua_lock_open(lua_State *L);
 
 /* Functions of the module `core`. */
 int nxa__lua_endpoint_new(lua_State *L);
@@ -72,6 +74,9 @@ int nxa__lua_is_terminal(lua_State *L);
 int nxa__lua_terminal_width(lua_State *L);
 int nxa__lua_is_secret(lua_State *L);
 int nxa__lua_signals_new(lua_State *L);
+int nxa__lua_lock_file(lua_State *L);
+int nxa__lua_make_directory(lua_State *L);
+int nxa__lua_make_private(lua_State *L);
 
 void nxa__lua_pin_module(void); /* keeps the module loaded for the rest of the process */
 
@@ -86,6 +91,8 @@ int nxa__lua_nothing(lua_State *L);
 int nxa__lua_fail(lua_State *L, const nxa_error *error);
 void nxa__lua_push_error(lua_State *L, const nxa_error *error);
 
+/* An argument of text that must not hold a zero: the path of a file, say. */
+const char *nxa__lua_whole_text(lua_State *L, int index);
 /* An argument of seconds: raises on NaN, and brings what is out of range into it. */
 double nxa__lua_seconds(lua_State *L, int index, double absent);
 /* An argument of text for the core, which takes zero-terminated strings: a zero in it becomes U+FFFD. Stays valid while

@@ -71,6 +71,13 @@ const char *nxa__lua_text(lua_State *L, int index) {
   return lua_tostring(L, index);
 }
 
+const char *nxa__lua_whole_text(lua_State *L, int index) {
+  size_t length;
+  const char *text = luaL_checklstring(L, index, &length);
+  luaL_argcheck(L, strlen(text) == length, index, "must not hold a zero byte");
+  return text;
+}
+
 const char *nxa__lua_optional_text(lua_State *L, int index) {
   return lua_isnoneornil(L, index) ? NULL : nxa__lua_text(L, index);
 }
@@ -102,30 +109,23 @@ static bool names_a_key(const char *name, size_t length) {
 }
 
 static int core_environment(lua_State *L) {
-  size_t length;
-  const char *name = luaL_checklstring(L, 1, &length);
-  luaL_argcheck(L, strlen(name) == length, 1, "must not hold a zero byte");
-  if (names_a_key(name, length))
+  const char *name = nxa__lua_whole_text(L, 1);
+  if (names_a_key(name, strlen(name)))
     return luaL_error(L, "core.environment: '%s' is a secret, name it in an endpoint's key_environment", name);
   lua_pushstring(L, getenv(name));
   return 1;
 }
 
-static const luaL_Reg core_functions[] = {{"monotonic", core_monotonic},
-                                          {"wall", core_wall},
-                                          {"utf8_valid", core_utf8_valid},
-                                          {"json_mark", nxa__lua_json_mark},
-                                          {"json_restore", nxa__lua_json_restore},
-                                          {"json_is_plain", nxa__lua_json_is_plain},
-                                          {"environment", core_environment},
-                                          {"is_secret", nxa__lua_is_secret},
-                                          {"is_terminal", nxa__lua_is_terminal},
-                                          {"terminal_width", nxa__lua_terminal_width},
-                                          {"endpoint", nxa__lua_endpoint_new},
-                                          {"engine", nxa__lua_engine_new},
-                                          {"tracer", nxa__lua_tracer_new},
-                                          {"signals", nxa__lua_signals_new},
-                                          {NULL, NULL}};
+static const luaL_Reg core_functions[] = {
+    {"monotonic", core_monotonic},           {"wall", core_wall},
+    {"utf8_valid", core_utf8_valid},         {"json_mark", nxa__lua_json_mark},
+    {"json_restore", nxa__lua_json_restore}, {"json_is_plain", nxa__lua_json_is_plain},
+    {"environment", core_environment},       {"is_secret", nxa__lua_is_secret},
+    {"is_terminal", nxa__lua_is_terminal},   {"terminal_width", nxa__lua_terminal_width},
+    {"endpoint", nxa__lua_endpoint_new},     {"engine", nxa__lua_engine_new},
+    {"tracer", nxa__lua_tracer_new},         {"signals", nxa__lua_signals_new},
+    {"lock_file", nxa__lua_lock_file},       {"make_directory", nxa__lua_make_directory},
+    {"make_private", nxa__lua_make_private}, {NULL, NULL}};
 
 static void add_constants(lua_State *L) {
   lua_pushstring(L, nxa_version());
@@ -147,6 +147,7 @@ NXA_API int luaopen_nexus_assistants_core(lua_State *L) {
   nxa__lua_trace_open(L);
   nxa__lua_span_open(L);
   nxa__lua_signals_open(L);
+  nxa__lua_lock_open(L);
   lua_newtable(L);
   luaL_setfuncs(L, core_functions, 0);
   add_constants(L);

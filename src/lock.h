@@ -1,0 +1,24 @@
+/* A lock on a file: one process at a time has it, and it goes with the process, however that ends. */
+#ifndef NXA_LOCK_H
+#define NXA_LOCK_H
+
+#include <stdbool.h>
+
+#include "nexus_assistants.h"
+
+typedef struct nxa__lock nxa__lock;
+
+/*
+ * Makes the file, for the user alone, where there is none, and takes its lock without waiting. Returns the lock, owned
+ * by the caller; or NULL: then `*is_held` says whether somebody has it (also this process, by another lock), and
+ * otherwise `error` what is wrong.
+ */
+nxa__lock *nxa__lock_take(const char *path, bool *is_held, nxa_error *error);
+
+/* Frees the lock. The file stays. NULL does nothing. */
+void nxa__lock_release(nxa__lock *lock);
+
+/* The same, but the file goes: who takes its lock later makes another. */
+void nxa__lock_remove(nxa__lock *lock);
+
+#endif

@@ -1,0 +1,64 @@
+#include "private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "error.h"
+
+static bool fail(nxa_error *error, const char *what, const char *path, int number) {
+  nxa__error_set(error, NXA_INVALID, "can't make the %s '%s': %s", what, path, strerror(number));
+  return false;
+}
+
+/* Returns 0, or what is wrong. What is there already has its own reasons why it can't be made. */
+static int make_folder(const char *path) {
+  struct stat known;
+  if (mkdir(path, S_IRWXU) == 0)
+    return 0;
+  int number = errno;
+  if (stat(path, &known) != 0)
+    return number;
+  return S_ISDIR(known.st_mode) ? 0 : ENOTDIR;
+}
+
+/* The slashes in `path` become ends of it one by one, and slashes again. */
+static int make_folders(char *path) {
+  int number = 0;
+  for (char *slash = strchr(path + 1, '/'); slash && number == 0; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    number = make_folder(path);
+    *slash = '/';
+  }
+  return number == 0 ? make_folder(path) : number;
+}
+
+bool nxa__private_folder(const char *path, nxa_error *error) {
+  if (!*path)
+    return fail(error, "folder", path, ENOENT);
+  char *copy = nxa__copy_string(path);
+  if (!copy) {
+    nxa__error_memory(error);
+    return false;
+  }
+  int number = make_folders(copy);
+  nxa__release(copy);
+  return number == 0 || fail(error, "folder", path, number);
+}
+
+bool nxa__private_file(const char *path, nxa_error *error) {
+  struct stat known;
+  int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+  if (file >= 0) {
+    close(file);
+    return true;
+  }
+  int number = errno;
+  /* a link to nothing is there, too, and who opens it makes a file with the mode of his choice */
+  if (number == EEXIST && stat(path, &known) == 0)
+    return true;
+  return fail(error, "file", path, number);
+}

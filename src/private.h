@@ -1,0 +1,18 @@
+/* Files and folders that are the user's alone. */
+#ifndef NXA_PRIVATE_H
+#define NXA_PRIVATE_H
+
+#include <stdbool.h>
+
+#include "nexus_assistants.h"
+
+/* Makes a folder, and those above it, where they aren't there; nobody else may enter what it makes. */
+bool nxa__private_folder(const char *path, nxa_error *error);
+
+/*
+ * Makes an empty file that nobody else may read, where there is none. One that is there is left as it is, and isn't
+ * opened: closing it would take away the POSIX locks that this process has on it, such as SQLite's.
+ */
+bool nxa__private_file(const char *path, nxa_error *error);
+
+#endif
