@@ -229,6 +229,12 @@ describe("streams of events", function()
     end)
   end)
 
+  it("aren't begun where the body can't be written", function()
+    local stream, err = client.responses:stream({ model = "m", input = print })
+    assert.same({ nil, "invalid", "input is a function, which JSON can't hold" }, { stream, err.kind, err.message })
+    assert.is_nil(next(client.open_streams))
+  end)
+
   for message, misuse in pairs({
     ["responses:create: params.stream can't be true: use responses:stream"] =
       function() client.responses:create({ model = "m", stream = true }) end,

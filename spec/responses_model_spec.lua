@@ -186,6 +186,18 @@ describe("the responses model", function()
         { type = "input_image", image_url = "https://e.org/a.png", detail = "low" },
         { type = "input_image", file_id = "file_1" } }, body.input[1].content)
       assert.same({ { type = "output_text", text = "Nice.", annotations = {} } }, body.input[2].content)
+      body = body_for(nil, nil, { QUESTION[1], { role = "assistant", id = "msg_b", content = {
+        { type = "image_file", image_file = { file_id = "file_2" } } } } })
+      assert.equal(1, #body.input)
+    end)
+
+    it("with what was said beside calls, and calls that another model made", function()
+      local body = body_for(nil, nil, { QUESTION[1], { role = "assistant", content = "Wait.",
+        tool_calls = { { id = "call_1", name = "f", arguments = "{}" } } },
+        { role = "tool", tool_call_id = "call_1", content = "ok" } })
+      assert.same({ "message", "message", "function_call", "function_call_output" }, { body.input[1].type,
+        body.input[2].type, body.input[3].type, body.input[4].type })
+      assert.same({ type = "function_call", call_id = "call_1", name = "f", arguments = "{}" }, body.input[3])
     end)
 
     it("with what the model thought before its calls", function()
@@ -238,8 +250,11 @@ describe("the responses model", function()
   it("refuses what it hasn't", function()
     local model = model_with()
     assert.is_nil((model:refusal(run_with())))
-    assert.same({ "the tool 'computer' isn't there: what it asks of its caller is unknown to runs", "tools" },
-      { model:refusal(run_with({ tools = { { type = "computer" } } })) })
+    for _, kind in ipairs({ "computer", "computer_use", "computer_use_preview", "custom", "shell", "local_shell",
+      "apply_patch" }) do
+      assert.same({ "the tool '" .. kind .. "' isn't there: what it asks of its caller is unknown to runs", "tools" },
+        { model:refusal(run_with({ tools = { { type = kind } } })) })
+    end
     assert.same({ "no model: set openai.model or the assistant's model", "model" },
       { model:refusal(run_with({ model = "local" })) })
     assert.is_nil((model_with({ model = "gpt-5" }):refusal(run_with({ model = "local" }))))
@@ -733,13 +748,23 @@ describe("the responses model", function()
       assert_anew(1)
     end)
 
-    it("stays where a request was refused", function()
+    for _, status in ipairs({ 400, 429 }) do
+      it("stays where a request was refused by " .. status, function()
+        add("user", "msg_1")
+        answer = function() return { refused = { status = status, message = "No." } } end
+        assert.is_nil((converse("run_1")))
+        answer = function() return "Well." end
+        assert(converse("run_2"))
+        assert.same({ { 1, 1 }, 1 }, { sent(), conversations() })
+      end)
+    end
+
+    it("may be in the background", function()
+      model = model_with({ history = "conversation", background = true })
       add("user", "msg_1")
-      answer = function() return { refused = { status = 429, message = "Slow down." } } end
-      assert.is_nil((converse("run_1")))
-      answer = function() return "Well." end
-      assert(converse("run_2"))
-      assert.same({ { 1, 1 }, 1 }, { sent(), conversations() })
+      assert.equal("Answer to 1", assert(converse("run_1")).text)
+      assert.is_true(endpoint:asked("/responses")[1].background)
+      assert.same({ 0.25, 0.5 }, slept)
     end)
 
     it("begins anew where it is gone", function()

@@ -112,7 +112,8 @@ end
 
 -- Two texts of one response stand apart.
 local function tell(self, event)
-  local place, piece = event.output_index .. "/" .. event.content_index, event.delta
+  local place, piece = tostring(event.output_index) .. "/" .. tostring(event.content_index), event.delta
+  if type(piece) ~= "string" then return true end
   if self.place and self.place ~= place then piece = output.BETWEEN .. piece end
   self.place = place
   self.pieces[#self.pieces + 1] = piece
@@ -123,7 +124,8 @@ end
 local function take(self, event, body)
   local response = event.object == "response" and event or event.response
   if type(response) == "table" then note(self, response, body) end
-  if event.type == "response.output_item.done" then self.items[event.output_index + 1] = event.item end
+  local index = event.type == "response.output_item.done" and event.output_index
+  if type(index) == "number" and type(event.item) == "table" then self.items[index + 1] = event.item end
   return not DELTAS[event.type] or tell(self, event)
 end
 

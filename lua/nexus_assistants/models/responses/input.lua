@@ -45,9 +45,10 @@ local function assistants_content(content)
   return result
 end
 
-local function message_of(entry)
+-- A message of nothing but what can't be there is none.
+local function add_message(items, entry)
   local content = entry.role == "assistant" and assistants_content(entry.content) or users_content(entry.content)
-  return { type = "message", role = entry.role, content = content }
+  if content[1] then items[#items + 1] = { type = "message", role = entry.role, content = content } end
 end
 
 -- ------------------------------------------------------------------------------------------------------------ calls
@@ -85,7 +86,7 @@ end
 
 -- A round of calls: as the model gave it, or made anew where another model did.
 local function add_round(items, entry)
-  if type(entry.content) == "string" and entry.content ~= "" then items[#items + 1] = message_of(entry) end
+  if entry.content ~= "" then add_message(items, entry) end
   if entry.items then return add_kept(items, entry.items) end
   for _, call in ipairs(entry.tool_calls) do items[#items + 1] = call_item(call) end
 end
@@ -104,7 +105,7 @@ function input.add(items, entry)
   elseif entry.tool_calls then
     add_round(items, entry)
   else
-    items[#items + 1] = message_of(entry)
+    add_message(items, entry)
   end
 end
 
