@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ int luaopen_nexus_assistants_core(lua_State *L);
 
 /* What can be nil for want of memory is asked before it is used; port 1 refuses connections at once. */
 static const char *const script =
-    "local core = ...\n"
+    "local core, path = ...\n"
     "local function must(value, err)\n"
     "  assert(value or err.kind == 'memory', err and err.message)\n"
     "  return value\n"
@@ -35,6 +36,10 @@ static const char *const script =
     "core.utf8_valid('x') core.monotonic() core.environment('HOME') core.is_secret('HOME', 'x')\n"
     "local signals = core.signals()\n"
     "signals:noted() signals:getfd() signals:close()\n"
+    "must(core.make_directory('/')) must(core.make_private('/dev/null'))\n"
+    "local lock, locked = core.lock_file(path)\n"
+    "if lock then core.lock_file(path) lock:remove() else must(nil, locked) end\n"
+    "core.lock_file('/') core.make_directory('/dev/null') core.make_private('/dev/null/none')\n"
     "local engine = must(core.engine({ max_transfers = 3 }))\n"
     "local endpoint = must(core.endpoint({ base_url = 'http://127.0.0.1:1', key = 'secret', headers = { A = 'b' } }))\n"
     "if not engine or not endpoint then return end\n"
@@ -117,10 +122,29 @@ static void core_release(void *block) {
 
 /* ------------------------------------------------------------------------------------------------ runs */
 
+static char folder[] = "/tmp/nxa-binding-XXXXXX";
+static char lock_path[sizeof folder + 8];
+
+static int make_folder(void **state) {
+  (void)state;
+  if (!mkdtemp(folder))
+    return -1;
+  snprintf(lock_path, sizeof lock_path, "%s/lock", folder);
+  return 0;
+}
+
+/* A script that failed has left the file. */
+static int remove_folder(void **state) {
+  (void)state;
+  remove(lock_path);
+  return remove(folder);
+}
+
 static int open_core(lua_State *L) {
   luaL_openlibs(L);
   luaL_requiref(L, "nexus_assistants.core", luaopen_nexus_assistants_core, 0);
-  return 1;
+  lua_pushstring(L, lock_path);
+  return 2;
 }
 
 /* Lua's allocations fail in the script or, if `opening`, before it. Returns the status of what failed. */
@@ -133,11 +157,11 @@ static int run_script(long lua_allocations, long core_allocations, bool opening)
   lua_pushcfunction(L, open_core);
   if (opening)
     lua_left = lua_allocations;
-  int status = lua_pcall(L, 0, 1, 0);
+  int status = lua_pcall(L, 0, 2, 0);
   lua_left = opening ? -1 : lua_allocations;
   core_left = core_allocations;
   if (status == LUA_OK)
-    status = lua_pcall(L, 1, 0, 0);
+    status = lua_pcall(L, 2, 0, 0);
   lua_left = core_left = -1;
   if (status != LUA_OK && status != LUA_ERRMEM)
     print_error("%s\n", lua_tostring(L, -1));
@@ -192,5 +216,5 @@ int main(void) {
       cmocka_unit_test(test_core_allocations_fail),
   };
   nxa_set_allocator(core_allocate, core_reallocate, core_release);
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
