@@ -258,6 +258,12 @@ describe("streams of events", function()
     end)
     assert.equal("completed", response.status)
   end)
+
+  it("leave alone what `create` fails by", function()
+    answer = function() return { refused = { status = 429, message = "Slow down." } } end
+    local response, err = endpoint:run(client, function() return client.responses:create(BODY) end)
+    assert.same({ nil, "Slow down." }, { response, err.message })
+  end)
 end)
 
 describe("operations of the APIs behind models", function()

@@ -358,8 +358,9 @@ describe("the responses model", function()
     it("what no run can go on from", function()
       local _, err = output.answer(response_with({ status = "cancelled" }))
       assert.equal("the response ended with status 'cancelled'", err.message)
-      _, err = output.answer(response_with({ output = { { type = "mcp_approval_request" } } }))
-      assert.equal("an MCP server wants an approval, which a run can't give", err.message)
+      local told
+      told, err = output.answer(response_with({ output = { { type = "mcp_approval_request" } } }))
+      assert.same({ nil, "an MCP server wants an approval, which a run can't give" }, { told, err.message })
     end)
   end)
 
@@ -568,6 +569,10 @@ describe("the responses model", function()
       local answered = assert(think(model_with(), run_with(), context_with(streaming)))
       assert.same({ "whole", '{"a": "long enough"}' },
         { answered.items[1].encrypted_content, answered.tool_calls[1].arguments })
+      answer = function() return { output = { { text = "One" }, { type = "function_call", name = "f",
+        arguments = "{}" } }, is_bare = true } end
+      answered = assert(think(model_with(), run_with(), context_with(streaming)))
+      assert.same({ nil, "f" }, { answered.text, answered.tool_calls[1].name })
     end)
 
     it("stops where nobody wants more", function()
@@ -822,6 +827,15 @@ describe("the responses model", function()
       answer = function(items) return "Answer to " .. #items end
       assert.equal("Answer to 45", assert(converse("run_2")).text)
       assert.equal(2, conversations())
+    end)
+
+    it("says what is wrong where it can't be made or told", function()
+      for index = 1, 41 do add("user", "msg_" .. index) end
+      for _, path in ipairs({ "/conversations$", "/items$" }) do
+        endpoint.forbidden = path
+        local told, err = converse("run_1")
+        assert.same({ nil, "Forbidden.", 0 }, { told, err.message, #endpoint:asked("/responses") })
+      end
     end)
 
     it("waits where it is locked", function()

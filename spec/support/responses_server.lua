@@ -8,6 +8,7 @@
 --   endpoint.conversations                by id: {object, items}
 --   endpoint.locked                       how many requests yet find their conversation locked
 --   endpoint.poll_after_ms                what answers say of when to come again
+--   endpoint.forbidden                    a pattern of paths that are answered by 403
 --   endpoint:close()
 --
 -- Or as a process of its own, for clients that wait: `responses_server.start(SCRIPT)`, where SCRIPT is a file that
@@ -23,6 +24,7 @@
 --   breaks_off              after how many events the stream does
 --   stays_open              and whether the connection stays
 --   error_event             what comes in place of the last event: {code, message}
+--   is_bare                 whether the last event has the response without its items
 local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
 local message = require("nexus_assistants.serve.message")
@@ -238,7 +240,7 @@ end
 local function stream_of(self, record)
   local begun, said = copy(record.response), record.said
   conclude(self, record)
-  local events = shapes.events(begun, record.response)
+  local events = shapes.events(begun, record.response, said.is_bare)
   if said.error_event then
     events[#events] = "event: error\ndata: " .. assert(json.encode({ type = "error", code = said.error_event.code,
       message = said.error_event.message, param = json.null, sequence_number = #events - 1 })) .. "\n\n"
@@ -430,6 +432,7 @@ local function handle(self, received)
   if not act then
     return respond(self, refusal(404, ("Invalid URL (%s %s)"):format(request.method, request.path)))
   end
+  if self.forbidden and request.path:find(self.forbidden) then return respond(self, refusal(403, "Forbidden.")) end
   request.ids = ids
   return respond(self, act(self, request))
 end

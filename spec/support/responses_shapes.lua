@@ -145,8 +145,9 @@ local function add_item(add, item, index)
   add("response.output_item.done", { output_index = index, item = item })
 end
 
---- The events of a response: `begun` is how it was, `ended` how it is. Each is the text that goes over the wire.
-function shapes.events(begun, ended)
+--- The events of a response: `begun` is how it was, `ended` how it is; the last event has it without its items where
+-- `is_bare`. Each is the text that goes over the wire.
+function shapes.events(begun, ended, is_bare)
   local events = {}
   local function add(kind, data)
     local event = copy(data, { type = kind, sequence_number = #events })
@@ -155,7 +156,7 @@ function shapes.events(begun, ended)
   add("response.created", { response = begun })
   add("response.in_progress", { response = copy(begun, { status = "in_progress" }) })
   for index, item in ipairs(ended.output) do add_item(add, item, index - 1) end
-  add("response." .. ended.status, { response = ended })
+  add("response." .. ended.status, { response = is_bare and copy(ended, { output = NULL }) or ended })
   return events
 end
 

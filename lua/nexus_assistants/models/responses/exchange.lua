@@ -170,7 +170,7 @@ end
 
 -- The items as they were when each was done are whole, whatever the response says of them in the end.
 local function settle_items(self)
-  local items = self.response.output or {}
+  local items = type(self.response.output) == "table" and self.response.output or {}
   for index, item in pairs(self.items) do items[index] = item end
   self.response.output = items
 end
