@@ -19,6 +19,7 @@ demo|library libcurl             |libcurl4-openssl-dev   |curl        |libcurl-d
 demo|certificates                |ca-certificates        |-           |ca-certificates    |ca-certificates|ca-certificates
 demo|module cjson                |lua-cjson              |rock:lua-cjson|rock:lua-cjson   |rock:lua-cjson|lua5.4-cjson
 demo|module socket               |lua-socket             |rock:luasocket|rock:luasocket   |rock:luasocket|lua5.4-socket
+demo|module luasql.sqlite3       |lua-sql-sqlite3        |rock:luasql-sqlite3|rock:luasql-sqlite3|rock:luasql-sqlite3|lua5.4-sql-sqlite3
 test|module busted.runner        |lua-busted             |rock:busted |rock:busted        |rock:busted |rock:busted
 test|library cmocka              |libcmocka-dev          |cmocka      |libcmocka-devel    |cmocka      |cmocka-dev
 ci  |command bash                |bash                   |-           |bash               |bash        |bash
@@ -28,6 +29,8 @@ ci  |lua_51_compiler             |lua5.1                 |luajit      |luajit   
 ci  |command clang               |clang                  |-           |clang              |clang       |clang
 ci  |command clang-format        |clang-format           |clang-format|clang-tools-extra  |clang       |clang-extra-tools
 ci  |command luarocks            |luarocks               |luarocks    |luarocks           |luarocks    |luarocks5.4
+ci  |module luasql.postgres      |lua-sql-postgres       |rock:luasql-postgres|rock:luasql-postgres|rock:luasql-postgres|lua5.4-sql-postgres
+ci  |postgres                    |postgresql             |postgresql  |postgresql-server  |postgresql  |postgresql
 END
 }
 
@@ -48,6 +51,9 @@ certificates_is_there() {
   done
   return 1
 }
+
+# Debian keeps its programs out of the path.
+postgres_is_there() { command_is_there initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
 
 # A set holds those before it.
 in_set() {

@@ -16,6 +16,12 @@ PROVIDERS.script = function()
   return { provider = "script", script = dofile(MODEL_SCRIPT) }, function() end
 end
 
+PROVIDERS["script, with threads in a file"] = function()
+  local path = os.tmpname()
+  return { provider = "script", script = dofile(MODEL_SCRIPT), store = path },
+    function() os.execute("rm -f " .. servers.quote(path) .. "*") end
+end
+
 PROVIDERS.assistants = function()
   local server = servers.start({ model_script = MODEL_SCRIPT })
   return { openai = { base_url = server.openai_url, api_key = "sk-x" }, assistant_id = "asst_local" },
@@ -114,6 +120,8 @@ describe("the same script", function()
     end
     return expected[name]
   end
+
+  if not pcall(require, "luasql.sqlite3") then PROVIDERS["script, with threads in a file"] = nil end
 
   for provider, start in pairs(PROVIDERS) do
     describe("with provider " .. provider, function()

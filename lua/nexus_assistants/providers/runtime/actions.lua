@@ -172,9 +172,7 @@ actions["threads.messages.list"] = function(self, path, _, query)
   local thread, err = find_thread(self, path)
   if not thread then return nil, err end
   settle_left(self, thread.id)
-  local run_id = checks.given(query.run_id)
-  local where = run_id and function(message) return message.run_id == run_id end
-  return list(self.store, "messages", "message", thread.id, query, where)
+  return list(self.store, "messages", "message", thread.id, query, checks.given(query.run_id))
 end
 
 local function find_message(self, path)

@@ -1,9 +1,10 @@
 --- Assistants, threads, messages, runs and steps in memory.
 --
--- A store has `insert`, `get`, `save`, `delete`, `list`, `delete_thread` and `has_room`, and holds objects of the wire
--- as they are. `kind` is "assistants", "threads", "messages", "runs" or "steps"; `parent` is the id of the thread (of
--- messages and runs), of the run (of steps), or "" (of threads and assistants). What `get` and `list` return may be
--- changed and takes effect with `save`.
+-- A store has `insert`, `get`, `save`, `delete`, `list`, `delete_thread`, `has_room`, `atomically`, `lock_thread`,
+-- `is_alive` and `close`, `owner` and `shared`, and holds objects of the wire as they are, with what the runtime notes
+-- in their member `private`. `kind` is "assistants", "threads", "messages", "runs" or "steps"; `parent` is the id of
+-- the thread (of messages and runs), of the run (of steps), or "" (of threads and assistants). What `get` and `list`
+-- return may be changed and takes effect with `save`.
 local weight = require("nexus_assistants.providers.runtime.weight")
 
 local store = {}
@@ -21,6 +22,8 @@ local LIMITS = {
 local NO_THREAD = ""
 -- A list with fewer gaps isn't worth the closing of them.
 local LEAST_GAPS = 32
+
+store.LIMITS = LIMITS
 
 --- An empty store. `limits`, with defaults: `max_threads` and `max_bytes` of all, `max_messages` and
 -- `max_thread_bytes` of one thread, `max_assistants`. `on_drop(thread_id)`, where it is set, is called before an old
@@ -204,7 +207,7 @@ local function gather(collection, low, high, options)
   local found = {}
   for position = from, to, by do
     local object = collection.items[position]
-    if object and (not options.where or options.where(object)) then
+    if object and (not options.run_id or object.run_id == options.run_id) then
       if #found == options.limit then return found, true end
       found[#found + 1] = object
     end
@@ -228,8 +231,8 @@ end
 --- Ends the use of the store.
 function store_methods.close() end
 
---- A page. `options`: `order` ("asc" or "desc"), `limit` (all where absent), `after`, `before` (ids), `where(object)`.
--- Returns an array and whether there is more; or nil and the id of a cursor that isn't there.
+--- A page. `options`: `order` ("asc" or "desc"), `limit` (all where absent), `after`, `before` (ids), and for messages
+-- `run_id`. Returns an array and whether there is more; or nil and the id of a cursor that isn't there.
 function store_methods:list(kind, parent, options)
   local collection = self.collections[kind][parent] or { items = {}, positions = {} }
   local low, high = window(collection, options)
