@@ -179,7 +179,7 @@ describe("client", function()
           end
         end
         function search(value, path)
-          if type(value) == "string" and value:find("secret") then print(path) end
+          if type(value) == "string" and value:find("sk-secret", 1, true) then print(path) end
           if seen[value] or (type(value) ~= "table" and type(value) ~= "function") then return end
           seen[value], visited = true, visited + 1
           if type(value) == "function" then return search_upvalues(value, path) end

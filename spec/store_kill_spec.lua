@@ -82,6 +82,7 @@ describe("a store whose process is killed", function()
 
   -- Everything of a thread as it is once its runs are settled, and gone on with where they can be.
   local function check_whole(runtime, thread_id)
+    perform(runtime, "threads.runs.list", { thread_id = thread_id })
     repeat runtime:advance() until runtime:idle_time() ~= 0
     for _, run in ipairs(perform(runtime, "threads.runs.list", { thread_id = thread_id }).data) do
       assert.is_true(ENDED[run.status] or run.status == "requires_action", run.status)
