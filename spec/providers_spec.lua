@@ -125,3 +125,40 @@ describe("the runtime in a client", function()
     assert.equal(json.null, left.expires_at)
   end)
 end)
+
+describe("tools that the protocol never knew", function()
+  local responses_server = require("spec.support.responses_server")
+  local tools = { { type = "web_search", search_context_size = "low" } }
+
+  it("are had from Responses, and what they did is a step", function()
+    local endpoint = responses_server.new({ answer = function()
+      return { output = {
+        { type = "web_search_call", id = "ws_1", status = "completed", action = { type = "search", query = "Oslo" } },
+        { text = "It snows." },
+      } }
+    end })
+    local client = assert(nexus.new({ provider = "responses", store = "memory", nexus = false,
+      openai = { base_url = endpoint.url, api_key = "sk-x", model = "small-0" } }))
+    local run, steps, text = endpoint:run(client, function()
+      local made = assert(client.threads:create_and_run_poll({
+        thread = { messages = { { role = "user", content = "How is Oslo?" } } }, tools = tools,
+        tool_choice = { type = "web_search" } }))
+      return made, made:steps(), made:text()
+    end)
+    client:close(0)
+    endpoint:close()
+    assert.equal("completed", run.status)
+    assert.equal("It snows.", text)
+    assert.same(json.array({ { id = "ws_1", type = "web_search",
+      web_search = { action = { type = "search", query = "Oslo" } } } }), steps[1].step_details.tool_calls)
+    assert.same(tools, endpoint.requests[1].body.tools)
+    assert.same({ type = "web_search" }, endpoint.requests[1].body.tool_choice)
+  end)
+
+  it("are refused elsewhere", function()
+    local client = assert(nexus.new({ provider = "script", nexus = false }))
+    local _, err = client.threads:create_and_run({ tools = tools })
+    client:close(0)
+    assert.same({ 400, "tools[0].type" }, { err.status, err.param })
+  end)
+end)

@@ -12,7 +12,7 @@ local output = require("nexus_assistants.models.responses.output")
 local request = require("nexus_assistants.models.responses.request")
 
 local responses = {}
-local responses_methods = { name = "responses", waits = true }
+local responses_methods = { name = "responses", waits = true, hosts_tools = true }
 local responses_mt = { __index = responses_methods, __name = "nexus_assistants.models.responses" }
 
 local HISTORIES = { ["local"] = true, conversation = true }

@@ -283,9 +283,10 @@ function checks.word_or_object(words, parameters, own)
   end
 end
 
---- A check of an array of such objects, of `most` at most.
+--- A check of an array of such objects, of `most` at most; `parameters` may be a check of its items, too.
 function checks.array_of(parameters, most, own)
-  local is_array, check_item = checks.type("array"), checks.object_of(parameters, own)
+  local is_array = checks.type("array")
+  local check_item = type(parameters) == "function" and parameters or checks.object_of(parameters, own)
   return function(value, name)
     local fits, err = is_array(value, name)
     if not fits then return nil, err end

@@ -187,7 +187,8 @@ end
 -- Does what an operation does, whose body is a copy; `queue` takes the events, where they are wanted.
 local function act(self, operation, params, body, queue)
   local path = params.path or {}
-  local fits, err = checks.body(body, parameters.bodies[operation.name] or {})
+  local bodies = self.machine.model.hosts_tools and parameters.hosted_bodies or parameters.bodies
+  local fits, err = checks.body(body, bodies[operation.name] or {})
   if fits then fits, err = make_ready(self, operation, path, body, params.options) end
   if not fits then return nil, err end
   return act_safely(self, operation, path, body, params.query or {}, queue, params.span)

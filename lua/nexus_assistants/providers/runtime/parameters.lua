@@ -73,6 +73,7 @@ local FUNCTION = {
 }
 
 local TOOL_TYPE = { checks.one_of({ "code_interpreter", "file_search", "function" }), required = true }
+local KNOWN_TOOLS = { code_interpreter = true, file_search = true, ["function"] = true }
 
 local FILE_SEARCH = {
   max_num_results = { checks.number("integer", 1, 50) },
@@ -114,35 +115,15 @@ local function merged(...)
   return result
 end
 
--- What an assistant and a run have alike.
-local MODEL = {
-  model = { checks.text() }, instructions = { checks.text(MAX_INSTRUCTIONS) },
-  tools = { checks.array_of(TOOL, MAX_TOOLS, "function") }, tool_resources = TOOL_RESOURCES, metadata = METADATA,
-  temperature = { checks.number("decimal", 0, 2) }, top_p = { checks.number("decimal", 0, 1) },
-  response_format = { checks.word_or_object({ "auto" }, RESPONSE_FORMAT, "json_schema") },
-  reasoning_effort = { checks.one_of({ "none", "minimal", "low", "medium", "high", "xhigh" }) },
-}
-
-local ASSISTANT_UPDATE = merged(MODEL, { name = { checks.text(256) }, description = { checks.text(512) } })
-local ASSISTANT = merged(ASSISTANT_UPDATE, {
-  model = { checks.text(), required = true }, tool_resources = NEW_TOOL_RESOURCES,
-})
-
--- However a run is begun.
-local ANY_RUN = merged(MODEL, {
-  assistant_id = { STRING, required = true }, stream = { BOOLEAN },
-  max_prompt_tokens = { checks.number("integer", 1) }, max_completion_tokens = { checks.number("integer", 1) },
-  truncation_strategy = { checks.object_of(TRUNCATION, "last_messages") },
-  tool_choice = { checks.word_or_object({ "none", "auto", "required" }, TOOL_CHOICE, "function") },
-  parallel_tool_calls = { BOOLEAN },
-})
-
-local RUN = merged(ANY_RUN, {
-  additional_instructions = { STRING }, additional_messages = { checks.array_of(MESSAGE, MAX_MESSAGES) },
-})
-RUN.tool_resources = nil
-
-local THREAD_AND_RUN = merged(ANY_RUN, { thread = { checks.object_of(THREAD) } })
+-- A tool that the protocol never knew is refused by its type, or taken: what else it has is for the model's API to say.
+local function with_unknown(check_known, is_taken)
+  return function(value, name)
+    local kind = type(value) == "table" and value.type
+    if type(kind) ~= "string" or kind == "" or KNOWN_TOOLS[kind] then return check_known(value, name) end
+    if is_taken then return true end
+    return TOOL_TYPE[1](kind, name .. ".type")
+  end
+end
 
 local SUBMISSION = {
   tool_outputs = {
@@ -151,23 +132,53 @@ local SUBMISSION = {
   stream = { BOOLEAN },
 }
 
---- The names a body may have, by operation; operations that aren't here take none.
-parameters.bodies = {
-  ["assistants.create"] = ASSISTANT,
-  ["assistants.update"] = ASSISTANT_UPDATE,
-  ["threads.create"] = THREAD,
-  ["threads.create_and_run"] = THREAD_AND_RUN,
-  ["threads.update"] = THREAD_UPDATE,
-  ["threads.messages.create"] = MESSAGE,
-  ["threads.messages.update"] = METADATA_UPDATE,
-  ["threads.runs.create"] = RUN,
-  ["threads.runs.update"] = METADATA_UPDATE,
-  ["threads.runs.submit_tool_outputs"] = SUBMISSION,
-}
-
-for name, fields in pairs(file_bodies) do
-  parameters.bodies[name] = fields
+-- The names of bodies by operation, with these checks of a tool and of a choice of one.
+local function describe(check_tool, check_choice)
+  -- what an assistant and a run have alike
+  local model = {
+    model = { checks.text() }, instructions = { checks.text(MAX_INSTRUCTIONS) },
+    tools = { checks.array_of(check_tool, MAX_TOOLS) }, tool_resources = TOOL_RESOURCES, metadata = METADATA,
+    temperature = { checks.number("decimal", 0, 2) }, top_p = { checks.number("decimal", 0, 1) },
+    response_format = { checks.word_or_object({ "auto" }, RESPONSE_FORMAT, "json_schema") },
+    reasoning_effort = { checks.one_of({ "none", "minimal", "low", "medium", "high", "xhigh" }) },
+  }
+  local assistant_update = merged(model, { name = { checks.text(256) }, description = { checks.text(512) } })
+  local assistant = merged(assistant_update, {
+    model = { checks.text(), required = true }, tool_resources = NEW_TOOL_RESOURCES,
+  })
+  local any_run = merged(model, {
+    assistant_id = { STRING, required = true }, stream = { BOOLEAN },
+    max_prompt_tokens = { checks.number("integer", 1) }, max_completion_tokens = { checks.number("integer", 1) },
+    truncation_strategy = { checks.object_of(TRUNCATION, "last_messages") },
+    tool_choice = { check_choice }, parallel_tool_calls = { BOOLEAN },
+  })
+  local run = merged(any_run, {
+    additional_instructions = { STRING }, additional_messages = { checks.array_of(MESSAGE, MAX_MESSAGES) },
+  })
+  run.tool_resources = nil
+  return {
+    ["assistants.create"] = assistant,
+    ["assistants.update"] = assistant_update,
+    ["threads.create"] = THREAD,
+    ["threads.create_and_run"] = merged(any_run, { thread = { checks.object_of(THREAD) } }),
+    ["threads.update"] = THREAD_UPDATE,
+    ["threads.messages.create"] = MESSAGE,
+    ["threads.messages.update"] = METADATA_UPDATE,
+    ["threads.runs.create"] = run,
+    ["threads.runs.update"] = METADATA_UPDATE,
+    ["threads.runs.submit_tool_outputs"] = SUBMISSION,
+  }
 end
+
+local check_tool = checks.object_of(TOOL, "function")
+local check_choice = checks.word_or_object({ "none", "auto", "required" }, TOOL_CHOICE, "function")
+
+--- The names a body may have, by operation; operations that aren't here take none.
+parameters.bodies = merged(describe(with_unknown(check_tool), check_choice), file_bodies)
+
+--- The same where the model's API has tools of its own, beside those of the protocol.
+parameters.hosted_bodies = merged(file_bodies,
+  describe(with_unknown(check_tool, true), with_unknown(check_choice, true)))
 
 local check_order = checks.one_of({ "asc", "desc" })
 
