@@ -54,7 +54,9 @@ static verdict lock_open_file(const char *path, int file) {
   while (status != 0 && errno == EINTR);
   if (status != 0)
     return errno == EWOULDBLOCK ? HELD : FAILED;
-  return is_still_there(path, file) ? TAKEN : REMOVED;
+  if (!is_still_there(path, file))
+    return REMOVED;
+  return fchmod(file, S_IRUSR | S_IWUSR) == 0 ? TAKEN : FAILED;
 }
 
 /* One try; `*file` is open where it was taken, and errno says what is wrong where it failed. */
@@ -110,6 +112,10 @@ nxa__lock *nxa__lock_take(const char *path, bool *is_held, nxa_error *error) {
   return NULL;
 }
 
+const char *nxa__lock_path(const nxa__lock *lock) {
+  return lock->path;
+}
+
 void nxa__lock_release(nxa__lock *lock) {
   if (!lock)
     return;
@@ -121,6 +127,7 @@ void nxa__lock_remove(nxa__lock *lock) {
   if (!lock)
     return;
   /* while it is locked, so that nobody's file is taken away who locks it later */
-  unlink(lock->path);
+  if (is_still_there(lock->path, lock->file))
+    unlink(lock->path);
   nxa__lock_release(lock);
 }

@@ -9,16 +9,19 @@
 typedef struct nxa__lock nxa__lock;
 
 /*
- * Makes the file, for the user alone, where there is none, and takes its lock without waiting. Returns the lock, owned
- * by the caller; or NULL: then `*is_held` says whether somebody has it (also this process, by another lock), and
- * otherwise `error` what is wrong.
+ * Makes the file where there is none, takes its lock without waiting, and makes the file the user's alone. Returns the
+ * lock, owned by the caller; or NULL: then `*is_held` says whether somebody has it (also this process, by another
+ * lock), and otherwise `error` what is wrong.
  */
 nxa__lock *nxa__lock_take(const char *path, bool *is_held, nxa_error *error);
+
+/* The file's path, as it was given. */
+const char *nxa__lock_path(const nxa__lock *lock);
 
 /* Frees the lock. The file stays. NULL does nothing. */
 void nxa__lock_release(nxa__lock *lock);
 
-/* The same, but the file goes: who takes its lock later makes another. */
+/* The same, but the file goes: who takes its lock later makes another. One that somebody else put there stays. */
 void nxa__lock_remove(nxa__lock *lock);
 
 #endif

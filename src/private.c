@@ -9,6 +9,8 @@
 #include "alloc.h"
 #include "error.h"
 
+enum { PRIVATE = S_IRUSR | S_IWUSR, MODE_BITS = 07777 };
+
 static bool fail(nxa_error *error, const char *what, const char *path, int number) {
   nxa__error_set(error, NXA_INVALID, "can't make the %s '%s': %s", what, path, strerror(number));
   return false;
@@ -49,16 +51,33 @@ bool nxa__private_folder(const char *path, nxa_error *error) {
   return number == 0 || fail(error, "folder", path, number);
 }
 
-bool nxa__private_file(const char *path, nxa_error *error) {
+/* Returns 0, or what is wrong. */
+static int make_file(const char *path) {
+  int file;
+  do
+    file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, PRIVATE);
+  while (file < 0 && errno == EINTR);
+  if (file < 0)
+    return errno;
+  close(file);
+  return 0;
+}
+
+/* A mode that is right already is left alone: not every system can change one without following links. */
+static int close_to_others(const char *path) {
   struct stat known;
-  int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
-  if (file >= 0) {
-    close(file);
-    return true;
-  }
-  int number = errno;
-  /* a link to nothing is there, too, and who opens it makes a file with the mode of his choice */
-  if (number == EEXIST && stat(path, &known) == 0)
-    return true;
-  return fail(error, "file", path, number);
+  if (lstat(path, &known) != 0)
+    return errno;
+  if (!S_ISREG(known.st_mode))
+    return S_ISLNK(known.st_mode) ? ELOOP : EINVAL;
+  if ((known.st_mode & MODE_BITS) == PRIVATE)
+    return 0;
+  return fchmodat(AT_FDCWD, path, PRIVATE, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+}
+
+bool nxa__private_file(const char *path, nxa_error *error) {
+  int number = make_file(path);
+  if (number == EEXIST)
+    number = close_to_others(path);
+  return number == 0 || fail(error, "file", path, number);
 }

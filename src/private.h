@@ -10,8 +10,9 @@
 bool nxa__private_folder(const char *path, nxa_error *error);
 
 /*
- * Makes an empty file that nobody else may read, where there is none. One that is there is left as it is, and isn't
- * opened: closing it would take away the POSIX locks that this process has on it, such as SQLite's.
+ * Makes an empty file that nobody else may read, where there is none, and makes one that is there the user's alone.
+ * Links aren't followed. What is there isn't opened: closing it would take away the POSIX locks that this process has
+ * on it, such as SQLite's.
  */
 bool nxa__private_file(const char *path, nxa_error *error);
 

@@ -127,9 +127,33 @@ static void the_file_is_private(void **state) {
   mode_t before = umask(0);
   nxa__lock *lock = take();
   umask(before);
+  assert_string_equal(nxa__lock_path(lock), path);
   assert_int_equal(stat(path, &known), 0);
   assert_int_equal(known.st_mode, S_IFREG | S_IRUSR | S_IWUSR);
   nxa__lock_release(lock);
+}
+
+static void a_file_that_is_there_becomes_private(void **state) {
+  (void)state;
+  struct stat known;
+  make_file();
+  assert_int_equal(chmod(path, 0666), 0);
+  nxa__lock *lock = take();
+  assert_int_equal(stat(path, &known), 0);
+  assert_int_equal(known.st_mode, S_IFREG | S_IRUSR | S_IWUSR);
+  nxa__lock_release(lock);
+}
+
+static void what_others_put_there_is_not_removed(void **state) {
+  (void)state;
+  nxa__lock *lock = take();
+  unlink(path);
+  nxa__lock *others = take();
+  nxa__lock_remove(lock);
+  assert_true(is_there());
+  assert_held();
+  nxa__lock_remove(others);
+  assert_false(is_there());
 }
 
 static void what_is_in_the_file_stays(void **state) {
@@ -198,10 +222,16 @@ static void programs_that_are_started_do_not_have_it(void **state) {
 
 static void what_is_no_file(void **state) {
   (void)state;
-  char other[96];
+  char other[96], long_name[400];
   assert_fails(folder, "Is a directory");
   snprintf(other, sizeof other, "%s/none/lock", folder);
   assert_fails(other, "No such file or directory");
+  snprintf(long_name, sizeof long_name, "%s/%0300d", folder, 0);
+  assert_fails(long_name, strerror(ENAMETOOLONG));
+  make_file();
+  snprintf(other, sizeof other, "%s/below", path);
+  assert_fails(other, "Not a directory");
+  unlink(path);
   assert_int_equal(mkfifo(path, 0600), 0);
   assert_fails(path, "Invalid argument");
   unlink(path);
@@ -282,6 +312,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(one_has_it),
       TEST(the_file_is_private),
+      TEST(a_file_that_is_there_becomes_private),
+      TEST(what_others_put_there_is_not_removed),
       TEST(what_is_in_the_file_stays),
       TEST(it_goes_with_the_process),
       TEST(programs_that_are_started_do_not_have_it),

@@ -5,10 +5,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "private.h"
@@ -20,6 +23,12 @@ static const char *path_of(const char *name) {
   static int turn;
   char *path = paths[turn = 1 - turn];
   snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+  return path;
+}
+
+static const char *long_path(void) {
+  static char path[400];
+  snprintf(path, sizeof path, "%s/%0300d", folder, 0);
   return path;
 }
 
@@ -95,6 +104,7 @@ static void folders_that_can_not_be(void **state) {
   assert_fails(nxa__private_folder, path_of("file"), "Not a directory");
   assert_fails(nxa__private_folder, path_of("file/a"), "Not a directory");
   assert_fails(nxa__private_folder, "", "No such file or directory");
+  assert_fails(nxa__private_folder, long_path(), strerror(ENAMETOOLONG));
   assert_fails(nxa__private_folder, "/proc/none/such", "can't make the folder '/proc/none/such': ");
 }
 
@@ -106,15 +116,48 @@ static void files(void **state) {
   assert_int_equal(mode_of(path_of("file")), S_IFREG | S_IRUSR | S_IWUSR);
 }
 
-static void files_that_are_there_stay_as_they_are(void **state) {
+static void files_that_are_there_become_private(void **state) {
   (void)state;
-  write_file(path_of("file"), "kept");
-  chmod(path_of("file"), 0640);
-  assert_makes(nxa__private_file, path_of("file"));
-  assert_int_equal(mode_of(path_of("file")), S_IFREG | 0640);
   struct stat known;
-  assert_int_equal(stat(path_of("file"), &known), 0);
-  assert_int_equal(known.st_size, 4);
+  write_file(path_of("file"), "kept");
+  assert_int_equal(chmod(path_of("file"), 0644), 0);
+  for (int times = 0; times < 2; times++) {
+    assert_makes(nxa__private_file, path_of("file"));
+    assert_int_equal(stat(path_of("file"), &known), 0);
+    assert_int_equal(known.st_mode, S_IFREG | S_IRUSR | S_IWUSR);
+    assert_int_equal(known.st_size, 4);
+  }
+}
+
+static bool take_posix_lock(const char *path) {
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  int file = open(path, O_RDWR);
+  return file >= 0 && fcntl(file, F_SETLK, &whole) == 0;
+}
+
+/* Locks aren't inherited, so a child is somebody else. */
+static bool may_be_locked_by_others(const char *path) {
+  int status;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0)
+    _exit(take_posix_lock(path));
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status));
+  return WEXITSTATUS(status) == 1;
+}
+
+static void files_that_are_there_stay_locked(void **state) {
+  (void)state;
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  write_file(path_of("file"), "");
+  assert_int_equal(chmod(path_of("file"), 0644), 0);
+  int file = open(path_of("file"), O_RDWR);
+  assert_true(may_be_locked_by_others(path_of("file")));
+  assert_int_equal(fcntl(file, F_SETLK, &whole), 0);
+  assert_makes(nxa__private_file, path_of("file"));
+  assert_false(may_be_locked_by_others(path_of("file")));
+  close(file);
 }
 
 static void files_that_can_not_be(void **state) {
@@ -122,8 +165,12 @@ static void files_that_can_not_be(void **state) {
   assert_fails(nxa__private_file, path_of("a/file"), "No such file or directory");
   assert_fails(nxa__private_file, "", "No such file or directory");
   assert_int_equal(symlink(path_of("target"), path_of("link")), 0);
-  assert_fails(nxa__private_file, path_of("link"), "File exists");
+  assert_fails(nxa__private_file, path_of("link"), strerror(ELOOP));
   assert_int_not_equal(access(path_of("target"), F_OK), 0);
+  assert_fails(nxa__private_file, folder, "Invalid argument");
+  assert_fails(nxa__private_file, long_path(), strerror(ENAMETOOLONG));
+  write_file(path_of("file"), "");
+  assert_fails(nxa__private_file, path_of("file/below"), "Not a directory");
 }
 
 static void *allocate_nothing(size_t size) {
@@ -144,8 +191,13 @@ static void out_of_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(folders),       TEST(folders_that_are_there_stay_as_they_are), TEST(folders_that_can_not_be),
-      TEST(files),         TEST(files_that_are_there_stay_as_they_are),   TEST(files_that_can_not_be),
+      TEST(folders),
+      TEST(folders_that_are_there_stay_as_they_are),
+      TEST(folders_that_can_not_be),
+      TEST(files),
+      TEST(files_that_are_there_become_private),
+      TEST(files_that_are_there_stay_locked),
+      TEST(files_that_can_not_be),
       TEST(out_of_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

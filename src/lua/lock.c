@@ -24,6 +24,13 @@ int nxa__lua_lock_file(lua_State *L) {
   return 2;
 }
 
+/* nil where it was released. */
+static int lock_path(lua_State *L) {
+  lock *self = luaL_checkudata(L, 1, NXA__LUA_LOCK);
+  lua_pushstring(L, self->lock ? nxa__lock_path(self->lock) : NULL);
+  return 1;
+}
+
 static nxa__lock *take_out(lua_State *L) {
   lock *self = luaL_checkudata(L, 1, NXA__LUA_LOCK);
   nxa__lock *held = self->lock;
@@ -43,7 +50,8 @@ static int lock_remove(lua_State *L) {
 
 void nxa__lua_lock_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", lock_release}, {"__close", lock_release}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"release", lock_release}, {"remove", lock_remove}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"path", lock_path}, {"release", lock_release}, {"remove", lock_remove}, {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_LOCK, metamethods, methods);
   lua_pop(L, 1);
 }
