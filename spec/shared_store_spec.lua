@@ -1,207 +1,237 @@
 -- Several runtimes on one store, as in several processes: whose a run is, and what an ended process leaves.
+local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
+local postgres = require("spec.support.postgres")
 local runtimes = require("nexus_assistants.providers.runtime")
 local script = require("nexus_assistants.models.script")
 local servers = require("spec.support.server")
 local sql_store = require("nexus_assistants.providers.runtime.sql_store")
 
-describe("runtimes that share a store", function()
-  if not pcall(require, "luasql.sqlite3") then
-    it("agree on whose a run is", function() pending("luasql.sqlite3 is absent") end)
-    return
-  end
+-- Each kind of store: what it lacks here, and how it is had: where it is, and what to call at the end. `kill` makes it
+-- as if the process had been killed that opened it: nothing was settled, and its lock is gone.
+local USER = { role = "user", content = "x" }
 
-  local now, path, first, second, answer
+local KINDS = {
+  SQLite = {
+    lacks = not pcall(require, "luasql.sqlite3") and "luasql.sqlite3 is absent",
+    new = function()
+      local path = os.tmpname()
+      return path, function() os.execute("rm -f " .. servers.quote(path) .. "*") end
+    end,
+    kill = function(database)
+      database.lock:remove()
+      database.lock = nil
+    end,
+  },
+  PostgreSQL = {
+    lacks = postgres.lacks(),
+    new = function()
+      local server = postgres.start()
+      return server.url, function() server:stop() end
+    end,
+    kill = function(database) database.connection:close() end,
+  },
+}
 
-  local function open()
-    local store = assert(sql_store.open(path))
-    return runtimes.new({ store = store, clock = function() return now end,
-      model = script.new(function(...) return answer(...) end) })
-  end
-
-  -- Its process has been killed: nothing was settled, and its lock is gone.
-  local function kill(runtime)
-    runtime.store.database.lock:remove()
-    runtime.store.database.lock = nil
-    runtime.machine.jobs = {}
-  end
-
-  before_each(function()
-    path, now = os.tmpname(), 1700000000
-    answer = function() return "Good day." end
-    first, second = open(), open()
-  end)
-
-  after_each(function()
-    for _, runtime in ipairs({ first, second }) do runtime:close() end
-    os.execute("rm -f " .. servers.quote(path) .. "*")
-  end)
-
-  local function perform(runtime, name, ids, params)
-    local operation, given = operations[name], { path = ids }
-    given[operation.payload == "query" and "query" or "body"] = params
-    return runtime:perform(operation, given)
-  end
-
-  local function must(...) return assert(perform(...)) end
-
-  local function begin(runtime)
-    local thread = must(runtime, "threads.create", nil, { messages = json.array({ { role = "user", content = "x" } }) })
-    return must(runtime, "threads.runs.create", { thread_id = thread.id }, { assistant_id = "asst_local" })
-  end
-
-  local function look(runtime, run)
-    return must(runtime, "threads.runs.retrieve", { thread_id = run.thread_id, run_id = run.id })
-  end
-
-  local function messages(runtime, run)
-    return must(runtime, "threads.messages.list", { thread_id = run.thread_id }, { order = "asc" }).data
-  end
-
-  local function steps(runtime, run)
-    return must(runtime, "threads.runs.steps.list", { thread_id = run.thread_id, run_id = run.id }, {}).data
-  end
-
-  local function settle(runtime)
-    for _ = 1, 5 do runtime:advance() end
-  end
-
-  local CALLS = { { id = "call_1", name = "double", arguments = { n = 1 } } }
-
-  local function call_first(given)
-    if given[#given].role == "tool" then return "It is " .. given[#given].content end
-    return CALLS
-  end
-
-  local function submit(runtime, run)
-    return perform(runtime, "threads.runs.submit_tool_outputs", { thread_id = run.thread_id, run_id = run.id },
-      { tool_outputs = json.array({ { tool_call_id = "call_1", output = "2" } }) })
-  end
-
-  it("show what others do, and keep to one run a thread", function()
-    answer = function() coroutine.yield(100) end
-    local run = begin(first)
-    settle(first)
-    assert.equal("in_progress", look(second, run).status)
-    local refused, err = perform(second, "threads.messages.create", { thread_id = run.thread_id },
-      { role = "user", content = "y" })
-    assert.is_nil(refused)
-    assert.equal(400, err.status)
-    assert.matches("while a run " .. run.id .. " is active", err.message, 1, true)
-    assert.is_nil(second.machine.jobs[run.id])
-  end)
-
-  it("cancel each other's runs", function()
-    answer = function() coroutine.yield(100) end
-    local run = begin(first)
-    settle(first)
-    assert.equal("cancelling", must(second, "threads.runs.cancel",
-      { thread_id = run.thread_id, run_id = run.id }).status)
-    settle(second)
-    assert.equal("cancelling", look(second, run).status) -- it isn't its own
-    now = now + 1
-    settle(first)
-    assert.equal("cancelled", look(second, run).status)
-  end)
-
-  it("go on with each other's runs once these wait for outputs", function()
-    answer = call_first
-    local run = begin(first)
-    settle(first)
-    assert(submit(second, run))
-    settle(first)
-    assert.equal("queued", look(first, run).status)
-    settle(second)
-    assert.equal("completed", look(first, run).status)
-    assert.equal("It is 2", messages(first, run)[2].content[1].text.value)
-    now = now + 1
-    settle(first)
-    assert.is_nil(first.machine.jobs[run.id])
-  end)
-
-  it("forget a run whose thread another deletes", function()
-    answer = function() coroutine.yield(1) return "too late" end
-    local run = begin(first)
-    settle(first)
-    must(second, "threads.delete", { thread_id = run.thread_id })
-    now = now + 2
-    settle(first)
-    assert.is_nil(first.machine.jobs[run.id])
-  end)
-
-  it("fail a run that was thinking when its process ended, and what it had begun to write is gone", function()
-    answer = function()
-      coroutine.yield({ text = "half of a sen", wait = 100 })
-      return "tence"
+for place, store_kind in pairs(KINDS) do
+  describe("runtimes that share a store in " .. place, function()
+    if store_kind.lacks then
+      it("agree on whose a run is", function() pending(store_kind.lacks) end)
+      return
     end
-    local run = begin(first)
-    settle(first)
-    kill(first)
-    assert.equal(1, #messages(second, run))
-    local left = look(second, run)
-    assert.equal("failed", left.status)
-    assert.equal("server_error", left.last_error.code)
-    assert.matches("process", left.last_error.message)
-    assert.equal("failed", steps(second, run)[1].status)
-    assert(perform(second, "threads.messages.create", { thread_id = run.thread_id }, { role = "user", content = "y" }))
-  end)
 
-  it("begin a run that nobody had begun when its process ended", function()
-    local run = begin(first)
-    kill(first)
-    assert.equal("queued", look(second, run).status)
-    settle(second)
-    assert.equal("completed", look(second, run).status)
-  end)
+    local now, path, first, second, answer, clean_up
 
-  it("take the outputs for a run whose process has ended", function()
-    answer = call_first
-    local run = begin(first)
-    settle(first)
-    kill(first)
-    assert.equal("requires_action", look(second, run).status)
-    assert(submit(second, run))
-    settle(second)
-    assert.equal("completed", look(second, run).status)
-  end)
+    setup(function() path, clean_up = store_kind.new() end)
+    teardown(function() clean_up() end)
 
-  it("end what was being cancelled, and what has expired, when its process ended", function()
-    answer = function() coroutine.yield(100) end
-    local cancelled, expired = begin(first), begin(first)
-    settle(first)
-    must(first, "threads.runs.cancel", { thread_id = cancelled.thread_id, run_id = cancelled.id })
-    kill(first)
-    assert.equal("cancelled", look(second, cancelled).status)
-    now = now + 601
-    assert.equal("expired", must(second, "threads.runs.list", { thread_id = expired.thread_id }, {}).data[1].status)
-    settle(second)
-    assert.equal("expired", look(second, expired).status)
-  end)
-
-  it("show nobody what they note", function()
-    local run = begin(first)
-    settle(first)
-    for _, object in ipairs({ run, look(first, run), must(first, "threads.retrieve", { thread_id = run.thread_id }),
-      must(first, "threads.runs.list", { thread_id = run.thread_id }, {}).data[1], steps(first, run)[1] }) do
-      assert.is_nil(object.private)
+    local function open()
+      local store = assert(sql_store.open(path))
+      return runtimes.new({ store = store, clock = function() return now end,
+        model = script.new(function(...) return answer(...) end) })
     end
-  end)
 
-  it("say that a store failed, and keep nothing of what they had begun", function()
-    local run = begin(first)
-    settle(first)
-    local insert = first.store.insert
-    first.store.insert = function(self, kind, ...)
-      insert(self, kind, ...)
-      if kind == "runs" then error(require("nexus_assistants.error").new({ kind = "storage", message = "full" }), 0) end
+    local function kill(runtime)
+      store_kind.kill(runtime.store.database)
+      runtime.machine.jobs = {}
     end
-    local result, err = perform(first, "threads.runs.create", { thread_id = run.thread_id }, {
-      assistant_id = "asst_local", additional_messages = json.array({ { role = "user", content = "y" } }) })
-    first.store.insert = nil
-    assert.is_nil(result)
-    assert.same({ 500, "storage", "full" }, { err.status, err.kind, err.message })
-    assert.equal(2, #messages(second, run))
-    assert.equal("completed", must(second, "threads.runs.list", { thread_id = run.thread_id }, {}).data[1].status)
+
+    before_each(function()
+      now = 1700000000
+      answer = function() return "Good day." end
+      first, second = open(), open()
+    end)
+
+    after_each(function()
+      for _, runtime in ipairs({ first, second }) do runtime:close() end
+    end)
+
+    local function perform(runtime, name, ids, params)
+      local operation, given = operations[name], { path = ids }
+      given[operation.payload == "query" and "query" or "body"] = params
+      return runtime:perform(operation, given)
+    end
+
+    local function must(...) return assert(perform(...)) end
+
+    local function begin(runtime)
+      local thread = must(runtime, "threads.create", nil, { messages = json.array({ USER }) })
+      return must(runtime, "threads.runs.create", { thread_id = thread.id }, { assistant_id = "asst_local" })
+    end
+
+    local function look(runtime, run)
+      return must(runtime, "threads.runs.retrieve", { thread_id = run.thread_id, run_id = run.id })
+    end
+
+    local function messages(runtime, run)
+      return must(runtime, "threads.messages.list", { thread_id = run.thread_id }, { order = "asc" }).data
+    end
+
+    local function steps(runtime, run)
+      return must(runtime, "threads.runs.steps.list", { thread_id = run.thread_id, run_id = run.id }, {}).data
+    end
+
+    local function settle(runtime)
+      for _ = 1, 5 do runtime:advance() end
+    end
+
+    local CALLS = { { id = "call_1", name = "double", arguments = { n = 1 } } }
+
+    local function call_first(given)
+      if given[#given].role == "tool" then return "It is " .. given[#given].content end
+      return CALLS
+    end
+
+    local function submit(runtime, run)
+      return perform(runtime, "threads.runs.submit_tool_outputs", { thread_id = run.thread_id, run_id = run.id },
+        { tool_outputs = json.array({ { tool_call_id = "call_1", output = "2" } }) })
+    end
+
+    it("show what others do, and keep to one run a thread", function()
+      answer = function() coroutine.yield(100) end
+      local run = begin(first)
+      settle(first)
+      assert.equal("in_progress", look(second, run).status)
+      local refused, err = perform(second, "threads.messages.create", { thread_id = run.thread_id },
+        { role = "user", content = "y" })
+      assert.is_nil(refused)
+      assert.equal(400, err.status)
+      assert.matches("while a run " .. run.id .. " is active", err.message, 1, true)
+      assert.is_nil(second.machine.jobs[run.id])
+    end)
+
+    it("cancel each other's runs", function()
+      answer = function() coroutine.yield(100) end
+      local run = begin(first)
+      settle(first)
+      assert.equal("cancelling", must(second, "threads.runs.cancel",
+        { thread_id = run.thread_id, run_id = run.id }).status)
+      settle(second)
+      assert.equal("cancelling", look(second, run).status) -- it isn't its own
+      now = now + 1
+      settle(first)
+      assert.equal("cancelled", look(second, run).status)
+    end)
+
+    it("go on with each other's runs once these wait for outputs", function()
+      answer = call_first
+      local run = begin(first)
+      settle(first)
+      assert(submit(second, run))
+      settle(first)
+      assert.equal("queued", look(first, run).status)
+      settle(second)
+      assert.equal("completed", look(first, run).status)
+      assert.equal("It is 2", messages(first, run)[2].content[1].text.value)
+      now = now + 1
+      settle(first)
+      assert.is_nil(first.machine.jobs[run.id])
+    end)
+
+    it("forget a run whose thread another deletes", function()
+      answer = function() coroutine.yield(1) return "too late" end
+      local run = begin(first)
+      settle(first)
+      must(second, "threads.delete", { thread_id = run.thread_id })
+      now = now + 2
+      settle(first)
+      assert.is_nil(first.machine.jobs[run.id])
+    end)
+
+    it("fail a run that was thinking when its process ended, and what it had begun to write is gone", function()
+      answer = function()
+        coroutine.yield({ text = "half of a sen", wait = 100 })
+        return "tence"
+      end
+      local run = begin(first)
+      settle(first)
+      kill(first)
+      assert.equal(1, #messages(second, run))
+      local left = look(second, run)
+      assert.equal("failed", left.status)
+      assert.equal("server_error", left.last_error.code)
+      assert.matches("process", left.last_error.message)
+      assert.equal("failed", steps(second, run)[1].status)
+      assert(perform(second, "threads.messages.create", { thread_id = run.thread_id }, USER))
+    end)
+
+    it("begin a run that nobody had begun when its process ended", function()
+      local run = begin(first)
+      kill(first)
+      assert.equal("queued", look(second, run).status)
+      settle(second)
+      assert.equal("completed", look(second, run).status)
+    end)
+
+    it("take the outputs for a run whose process has ended", function()
+      answer = call_first
+      local run = begin(first)
+      settle(first)
+      kill(first)
+      assert.equal("requires_action", look(second, run).status)
+      assert(submit(second, run))
+      settle(second)
+      assert.equal("completed", look(second, run).status)
+    end)
+
+    it("end what was being cancelled, and what has expired, when its process ended", function()
+      answer = function() coroutine.yield(100) end
+      local cancelled, expired = begin(first), begin(first)
+      settle(first)
+      must(first, "threads.runs.cancel", { thread_id = cancelled.thread_id, run_id = cancelled.id })
+      kill(first)
+      assert.equal("cancelled", look(second, cancelled).status)
+      now = now + 601
+      assert.equal("expired", must(second, "threads.runs.list", { thread_id = expired.thread_id }, {}).data[1].status)
+      settle(second)
+      assert.equal("expired", look(second, expired).status)
+    end)
+
+    it("show nobody what they note", function()
+      local run = begin(first)
+      settle(first)
+      for _, object in ipairs({ run, look(first, run), must(first, "threads.retrieve", { thread_id = run.thread_id }),
+        must(first, "threads.runs.list", { thread_id = run.thread_id }, {}).data[1], steps(first, run)[1] }) do
+        assert.is_nil(object.private)
+      end
+    end)
+
+    it("say that a store failed, and keep nothing of what they had begun", function()
+      local run = begin(first)
+      settle(first)
+      local insert = first.store.insert
+      first.store.insert = function(self, kind, ...)
+        insert(self, kind, ...)
+        if kind == "runs" then error(errors.new({ kind = "storage", message = "full" }), 0) end
+      end
+      local result, err = perform(first, "threads.runs.create", { thread_id = run.thread_id }, {
+        assistant_id = "asst_local", additional_messages = json.array({ { role = "user", content = "y" } }) })
+      first.store.insert = nil
+      assert.is_nil(result)
+      assert.same({ 500, "storage", "full" }, { err.status, err.kind, err.message })
+      assert.equal(2, #messages(second, run))
+      assert.equal("completed", must(second, "threads.runs.list", { thread_id = run.thread_id }, {}).data[1].status)
+    end)
   end)
-end)
+end
