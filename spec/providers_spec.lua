@@ -162,3 +162,88 @@ describe("tools that the protocol never knew", function()
     assert.same({ 400, "tools[0].type" }, { err.status, err.param })
   end)
 end)
+
+-- The API with the files is the local server here, which has files and vector stores, and no Responses.
+describe("files, where threads are kept elsewhere", function()
+  local api, server, clients
+
+  setup(function()
+    api = servers.start()
+    server = servers.start({ environment = { OPENAI_API_KEY = "sk-x" },
+      arguments = { "--model", "responses", "--base-url", api.openai_url, "--store", "memory" } })
+  end)
+
+  teardown(function()
+    server:stop()
+    api:stop()
+  end)
+
+  before_each(function() clients = {} end)
+
+  after_each(function()
+    for _, client in ipairs(clients) do client:close(0) end
+  end)
+
+  local function new(options)
+    local client = assert(nexus.new(options))
+    clients[#clients + 1] = client
+    return client
+  end
+
+  local function openai_at(place) return { base_url = place.openai_url, api_key = "sk-x" } end
+
+  -- The client that is looked at, and one of the API behind it.
+  local WAYS = {
+    ["with provider responses"] = function()
+      return new({ provider = "responses", store = "memory", nexus = false, openai = openai_at(api) })
+    end,
+    ["through a server with that model"] = function() return new({ nexus = false, openai = openai_at(server) }) end,
+  }
+
+  for way, make in pairs(WAYS) do
+    describe(way, function()
+      it("go to the API and come from there", function()
+        local client, behind = make(), new({ nexus = false, openai = openai_at(api) })
+        local file = assert(client.files:create({ file = { data = "Rome is warm.", name = "rome.txt" },
+          purpose = "assistants" }))
+        assert.equal("rome.txt", assert(behind.files:retrieve(file.id)).filename)
+        assert.equal("Rome is warm.", client.files:content(file.id))
+        local _, err = client.files:retrieve("file-none")
+        assert.same({ "not_found", 404 }, { err.kind, err.status })
+      end)
+
+      it("are what threads search that describe a store, or have files attached", function()
+        local client, behind = make(), new({ nexus = false, openai = openai_at(api) })
+        local function upload(name)
+          return assert(client.files:create({ file = { data = name .. " is warm.", name = name .. ".txt" },
+            purpose = "assistants" })).id
+        end
+        local thread = assert(client.threads:create({ tool_resources = { file_search = {
+          vector_stores = { { file_ids = { upload("rome") } } } } } }))
+        local store_id = thread.tool_resources.file_search.vector_store_ids[1]
+        assert(client.threads.messages:create(thread.id, { role = "user", content = "x", attachments = {
+          { file_id = upload("oslo"), tools = { { type = "file_search" } } } } }))
+        local names = {}
+        for item in behind.vector_stores.files:each(store_id, { order = "asc" }) do
+          names[#names + 1] = assert(behind.files:retrieve(item.id)).filename
+        end
+        table.sort(names)
+        assert.same({ "oslo.txt", "rome.txt" }, names)
+      end)
+    end)
+  end
+
+  it("aren't to be had from an endpoint for chats, and the error says so", function()
+    local client = new({ provider = "chat", store = "memory", nexus = false, openai = openai_at(api) })
+    for _, call in ipairs({
+      function() return client.files:list() end,
+      function() return client.vector_stores:create({}) end,
+      function() return client.threads:create({ tool_resources = { file_search = { vector_stores = { {} } } } }) end,
+    }) do
+      local result, err = call()
+      assert.is_nil(result)
+      assert.same({ "invalid", "there are no files and vector stores here: " .. api.openai_url
+        .. " is an endpoint for chats" }, { err.kind, err.message })
+    end
+  end)
+end)
