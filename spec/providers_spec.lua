@@ -68,6 +68,14 @@ describe("the runtime in a client", function()
     assert.is_nil(span_named(trace, "chat local", 3))
   end)
 
+  it("tells on the span what was used, where the model says so", function()
+    local _, trace = run_traced({ script = function()
+      return { text = "Good day.", usage = { prompt_tokens = 5, completion_tokens = 2 } }
+    end })
+    local usage = span_named(trace, "chat local").output.usage
+    assert.same({ prompt_tokens = 5, completion_tokens = 2, total_tokens = 7 }, usage)
+  end)
+
   it("tells on the span what went wrong with the model, and in the run's error", function()
     new({ script = function() return nil, { code = "rate_limit_exceeded", message = "slow down" } end })
     local _, err = client:trace({ name = "failing" }, function()

@@ -1,5 +1,6 @@
 --- The span of a question to a model that thinks for the runtime: `chat <model>`, below the span of its run.
 local trace = require("nexus_assistants.trace")
+local values = require("nexus_assistants.values")
 
 local model_span = {}
 
@@ -47,9 +48,16 @@ local function text_of(answer, told)
   return text ~= "" and text or nil
 end
 
+-- With the total, which is what is shown of a span.
+local function usage_of(answer)
+  local usage = answer.usage
+  if type(usage) ~= "table" or usage.total_tokens ~= nil then return usage end
+  return values.merged(usage, { total_tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0) })
+end
+
 local function record_answer(span, answer, told)
   span:output({
-    text = text_of(answer, told), tool_calls = answer.tool_calls, usage = answer.usage, model = answer.model,
+    text = text_of(answer, told), tool_calls = answer.tool_calls, usage = usage_of(answer), model = answer.model,
     incomplete = answer.incomplete,
   })
   if answer.attempts and answer.attempts > 1 then span:set("attempts", answer.attempts) end
