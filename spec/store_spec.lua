@@ -216,6 +216,30 @@ for name, kind in pairs(KINDS) do
       assert.is_true(store:has_room("t1", 1, store.max_messages))
     end)
 
+    it("takes everything back where a part has failed, whoever caught that", function()
+      add(1, 1)
+      local function fail_in_part(part, ...)
+        add(2, 2)
+        pcall(store.atomically, store, part, ...)
+        add(3, 3)
+      end
+      assert.has_error(function() store:atomically(fail_in_part, error, "oh") end, "oh")
+      local ok, err = pcall(store.atomically, store, fail_in_part, add, 1, 1)
+      assert.is_false(ok)
+      assert.equal("storage", err.kind)
+      assert.equal("m1", (ids({ order = "asc" })))
+      add(4, 4)
+      assert.equal("m1 m4", (ids({ order = "asc" })))
+    end)
+
+    it("says that it is closed", function()
+      local other = another()
+      other:close()
+      local ok, err = pcall(other.get, other, "threads", "", "t1")
+      assert.is_false(ok)
+      assert.same({ "storage", "the store failed: it is closed" }, { err.kind, err.message })
+    end)
+
     it("is shared: what one keeps, others have", function()
       local other = another()
       add(1, 1)
@@ -278,6 +302,84 @@ describe("a store in a SQLite file", function()
     store:close()
     store:close()
     for entry in lfs.dir(folder) do assert.is_nil(entry:find("owner", 1, true), entry) end
+  end)
+
+  it("leaves no more locks behind than there were processes at once", function()
+    for _ = 1, 3 do
+      process.chunk(([[
+        store = assert(require("nexus_assistants.providers.runtime.sql_store").open(%q))
+        os.exit(0)
+      ]]):format(path))
+    end
+    local count = 0
+    for entry in lfs.dir(folder) do count = count + (entry:find("owner", 1, true) and 1 or 0) end
+    assert.equal(1, count)
+  end)
+
+  it("takes nobody for another who had his place", function()
+    local store = assert(sql_store.open(path))
+    local second = assert(sql_store.open(path))
+    local gone = second.owner
+    second:close()
+    second = assert(sql_store.open(path))
+    assert.equal(gone:match("^%d+x"), second.owner:match("^%d+x"))
+    assert.is_false(store:is_alive(gone))
+    assert.is_true(store:is_alive(second.owner))
+    second:close()
+    store:close()
+  end)
+
+  it("takes nobody for dead where it can't tell", function()
+    local store = assert(sql_store.open(path))
+    assert(lfs.mkdir(path .. "-owner-7"))
+    local ok, err = pcall(store.is_alive, store, "7xsomebody")
+    assert.is_false(ok)
+    assert.equal("storage", err.kind)
+    store:close()
+  end)
+
+  it("is made once where many open it at the same time", function()
+    local script = folder .. "/open.lua"
+    local file = assert(io.open(script, "w"))
+    file:write(([[
+      io.read()
+      local store = assert(require("nexus_assistants.providers.runtime.sql_store").open(%q))
+      require("nexus_assistants.providers.runtime").new({ store = store }):close()
+    ]]):format(path))
+    file:close()
+    local pipes = {}
+    for index = 1, 8 do pipes[index] = assert(io.popen(process.command({ script }), "w")) end
+    for _, pipe in ipairs(pipes) do pipe:write("go\n") pipe:flush() end
+    for _, pipe in ipairs(pipes) do assert.is_truthy(pipe:close()) end
+    local store = assert(sql_store.open(path))
+    assert.equal(1, #store:list("assistants", "", { order = "asc" }))
+    store:close()
+  end)
+
+  it("says that a list can't be read, and shows no part of it", function()
+    local store = assert(sql_store.open(path))
+    store:insert("threads", "", thread("t1"))
+    for index = 1, 200 do
+      store:insert("messages", "t1", message("m" .. index, "t1", { text = ("x"):rep(1000) }))
+    end
+    store:close()
+    local file = assert(io.open(path, "r+b"))
+    for place = 30 * 4096, file:seek("end") - 4096, 10 * 4096 do
+      file:seek("set", place)
+      file:write(("\0"):rep(4096))
+    end
+    file:close()
+    store = assert(sql_store.open(path))
+    local ok, err = pcall(store.list, store, "messages", "t1", { order = "asc" })
+    assert.is_false(ok)
+    assert.same({ "storage", "the store failed: database disk image is malformed" }, { err.kind, err.message })
+    store:close()
+  end)
+
+  it("refuses what is no place to keep anything in", function()
+    for _, where in ipairs({ "", ":memory:", "redis://host/x", "postgre://host/x", "a\nb" }) do
+      assert.equal("the store must be a path, a URL 'postgresql://...', or 'memory'", refused(where))
+    end
   end)
 
   it("says what is wrong with a file", function()
@@ -409,5 +511,26 @@ describe("a store in PostgreSQL", function()
     assert.is_nil(store)
     assert.equal("configuration", err.kind)
     assert.is_nil(tostring(err):find("secret", 1, true))
+  end)
+
+  it("repeats nothing of a password that it doesn't understand", function()
+    for _, url in ipairs({ "postgresql://nexus:sec%zzret@host/x", "postgresql://nexus@host:secret/x" }) do
+      local store, err = sql_store.open(url)
+      assert.is_nil(store)
+      assert.is_nil(tostring(err):find("ret", 1, true), tostring(err))
+    end
+  end)
+
+  it("needs no right to make tables where there are some", function()
+    local store = assert(sql_store.open(server.url))
+    for _, statement in ipairs({ "CREATE ROLE plain LOGIN", "GRANT ALL ON ALL TABLES IN SCHEMA public TO plain",
+      "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO plain" }) do
+      store.database:run(statement)
+    end
+    local other = assert(sql_store.open((server.url:gsub("user=nexus", "user=plain"))))
+    other:insert("threads", "", thread("t5"))
+    assert.equal("t5", store:get("threads", "", "t5").id)
+    other:close()
+    store:close()
   end)
 end)

@@ -23,12 +23,17 @@ end
 --- What the assistant that is built in has as its model, where nobody named one.
 assistants.NO_MODEL = "local"
 
---- Adds the one that is built in.
-function assistants.build_in(self, id, model_name)
-  self.built_in = id
+local function build_in(self, id, model_name)
+  self.store:lock_thread(PARENT)
   if self.store:get(KIND, PARENT, id) then return end
   self.store:insert(KIND, PARENT,
     objects.assistant(id, now_of(self), { model = model_name or assistants.NO_MODEL, name = json.null }))
+end
+
+--- Adds the one that is built in, where nobody who shares the store has.
+function assistants.build_in(self, id, model_name)
+  self.built_in = id
+  self.store:atomically(build_in, self, id, model_name)
 end
 
 local function refuse_where_full(self, body, more)

@@ -5,6 +5,7 @@
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local ids = require("nexus_assistants.providers.runtime.id")
+local values = require("nexus_assistants.values")
 
 local database = {}
 local database_methods = {}
@@ -27,6 +28,7 @@ end
 local sqlite = {
   module = "sqlite3", packages = "the rock 'luasql-sqlite3' or Debian's package 'lua-sql-sqlite3'",
   position = "INTEGER PRIMARY KEY AUTOINCREMENT", begin = "BEGIN IMMEDIATE",
+  table_named = "SELECT name FROM sqlite_master WHERE name = '%s'",
 }
 
 -- The file is private from its first moment on, and what SQLite puts beside it takes after it.
@@ -39,21 +41,50 @@ function sqlite.connect(environment, path)
   return environment:connect(path)
 end
 
+-- Where others open a new file at the same time, the change fails at once; who begins to write waits for them.
+local function use_write_ahead_log(self)
+  local deadline = core.monotonic() + PATIENCE
+  local ok, err
+  repeat
+    ok, err = pcall(self.rows, self, "PRAGMA journal_mode = WAL")
+    if ok then return end
+    local is_locked = errors.is(err) and err.message:find("locked", 1, true)
+    if is_locked and pcall(self.run, self, self.dialect.begin) then self:run("ROLLBACK") end
+  until not is_locked or core.monotonic() > deadline
+  error(err, 0)
+end
+
 function sqlite.prepare(self)
   self:rows("PRAGMA busy_timeout = " .. PATIENCE * 1000)
-  self:rows("PRAGMA journal_mode = WAL")
+  use_write_ahead_log(self)
   self:rows("PRAGMA synchronous = NORMAL")
 end
 
-local function lock_path(self, owner)
-  return self.where .. "-owner-" .. owner
+-- Places are numbered, and those that ended processes left are taken again: there are no more files than there were
+-- processes at once.
+local function lock_place(self, place)
+  local lock, problem = core.lock_file(self.where .. "-owner-" .. place)
+  if lock or problem == "locked" then return lock end
+  error(fault(problem.message), 0)
 end
 
--- A lock on a file goes with the process that holds it, however that ends.
+local function write_name(path, name)
+  local file, problem = io.open(path, "w")
+  local written = file
+  if file then written, problem = file:write(name) end
+  if file then file:close() end
+  if not written then error(fault(problem), 0) end
+end
+
+-- A lock on a file goes with the process that holds it, however that ends; who it is stands in the file.
 function sqlite.enter(self)
-  local lock, problem = core.lock_file(lock_path(self, self.owner))
-  if not lock then error(fault(type(problem) == "table" and problem.message or problem), 0) end
-  self.lock = lock
+  local place = 0
+  repeat
+    place = place + 1
+    self.lock = lock_place(self, place)
+  until self.lock
+  self.owner = place .. ids.new("x")
+  write_name(self.lock:path(), self.owner)
 end
 
 function sqlite.leave(self)
@@ -61,15 +92,26 @@ function sqlite.leave(self)
   self.lock = nil
 end
 
-function sqlite.is_alive(self, owner)
-  local lock, problem = core.lock_file(lock_path(self, owner))
-  if lock then lock:remove() end
-  return lock == nil and problem == "locked"
+local NO_SUCH_FILE = 2
+
+local function name_at(self, place)
+  local file, problem, code = io.open(self.where .. "-owner-" .. place)
+  if not file and code ~= NO_SUCH_FILE then error(fault(problem), 0) end
+  local name = file and file:read("*a")
+  if file then file:close() end
+  return name
 end
 
-function sqlite.new_owner()
-  return ids.new("")
+function sqlite.is_alive(self, owner)
+  local place = owner:match("^([1-9]%d*)x")
+  if not place then return false end
+  local lock = lock_place(self, place)
+  if not lock then return name_at(self, place) == owner end
+  lock:remove()
+  return false
 end
+
+function sqlite.new_owner() end
 
 function sqlite.lock_creation() end
 
@@ -78,7 +120,8 @@ function sqlite.lock_row() end
 
 local postgres = {
   module = "postgres", packages = "the rock 'luasql-postgres' or Debian's package 'lua-sql-postgres'",
-  position = "BIGSERIAL PRIMARY KEY", begin = "BEGIN",
+  position = "BIGSERIAL PRIMARY KEY", begin = "BEGIN ISOLATION LEVEL READ COMMITTED",
+  table_named = "SELECT 1 WHERE to_regclass('%s') IS NOT NULL",
 }
 
 -- Of all advisory locks these are ours.
@@ -88,7 +131,10 @@ function postgres.connect(environment, url)
   if not url:find("connect_timeout=", 1, true) then
     url = url .. (url:find("?", 1, true) and "&" or "?") .. "connect_timeout=" .. PATIENCE
   end
-  return environment:connect(url)
+  local connection, problem = environment:connect(url)
+  if connection or problem:find("connection to server", 1, true) then return connection, problem end
+  -- what libpq repeats of a URL that it doesn't understand may be of the password
+  return nil, (problem:gsub('"[^"]*"', '"..."'))
 end
 
 function postgres.prepare(self)
@@ -134,9 +180,16 @@ end
 -- ------------------------------------------------------------------------------------------------------ statements
 
 --- A text as SQL has it. What no database could hold matches nothing.
-function database_methods:text(value)
+function database_methods.text(_, value)
   if type(value) ~= "string" or value:find("%z") or not core.utf8_valid(value) then return "NULL" end
-  return "'" .. self.connection:escape(value) .. "'"
+  return "'" .. value:gsub("'", "''") .. "'"
+end
+
+-- What has failed within a transaction makes all of it fail, whoever may have caught the error.
+local function fail(self, problem)
+  local err = fault(problem)
+  if self.depth > 0 then self.failed = self.failed or err end
+  error(err, 0)
 end
 
 local function is_broken(self)
@@ -148,6 +201,7 @@ end
 local function connect(self)
   local connection, problem = self.dialect.connect(self.environment, self.where)
   if not connection then error(fault(problem), 0) end
+  if self.connection then self.connection:close() end
   self.connection = connection
   self.dialect.prepare(self)
   self.dialect.enter(self)
@@ -155,9 +209,10 @@ end
 
 -- A server that was started anew has forgotten the connection; what had not begun can be tried again.
 local function execute(self, statement)
+  if not self.connection then error(fault("it is closed"), 0) end
   local result, problem = self.connection:execute(statement)
   if result then return result end
-  if self.depth > 0 or self.connecting or not is_broken(self) then error(fault(problem), 0) end
+  if self.depth > 0 or self.connecting or not is_broken(self) then fail(self, problem) end
   self.connecting = true
   local ok, err = pcall(connect, self)
   self.connecting = false
@@ -178,12 +233,13 @@ end
 function database_methods:rows(statement)
   local cursor, rows = execute(self, statement), {}
   if type(cursor) == "number" then return rows end
-  local row = cursor:fetch({}, "n")
+  local row, problem = cursor:fetch({}, "n")
   while row do
     rows[#rows + 1] = row
-    row = cursor:fetch({}, "n")
+    row, problem = cursor:fetch({}, "n")
   end
   cursor:close()
+  if problem then fail(self, problem) end
   return rows
 end
 
@@ -191,20 +247,28 @@ end
 
 local function conclude(self, ok, ...)
   self.depth = self.depth - 1
-  if ok then
-    local committed, problem = self.connection:execute("COMMIT")
+  local failed, problem = self.failed, nil
+  if ok and not failed then
+    local committed
+    committed, problem = self.connection:execute("COMMIT")
     if committed then return ... end
-    self.connection:execute("ROLLBACK")
-    error(fault(problem), 0)
   end
   self.connection:execute("ROLLBACK")
+  if not ok then error((...), 0) end
+  error(failed or fault(problem), 0)
+end
+
+local function conclude_part(self, ok, ...)
+  if ok then return ... end
+  self.failed = self.failed or (...) or fault("a part of the changes failed")
   error((...), 0)
 end
 
 --- Calls `fn(…)` in a transaction: all of its changes are kept, or none where it raises. Within one it is part of that.
 function database_methods:atomically(fn, ...)
-  if self.depth > 0 then return fn(...) end
+  if self.depth > 0 then return conclude_part(self, pcall(fn, ...)) end
   self:run(self.dialect.begin)
+  self.failed = nil
   self.depth = self.depth + 1
   return conclude(self, pcall(fn, ...))
 end
@@ -217,6 +281,11 @@ end
 --- Keeps others from making the tables until the transaction ends.
 function database_methods:lock_creation()
   self.dialect.lock_creation(self)
+end
+
+--- Whether there is a table with this name.
+function database_methods:has_table(name)
+  return self:rows(self.dialect.table_named:format(name))[1] ~= nil
 end
 
 --- The type of a key that grows by itself.
@@ -239,6 +308,14 @@ function database_methods:close()
   self.connection = nil
 end
 
+-- What speaks to the place; nil where it is none that would keep anything.
+local function dialect_of(where)
+  local scheme = where:match("^(%a[%w+.-]*)://")
+  if scheme then return (scheme == "postgresql" or scheme == "postgres") and postgres or nil end
+  local is_path = where ~= "" and not where:find(":memory:", 1, true) and not values.has_control(where)
+  return is_path and sqlite or nil
+end
+
 local function open(self)
   self.environment = self.driver[self.dialect.module]()
   connect(self)
@@ -247,7 +324,8 @@ end
 
 --- Opens a database: `where` is the path of a SQLite file, or a URL of PostgreSQL's. Returns it, or nil and an error.
 function database.open(where)
-  local dialect = where:find("^postgres[ql]*://") and postgres or sqlite
+  local dialect = dialect_of(where)
+  if not dialect then return configuration("the store must be a path, a URL 'postgresql://...', or 'memory'") end
   local found, driver = pcall(require, "luasql." .. dialect.module)
   if not found then return configuration("the store needs LuaSQL: install " .. dialect.packages) end
   local self = setmetatable({
@@ -256,6 +334,7 @@ function database.open(where)
   local ok, err = pcall(open, self)
   self.connecting = false
   if ok then return self end
+  self:close()
   if not errors.is(err) then error(err, 0) end
   return configuration(err.message)
 end

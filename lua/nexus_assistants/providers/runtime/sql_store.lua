@@ -33,9 +33,8 @@ local CREATION = {
 local function create(self)
   local db = self.database
   db:lock_creation()
-  db:run("CREATE TABLE IF NOT EXISTS nexus_schema (version INTEGER NOT NULL)")
-  local version = db:rows("SELECT version FROM nexus_schema")[1]
-  if version then return tonumber(version[1]) end
+  if db:has_table("nexus_schema") then return tonumber(db:rows("SELECT version FROM nexus_schema")[1][1]) end
+  db:run("CREATE TABLE nexus_schema (version INTEGER NOT NULL)")
   for _, statement in ipairs(CREATION) do db:run((statement:gsub("%%s", db:position_type()))) end
   db:run("INSERT INTO nexus_schema (version) VALUES (" .. VERSION .. ")")
   return VERSION
@@ -136,8 +135,14 @@ local function weight_of(self, place)
   return row and tonumber(row[1])
 end
 
+-- What belongs to no thread isn't kept from others by whoever changes it.
+local function lock_account(self, kind)
+  if kind == "assistants" then self:lock_thread("") end
+end
+
 local function save(self, kind, parent, object)
   local place, body = where_id(self, kind, parent, object.id), encoded(object)
+  lock_account(self, kind)
   local before = weight_of(self, place)
   if not before then return end
   if #body ~= before then count(self, account_of(kind, object), #body - before, 0) end
@@ -152,6 +157,7 @@ end
 
 local function delete(self, kind, parent, id)
   local place = where_id(self, kind, parent, id)
+  lock_account(self, kind)
   local before = weight_of(self, place)
   if not before then return false end
   count(self, parent, -before, -1)
