@@ -4,6 +4,7 @@ local lfs = require("lfs")
 local memory = require("nexus_assistants.providers.runtime.store")
 local postgres = require("spec.support.postgres")
 local process = require("spec.support.process")
+local runtimes = require("nexus_assistants.providers.runtime")
 local servers = require("spec.support.server")
 local sql_store = require("nexus_assistants.providers.runtime.sql_store")
 
@@ -341,18 +342,59 @@ describe("a store in a SQLite file", function()
   it("is made once where many open it at the same time", function()
     local script = folder .. "/open.lua"
     local file = assert(io.open(script, "w"))
-    file:write(([[
-      io.read()
-      local store = assert(require("nexus_assistants.providers.runtime.sql_store").open(%q))
+    file:write([[
+      local path = io.read()
+      local store = assert(require("nexus_assistants.providers.runtime.sql_store").open(path))
       require("nexus_assistants.providers.runtime").new({ store = store }):close()
-    ]]):format(path))
+    ]])
     file:close()
-    local pipes = {}
-    for index = 1, 8 do pipes[index] = assert(io.popen(process.command({ script }), "w")) end
-    for _, pipe in ipairs(pipes) do pipe:write("go\n") pipe:flush() end
-    for _, pipe in ipairs(pipes) do assert.is_truthy(pipe:close()) end
+    for round = 1, 5 do
+      local pipes = {}
+      for index = 1, 8 do pipes[index] = assert(io.popen(process.command({ script }), "w")) end
+      for _, pipe in ipairs(pipes) do pipe:write(path, round, "\n") pipe:flush() end
+      for _, pipe in ipairs(pipes) do assert.is_truthy(pipe:close()) end
+      local store = assert(sql_store.open(path .. round))
+      assert.equal(1, #store:list("assistants", "", { order = "asc" }))
+      store:close()
+    end
+  end)
+
+  it("has one assistant that is built in, whoever comes at the same time", function()
+    local store, other = assert(sql_store.open(path)), assert(sql_store.open(path))
+    other.database:rows("PRAGMA busy_timeout = 0")
+    local get, ok, err = store.get, nil, nil
+    store.get = function(...)
+      local got = get(...)
+      ok, err = pcall(runtimes.new, { store = other })
+      return got
+    end
+    runtimes.new({ store = store })
+    assert.is_false(ok)
+    assert.equal("the store failed: database is locked", err.message)
+    runtimes.new({ store = other })
+    store:close()
+    other:close()
+  end)
+
+  it("takes back what the disk has no room for, and goes on", function()
     local store = assert(sql_store.open(path))
-    assert.equal(1, #store:list("assistants", "", { order = "asc" }))
+    store:insert("threads", "", thread("t1"))
+    store.database:rows("PRAGMA max_page_count = 60")
+    local count, ok, err = 0, true, nil
+    while ok do
+      count = count + 1
+      ok, err = pcall(store.atomically, store, function()
+        for part = 1, 2 do
+          store:insert("messages", "t1", message(("m%d.%d"):format(count, part), "t1", { text = ("x"):rep(3000) }))
+        end
+      end)
+    end
+    assert.same({ "storage", "the store failed: database or disk is full" }, { err.kind, err.message })
+    assert.is_true(count > 1)
+    assert.equal(2 * (count - 1), #store:list("messages", "t1", { order = "asc" }))
+    assert.is_true(store:delete("messages", "t1", "m1.1"))
+    assert.is_true(store:has_room("t1", 1, store.max_messages - (2 * (count - 1) - 1)))
+    assert.is_false(store:has_room("t1", 1, store.max_messages - (2 * (count - 1) - 1) + 1))
     store:close()
   end)
 
