@@ -136,7 +136,7 @@ describe("types", function()
     local kinds = {}
     for kind in text:gmatch('%[NXA_[%u_]+%] = "([%l_]+)"') do kinds[kind] = true end
     assert.is_true(kinds.rate_limit)
-    kinds.ok, kinds.run, kinds.file, kinds.configuration = nil, true, true, true
+    kinds.ok, kinds.run, kinds.file, kinds.configuration, kinds.storage = nil, true, true, true, true
     local known, is_kind = {}, false
     for line in io.lines(servers.root .. "types/errors.lua") do
       if line:find("@alias", 1, true) then is_kind = line:find("ErrorKind", 1, true) ~= nil end

@@ -37,6 +37,7 @@
 ---| "memory"
 ---| "run" a run that ended, but did not complete
 ---| "file" a file or batch of a vector store that ended, but did not complete
+---| "storage" the store failed
 
 ---@class nexus_assistants.Finding
 ---@field id string e.g. "tool_output_cut", see docs/doctor.md
