@@ -122,6 +122,20 @@ describe("the runtime in a client", function()
     assert.is_true(frames > 1)
   end)
 
+  it("moves on no more runs in an update than the budget allows, whatever tasks ask for meanwhile", function()
+    local asked = 0
+    new({ script = function()
+      asked = asked + 1
+      return "done"
+    end })
+    client:task(function()
+      for _ = 1, 30 do assert(client.threads:create_and_run({})) end
+      for _ = 1, 30 do assert(client.threads:create()) end
+    end)
+    repeat client:update(0) until client:stats().tasks == 0
+    assert.is_true(asked <= 1)
+  end)
+
   it("ends runs that are under way with the client", function()
     new({ script = function() coroutine.yield(1000) end })
     local run = assert(client.threads:create_and_run({}))

@@ -199,7 +199,7 @@ local function prepare(self, operation, params)
   local why = group_of(self, operation)
   if why then return not_here(operation, why) end
   if not actions[operation.name] then return not_here(operation, operation.name .. " isn't there") end
-  self:advance()
+  self:catch_up()
   return body_of(params)
 end
 
@@ -244,6 +244,12 @@ end
 -- loop. Returns the seconds until it has something to do again, or nil.
 function runtime_methods:advance(is_late)
   return self.machine:advance(is_late)
+end
+
+--- Does all that is due, before somebody looks; but not in a task: who drives that moves runs on as well, and keeps to
+-- the host's budget.
+function runtime_methods:catch_up()
+  if not (self.scheduler and self.scheduler:running_task()) then self:advance() end
 end
 
 --- Seconds until it has something to do by itself, or nil.

@@ -17,7 +17,7 @@ end
 
 -- Moves the runtime on, and waits where that brings nothing and there is a way to.
 local function await(self, seconds)
-  self.runtime:advance()
+  self.runtime:catch_up()
   local queue, scheduler = self.queue, self.runtime.scheduler
   if not scheduler or has_news(queue) then return true end
   queue.on_news = function() scheduler:notify(queue) end
