@@ -68,6 +68,54 @@ describe("the runtime in a client", function()
     assert.is_nil(span_named(trace, "chat local", 3))
   end)
 
+  -- A model that makes a thread before it answers.
+  local function make_thread(messages)
+    coroutine.yield(0.001)
+    assert(client.threads:create())
+    return messages[1].content
+  end
+
+  local ASKED = { thread = { messages = { { role = "user", content = "x" } } } }
+
+  it("traces what the model itself calls below the question", function()
+    new({ script = make_thread })
+    assert(client:trace({ name = "nested" }, function() return client.threads:create_and_run_poll(ASKED) end))
+    client:close(5)
+    local trace = server:traces()[1]
+    assert.equal(span_named(trace, "chat local").id, span_named(trace, "thread.create").parent_span_id)
+  end)
+
+  it("doesn't trace what a model calls in a run that isn't traced, though a trace is open where others wait", function()
+    new({ script = make_thread })
+    local run = assert(client.threads:create_and_run(ASKED))
+    client:trace({ name = "others" }, function()
+      repeat client:sleep(0.001) until client.threads.runs:retrieve(run.thread_id, run.id).status == "completed"
+    end)
+    client:close(5)
+    assert.is_nil(span_named(server:traces()[1], "thread.create"))
+  end)
+
+  it("lets a trace end before the model has answered", function()
+    new({ script = make_thread })
+    local run
+    client:trace({ name = "short" }, function()
+      run = assert(client.threads:create_and_run(ASKED))
+      client:update()
+    end)
+    repeat client:sleep(0.001) until client.threads.runs:retrieve(run.thread_id, run.id).status == "completed"
+    assert.is_true(client:close(5))
+    assert.is_nil(span_named(server:traces()[1], "thread.create"))
+  end)
+
+  it("leaves no store open where a client can't be made", function()
+    local path = os.tmpname()
+    os.remove(path)
+    local made, err = nexus.new({ provider = "script", store = path, nexus = { base_url = "x", api_key = "nxs_x" } })
+    assert.is_nil(made)
+    assert.equal("configuration", err.kind)
+    assert.is_nil(io.open(path))
+  end)
+
   it("tells on the span what was used, where the model says so", function()
     local _, trace = run_traced({ script = function()
       return { text = "Good day.", usage = { prompt_tokens = 5, completion_tokens = 2 } }

@@ -149,13 +149,15 @@ local function build(values)
   local engine, problem = core.engine({ max_transfers = values.max_transfers })
   if not engine then return nil, errors.of_configuration(problem, "nexus.new") end
   local tasks, book = scheduler.new(engine, core.monotonic, warn), ledger.new(core.wall)
-  local performer, tracer
-  performer, problem = providers.new(values, tasks)
-  if not performer then return nil, problem end
-  tracer, problem = make_tracer(engine, values, warn)
+  local tracer, performer, undelivered
+  tracer, problem = make_tracer(engine, values, function(text) undelivered = text end)
   if problem then return nil, problem end
   local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
     examine_threads = thread_examiner(book) })
+  -- the last that may fail, since it may open a store, which must be closed
+  performer, problem = providers.new(values, tasks, recorder)
+  if not performer then return nil, problem end
+  if undelivered then warn(undelivered) end
   return assemble(values, performer, tasks, engine, recorder, tracer, book)
 end
 

@@ -27,8 +27,7 @@ local function tool_names(run)
   return names[1] and names or nil
 end
 
---- Opens the span of a question; `parent` is that of the run, or nil. Returns an object with `finish`.
-function model_span.open(parent, run, chat)
+local function open(recorder, parent, run, chat)
   local span = trace.no_span()
   if parent and parent.trace and parent.trace.open then
     span = trace.open_below(parent, "chat " .. tostring(run.model), "llm")
@@ -38,7 +37,18 @@ function model_span.open(parent, run, chat)
     span:set("runId", run.id)
     span:set("model", run.model)
   end
-  return setmetatable({ span = span }, mt)
+  return setmetatable({ recorder = recorder, span = span }, mt)
+end
+
+--- What opens the spans of questions in a client whose recorder this is: a function of the span of the run, or nil, the
+-- run and the chat, which returns an object with `enter` and `finish`.
+function model_span.observer(recorder)
+  return function(...) return open(recorder, ...) end
+end
+
+--- Has what the model itself does, in the coroutine that runs, traced below the span.
+function methods:enter()
+  self.recorder:enter(self.span)
 end
 
 local function text_of(answer, told)

@@ -165,6 +165,11 @@ function recorder_methods:current()
   if context and context.trace.open and context.trace.handle then return context end
 end
 
+--- Has the coroutine that runs trace below a span, whoever drives it; nothing, where that isn't recorded.
+function recorder_methods:enter(span)
+  self.contexts[context_key()] = span.handle and { trace = span.trace, span = span.handle } or false
+end
+
 --- Lets a task begin with the context of the code that starts it.
 function recorder_methods:inherit(task)
   self.contexts[task.thread] = self:current()

@@ -119,8 +119,8 @@ local MODELS = { responses = responses_model, chat = chat_model, script = script
 providers.models = MODELS
 
 --- Makes a runtime. `name` is "responses", "chat" or "script"; `given` are the options `openai`; `parts` has scheduler,
--- and may have script, store, and what else `runtime.new` takes. Returns the runtime and its api, which is nil for a
--- script; or nil and an error.
+-- and may have script, store, recorder (which traces questions to the model), and as `runtime` what else `runtime.new`
+-- takes. Returns the runtime and its api, which is nil for a script; or nil and an error.
 function providers.runtime(name, given, parts)
   local made, err = MODELS[name](given, parts)
   if not made then return nil, err end
@@ -129,22 +129,23 @@ function providers.runtime(name, given, parts)
   if err then return nil, err end
   local runtimes = require("nexus_assistants.providers.runtime")
   return runtimes.new(values.merged(values.merged(parts.runtime, made), {
-    scheduler = parts.scheduler, store = store, model_name = given.model, observe = model_span.open,
+    scheduler = parts.scheduler, store = store, model_name = given.model,
+    observe = parts.recorder and model_span.observer(parts.recorder),
   })), made.api
 end
 
 local NO_CALLS = { calls = 0, calls_failed = 0 }
 
---- Makes the provider that `settings` of `nexus.new` choose. `scheduler` is the client's.
+--- Makes the provider that `settings` of `nexus.new` choose. `scheduler` and `recorder` are the client's.
 -- Returns a table of `provider`, `transport` (what counts calls) and `runtime` (nil where there is none); or nil and an
 -- error.
-function providers.new(settings, scheduler)
+function providers.new(settings, scheduler, recorder)
   if settings.provider == "assistants" then
     local api, err = new_api(settings.openai, { scheduler = scheduler }, assistants.headers)
     return api and { provider = api, transport = api }, err
   end
   local runtime, api = providers.runtime(settings.provider, settings.openai, {
-    scheduler = scheduler, script = settings.script, store = settings.store,
+    scheduler = scheduler, recorder = recorder, script = settings.script, store = settings.store,
   })
   if not runtime then return nil, api end
   scheduler:attend(runtime)

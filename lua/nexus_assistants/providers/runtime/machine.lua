@@ -13,7 +13,7 @@ local machine_mt = { __index = machine_methods }
 
 local function nothing() end
 
-local UNOBSERVED = { finish = nothing }
+local UNOBSERVED = { enter = nothing, finish = nothing }
 
 local function unobserved()
   return UNOBSERVED
@@ -22,8 +22,9 @@ end
 --- `settings`: `store`, `model`, `clock`, `monotonic`, `new_id`, `delay`, `thinking_limit`; and, where there is a
 -- scheduler, `spawn(fn) → task`, `sleep(seconds)`, `try` (pcall), which a model that waits needs. Also, where they are
 -- wanted,
---   observe(span, run, chat)   called when the model is asked something; returns an object with `finish(answer, err,
---                              told)`, which is called with what it said and the text it had told on the way
+--   observe(span, run, chat)   called when the model is asked something; returns an object with `enter()`, which is
+--                              called in the coroutine that it thinks in, and `finish(answer, err, told)`, which is
+--                              called with what it said and the text it had told on the way
 --   on_change(run_id)          called when the status of a run of this process changes
 function machine.new(settings)
   return setmetatable({

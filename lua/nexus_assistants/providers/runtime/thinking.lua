@@ -59,7 +59,11 @@ function resume(self, job)
 end
 
 local function think_in_coroutine(self, job, messages, tools, run)
-  job.thread = coroutine.create(function() return self.model:think(messages, tools, run) end)
+  local observed = job.asked.observed
+  job.thread = coroutine.create(function()
+    observed:enter()
+    return self.model:think(messages, tools, run)
+  end)
   resume(self, job)
 end
 
