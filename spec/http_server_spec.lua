@@ -251,6 +251,20 @@ describe("the HTTP server", function()
     return receive(client, "GET " .. path)
   end
 
+  it("looks often after descriptors that select doesn't take", function()
+    start()
+    server.loop.descriptors = function() return { { fd = 1024, read = true, write = true } } end
+    local waits, selected = {}, server.loop.select
+    server.loop.select = function(readers, writers, seconds)
+      waits[#waits + 1] = seconds
+      return selected(readers, writers, seconds)
+    end
+    server.loop:step(0.5)
+    server.loop.descriptors = nil
+    server.loop:step(0.02)
+    assert.same({ 0.01, 0.02 }, waits)
+  end)
+
   it("keeps connections", function()
     start()
     local client = connect()

@@ -81,11 +81,12 @@ local function perform_here(self, operation, params)
   return self.runtime:perform(operation, params)
 end
 
--- What an API is asked for is waited for: in a task of the scheduler's, while the connection waits for its end.
+-- What an API is asked for is waited for: in a task of the scheduler's, while the connection waits for its end. What is
+-- raised there is raised where the request is answered.
 local function perform_in_task(self, connection, operation, params)
-  local done, result, err, on_news
-  local task = self.runtime.scheduler:spawn(function()
-    result, err = perform_here(self, operation, params)
+  local scheduler, done, ok, result, err, on_news = self.runtime.scheduler, false, nil, nil, nil, nil
+  local task = scheduler:spawn(function()
+    ok, result, err = scheduler:protected(perform_here, self, operation, params)
     done = true
     if on_news then on_news() end
   end)
@@ -95,6 +96,7 @@ local function perform_in_task(self, connection, operation, params)
     task:cancel()
     return invalid(408, "The connection was closed.")
   end
+  if not ok then error(result, 0) end
   return result, err
 end
 

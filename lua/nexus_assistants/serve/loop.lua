@@ -9,6 +9,9 @@ local loop_mt = { __index = loop_methods }
 -- Without it an interrupt (Ctrl-C) would be noticed only when a socket moves.
 local LONGEST_WAIT = 0.5
 
+-- select takes descriptors below this; who has others is looked after so often.
+local DESCRIPTORS, OFTEN = 1024, 0.01
+
 --- LuaSocket, or an error that says where it comes from.
 function loop.socket()
   local found, socket = pcall(require, "socket")
@@ -158,14 +161,17 @@ local descriptor_mt = { __index = {
 } }
 
 -- The descriptors of somebody else who is to be woken, too: added to the sets for one look, and taken out again.
+-- Returns them, and whether all are looked at.
 local function insert_others(self)
-  local others = self.descriptors and self.descriptors() or {}
+  local others, all = self.descriptors and self.descriptors() or {}, true
   for _, other in ipairs(others) do
     setmetatable(other, descriptor_mt)
-    if other.read then insert(self.readers, other) end
-    if other.write then insert(self.writers, other) end
+    local is_fit = other.fd < DESCRIPTORS
+    if is_fit and other.read then insert(self.readers, other) end
+    if is_fit and other.write then insert(self.writers, other) end
+    all = all and is_fit
   end
-  return others
+  return others, all
 end
 
 local function remove_others(self, others)
@@ -179,8 +185,9 @@ end
 function loop_methods:step(longest)
   self.timers:fire(self.now())
   local wanted = self.each_round and self.each_round()
-  local others = insert_others(self)
-  local readable, writable = self.select(self.readers, self.writers, patience(self, longest, wanted))
+  local others, all = insert_others(self)
+  local wait = patience(self, longest, wanted)
+  local readable, writable = self.select(self.readers, self.writers, all and wait or math.min(wait, OFTEN))
   remove_others(self, others)
   local ready = self.ready
   self.ready = {}
