@@ -1,6 +1,7 @@
 local cli = require("nexus_assistants.cli")
 local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
+local lfs = require("lfs")
 local process = require("spec.support.process")
 local servers = require("spec.support.server")
 local socket = require("socket")
@@ -28,6 +29,18 @@ describe("the command", function()
     end
   end)
 
+  it("tells it in lines that a terminal has room for", function()
+    for _, words in ipairs({ {}, { "serve" }, { "import" }, { "view" } }) do
+      words[#words + 1] = "--help"
+      for line in run(words).out:gmatch("[^\n]+") do assert.is_true(#line:gsub("[\128-\191]", "") <= 80, line) end
+    end
+    local first, second = "  --quiet                     no line per request on standard error\n",
+      "a Lua file that returns function(messages, tools,\n" .. (" "):rep(30) .. "run); without it"
+    local help = run({ "serve", "--help" }).out
+    assert.matches(first, help, 1, true)
+    assert.matches(second, help, 1, true)
+  end)
+
   it("refuses what it doesn't know, with 2", function()
     for message, words in pairs({
       ["a command is missing; try: nexus-assistants --help"] = {},
@@ -45,6 +58,12 @@ describe("the command", function()
       ["--color must be one of auto, always, never, got 'blue'; try: nexus-assistants view --help"] =
         { "view", "--color", "blue" },
       ["--dialect is for --model chat; try: nexus-assistants serve --help"] = { "serve", "--dialect", "vllm" },
+      ["--base-url is for --model chat or responses; try: nexus-assistants serve --help"] =
+        { "serve", "--base-url", "http://127.0.0.1:1/v1" },
+      ["--max-body must be a whole number from 1 to 1024, got '0'; try: nexus-assistants serve --help"] =
+        { "serve", "--max-body", "0" },
+      ["--max-connections must be a whole number from 1 to 900, got '901'; try: nexus-assistants serve --help"] =
+        { "serve", "--max-connections", "901" },
       ["import needs FILE …; try: nexus-assistants import --help"] = { "import" },
       ["unexpected argument 'b'; try: nexus-assistants view --help"] = { "view", "a", "b" },
     }) do
@@ -70,6 +89,47 @@ describe("the command serve", function()
     result = run({ "serve", "--port", server.port })
     local told = "nexus-assistants: can't listen on 127.0.0.1:" .. server.port .. ": address already in use\n"
     assert.same({ 1, told }, { result.code, result.err })
+  end)
+
+  it("leaves its store closed where it can't listen", function()
+    if not pcall(require, "luasql.sqlite3") then return pending("luasql.sqlite3 is absent") end
+    local folder = os.tmpname()
+    os.remove(folder)
+    local server = servers.start({})
+    finally(function()
+      server:stop()
+      os.execute("rm -r " .. folder)
+    end)
+    run({ "serve", "--port", server.port, "--store", folder .. "/threads" })
+    local found = {}
+    for name in lfs.dir(folder) do found[#found + 1] = name:match("^threads.*$") end
+    assert.same({ "threads" }, found)
+  end)
+
+  it("warns where others may use it without a key", function()
+    local words = { "serve", "--port", "0", "--exit-after", "0", "--host", "0.0.0.0" }
+    assert.same("nexus-assistants: warning: whoever reaches 0.0.0.0 may use this server, with any key; "
+      .. "--api-key-environment has it ask for the right one\n", run(words).err)
+    words[#words + 1] = "--api-key-environment"
+    words[#words + 1] = "NXA_SPEC_SECRET"
+    assert.equal("", run(words, { NXA_SPEC_SECRET = "sk-x" }).err)
+  end)
+
+  it("takes as much, and as many, as it is told", function()
+    local server = servers.start({ arguments = { "--max-body", "1", "--max-connections", "1" } })
+    finally(function() server:stop() end)
+    assert.equal(413, server:request("POST", "/v1/threads", ("x"):rep(1024 * 1024 + 1)).status)
+    local first = assert(socket.connect("127.0.0.1", server.port))
+    local head = "GET /v1/assistants HTTP/1.1\r\nHost: localhost\r\nApi-Key: k\r\nConnection: close\r\n"
+    first:send(head .. "Content-Length: 1\r\n\r\n")
+    local second = assert(socket.connect("127.0.0.1", server.port))
+    second:send(head .. "\r\n")
+    second:settimeout(0.2)
+    assert.equal("timeout", select(2, second:receive("*l")))
+    first:close()
+    second:settimeout(20)
+    assert.equal("HTTP/1.1 200 OK", second:receive("*l"))
+    second:close()
   end)
 
   it("needs the key that it is to ask for", function()
@@ -153,6 +213,16 @@ describe("the command import", function()
       out = "imported 1 assistants, 0 threads, 0 messages; 0 were there already\n" },
       run({ "import", exported, "--store", path }))
     local server = servers.start({ arguments = { "--store", path } })
+    assert.equal("Be kind.", server:request("GET", "/v1/assistants/asst_a").json.instructions)
+    server:stop()
+  end)
+
+  it("takes the store that the environment names, where none is said", function()
+    if not pcall(require, "luasql.sqlite3") then return pending("luasql.sqlite3 is absent") end
+    local environment = { NEXUS_ASSISTANTS_STORE = path }
+    assert.equal(0, run({ "import", exported }, environment).code)
+    assert.matches("0 assistants, .* 1 were there already", run({ "import", exported, "--store", path }).out)
+    local server = servers.start({ environment = environment })
     assert.equal("Be kind.", server:request("GET", "/v1/assistants/asst_a").json.instructions)
     server:stop()
   end)

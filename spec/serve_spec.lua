@@ -1,4 +1,8 @@
+local assistants = require("nexus_assistants.serve.assistants")
+local core = require("nexus_assistants.core")
+local ids = require("nexus_assistants.providers.runtime.id")
 local json = require("nexus_assistants.json")
+local schedulers = require("nexus_assistants.scheduler")
 local servers = require("spec.support.server")
 local socket = require("socket")
 
@@ -245,18 +249,33 @@ describe("the local server", function()
     assert.matches("^<!DOCTYPE html>", get("/api/v2/traces").body)
   end)
 
-  it("writes a line a request, without control characters or keys", function()
+  it("writes a line a request, with the time, without control characters or keys", function()
     get("/v1/threads/thread_logged?secret=no", { Authorization = "Bearer sk-very-secret" })
     get("/v1/%1B\27[31m")
     post("/v1/threads/thread_refused", "{}", { Origin = "http://evil.example" })
     local file = assert(io.open(log))
     local text = file:read("*a")
     file:close()
-    assert.matches("\nGET /v1/threads/thread_logged%?secret=no 404 %d+%.%d ms\n", text)
-    assert.matches("\nGET /v1/%1B?[31m 404 ", text, 1, true)
-    assert.matches("\nPOST /v1/threads/thread_refused 403 %d+%.%d ms %(requests of other sites' pages are refused%)\n",
-      text)
+    local time = "\n20%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ "
+    assert.matches(time .. "GET /v1/threads/thread_logged%?secret=no 404 %d+%.%d ms\n", text)
+    assert.matches("Z GET /v1/%1B?[31m 404 ", text, 1, true)
+    local reason = "%(requests of other sites' pages are refused%)"
+    assert.matches(time .. "POST /v1/threads/thread_refused 403 %d+%.%d ms " .. reason .. "\n", text)
     assert.is_nil(text:find("sk-very-secret", 1, true))
     assert.is_nil(text:find("\27", 1, true))
+  end)
+end)
+
+describe("what an API is asked for by the local server", function()
+  it("is answered as any failure where it raises", function()
+    local tasks = schedulers.new(core.engine({}), core.monotonic, error)
+    local runtime = { api = {}, scheduler = tasks, perform = function() error("a defect", 0) end }
+    local connection = { wait_for_news = function()
+      tasks:turn(0)
+      return true
+    end }
+    local request = { method = "GET", path = "/v1/assistants", headers = { ["api-key"] = "k" }, body = "", fields = {} }
+    local api = assistants.new(runtime, "/v1", ids.new)
+    assert.same({ false, "a defect" }, { pcall(api.handle, api, request, connection) })
   end)
 end)

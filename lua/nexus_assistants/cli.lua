@@ -60,14 +60,32 @@ local function api_options(given)
   return openai, problem
 end
 
--- What says nothing where it stands, with the model it is for.
-local ONLY_FOR = { dialect = "chat", history = "responses", ["model-script"] = "script" }
+-- What says nothing where it stands, with the models it is for.
+local ONLY_FOR = {
+  ["base-url"] = { "chat", "responses" }, dialect = { "chat" }, history = { "responses" },
+  ["model-script"] = { "script" },
+}
 
 local function misplaced(options)
   local model = options.model or "script"
   for _, name in ipairs(values.sorted_names(ONLY_FOR)) do
-    if options[name] and model ~= ONLY_FOR[name] then return "--" .. name .. " is for --model " .. ONLY_FOR[name] end
+    local models = table.concat(ONLY_FOR[name], " or ")
+    if options[name] and not models:find(model, 1, true) then return "--" .. name .. " is for --model " .. models end
   end
+end
+
+local MEBIBYTE = 1024 * 1024
+
+local function limits_of(options)
+  return { body = options["max-body"] and options["max-body"] * MEBIBYTE, connections = options["max-connections"] }
+end
+
+-- Where threads are kept: as is said, or as the environment says. A URL may hold a password, which others can see in
+-- a command line.
+local function store_of(given)
+  if given then return given end
+  local named = require("nexus_assistants.core").environment("NEXUS_ASSISTANTS_STORE")
+  return named ~= "" and named or nil
 end
 
 --- Options for `serve.run` from what was parsed; nil, message where the environment has what can't be.
@@ -77,7 +95,8 @@ function cli.serve_options(options)
   return {
     host = options.host, port = options.port or 4010, assistant_id = options["assistant-id"], delay = options.delay,
     quiet = options.quiet, exit_after = options["exit-after"], key_environment = options["api-key-environment"],
-    provider = options.model, openai = openai, script = options["model-script"], store = options.store,
+    provider = options.model, openai = openai, script = options["model-script"], store = store_of(options.store),
+    limits = limits_of(options),
   }
 end
 
@@ -110,13 +129,13 @@ local function run_view(options, arguments)
 end
 
 local STORE = { name = "store", value = "WHERE", check = text,
-  help = "where threads are kept: a file, postgresql://…, or memory" }
+  help = "where threads are kept: a file, postgresql://…, or memory (NEXUS_ASSISTANTS_STORE)" }
 
 local function run_import(options, arguments)
   local import = require("nexus_assistants.import")
   local found, problem = import.read(arguments)
   if not found then return fail(problem) end
-  local store, err = require("nexus_assistants.providers").store(options.store, true)
+  local store, err = require("nexus_assistants.providers").store(store_of(options.store), true)
   if not store then return fail(err and err.message or "memory keeps nothing: name another store") end
   local ok, counts = pcall(import.store, store, found)
   store:close()
@@ -137,7 +156,7 @@ local COMMANDS = {
         help = "the environment variable with the key that is wanted; without it any key is taken" },
       { name = "assistant-id", value = "ID", check = text, help = "the assistant that is there (asst_local)" },
       { name = "model", value = "KIND", check = one_of("script", "chat", "responses"),
-        help = "who thinks: a Lua function, chat completions, or OpenAI's Responses (script)" },
+        help = "who thinks: script, a Lua function; chat, chat completions; responses, OpenAI's Responses (script)" },
       { name = "model-script", value = "FILE", check = text,
         help = "a Lua file that returns function(messages, tools, run); without it the model repeats the question" },
       { name = "base-url", value = "URL", check = text,
@@ -147,9 +166,13 @@ local COMMANDS = {
       { name = "dialect", value = "NAME", check = one_of(unpack(dialects.names)),
         help = "what kind of server chats are had from: " .. table.concat(dialects.names, ", ") },
       { name = "history", value = "WHERE", check = one_of("local", "conversation"),
-        help = "who keeps what responses are made of (local)" },
+        help = "who keeps what responses are made of: local or conversation (local)" },
       STORE,
       { name = "delay", value = "SECONDS", check = seconds, help = "how long the model thinks (0)" },
+      { name = "max-body", value = "MIB", check = whole_number(1, 1024),
+        help = "how many MiB a request may have (16)" },
+      { name = "max-connections", value = "N", check = whole_number(1, 900),
+        help = "how many may be connected at a time (900)" },
       { name = "quiet", help = "no line per request on standard error" },
       { name = "exit-after", value = "SECONDS", check = seconds, help = "end after this time, for tests" },
     },
@@ -173,15 +196,36 @@ local COMMANDS = {
 
 -- -------------------------------------------------------------------------------------------------------- help
 
+local COLUMNS = 80
+
+-- How many characters of UTF-8 there are.
+local function length(line)
+  return #line:gsub("[\128-\191]", "")
+end
+
+-- A text behind so many columns, in lines that end between words.
+local function wrapped(words, indent)
+  local lines, line = {}, nil
+  for word in words:gmatch("%S+") do
+    local longer = line and line .. " " .. word or word
+    if line and indent + length(longer) > COLUMNS then
+      lines[#lines + 1], longer = line, word
+    end
+    line = longer
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n" .. (" "):rep(indent))
+end
+
 local function usage_of(command)
   return "nexus-assistants " .. command.name .. (command.usage and " " .. command.usage or "") .. " [OPTIONS]"
 end
 
 local function command_help(command)
-  local lines = { "usage: " .. usage_of(command), "  " .. command.summary, "" }
+  local lines = { "usage: " .. usage_of(command), "  " .. wrapped(command.summary, 2), "" }
   for _, option in ipairs(command.options) do
     local left = "--" .. option.name .. (option.value and " " .. option.value or "")
-    lines[#lines + 1] = string.format("  %-27s %s", left, option.help)
+    lines[#lines + 1] = string.format("  %-27s %s", left, wrapped(option.help, 30))
   end
   return table.concat(lines, "\n") .. "\n"
 end
@@ -189,9 +233,9 @@ end
 local function general_help()
   local lines = { "usage: nexus-assistants COMMAND [OPTIONS]", "" }
   for _, command in ipairs(COMMANDS) do
-    lines[#lines + 1] = string.format("  %-8s %s", command.name, command.summary)
+    lines[#lines + 1] = string.format("  %-8s %s", command.name, wrapped(command.summary, 11))
   end
-  lines[#lines + 1] = "\nnexus-assistants COMMAND --help tells a command's options; --version the version."
+  lines[#lines + 1] = "\nnexus-assistants COMMAND --help tells its options; --version the version."
   return table.concat(lines, "\n") .. "\n"
 end
 

@@ -5,7 +5,8 @@ local process = {}
 
 -- What a developer's or a CI's environment may hold and a program under test must not see by chance.
 local OURS = { "OPENAI_API_KEY", "OPENAI_BASE_URL", "ASSISTANT_ID", "NEXUS_API_KEY", "NEXUS_BASE_URL", "NEXUS_AGENT_ID",
-  "NEXUS_ASSISTANTS_PROVIDER", "NEXUS_ASSISTANTS_POLL_INTERVAL" }
+  "NEXUS_ASSISTANTS_PROVIDER", "NEXUS_ASSISTANTS_POLL_INTERVAL", "NEXUS_ASSISTANTS_STORE", "NEXUS_ASSISTANTS_SCRIPT",
+  "OPENAI_MODEL" }
 
 local function prefix(environment)
   local parts = { "unset " .. table.concat(OURS, " ") .. ";" }

@@ -84,7 +84,7 @@ local function words_of(options)
 end
 
 local function exports(environment)
-  local parts = {}
+  local parts = { "unset NEXUS_ASSISTANTS_STORE OPENAI_MODEL; " }
   for name, value in pairs(environment or {}) do
     parts[#parts + 1] = "export " .. name .. "=" .. support.quote(value) .. "; "
   end

@@ -1,6 +1,7 @@
 --- The local server: the Assistants protocol below /v1, on the runtime, and Nexus's below /api/v1, in memory.
 local assistants = require("nexus_assistants.serve.assistants")
 local core = require("nexus_assistants.core")
+local hosts = require("nexus_assistants.serve.hosts")
 local ids = require("nexus_assistants.providers.runtime.id")
 local message = require("nexus_assistants.serve.message")
 local nexus = require("nexus_assistants.serve.nexus")
@@ -12,6 +13,8 @@ local serve = {}
 
 -- How many seconds answers that are under way may still take when the server is asked to end.
 local GRACE = 5
+
+local OPEN = "whoever reaches %s may use this server, with any key; --api-key-environment has it ask for the right one"
 
 -- What says whether a key is the one in the environment; nil where any will do.
 local function key_check(name)
@@ -61,11 +64,11 @@ local function make_handlers(options, runtime)
   return handle, answer_head
 end
 
--- A line a request; what was no request has no method and no target.
+-- A line a request, as it is answered; what was no request has no method and no target.
 local function log(request, status, seconds, reason)
   local method, target = request and request.method or "-", request and request.target or "-"
-  io.stderr:write(string.format("%s %s %s %.1f ms%s\n", method, target:gsub("[^\33-\126]", "?"), status or "-",
-    seconds * 1000, reason and " (" .. reason .. ")" or ""))
+  io.stderr:write(string.format("%s %s %s %s %.1f ms%s\n", os.date("!%Y-%m-%dT%H:%M:%SZ"), method,
+    target:gsub("[^\33-\126]", "?"), status or "-", seconds * 1000, reason and " (" .. reason .. ")" or ""))
 end
 
 local function announce(server)
@@ -84,8 +87,20 @@ local function drive(loop, tasks)
   end
 end
 
+-- The server that answers with the runtime; or nil, message, and the runtime is closed.
+local function listen(options, runtime)
+  local handler, answer_head = make_handlers(options, runtime)
+  local settings = { host = options.host, port = options.port, on_head = answer_head, limits = options.limits }
+  if options.wrap then handler = options.wrap(handler, settings) end
+  settings.handler = handler
+  local server, err = servers.new(settings)
+  if not server then runtime:close() end
+  return server, err
+end
+
 --- Listens; once it runs, the server says where on standard output. `options`:
 --   host, port, quiet, exit_after (seconds)
+--   limits                       `body` in bytes, `connections`: of the server, see server.lua
 --   key_environment              the variable with the key that is wanted; where absent, any key is taken
 --   provider, openai, script, store  as in `nexus.new`, but for `provider` being "script" by default
 --   delay, assistant_id          go to the runtime
@@ -98,12 +113,9 @@ function serve.start(options)
   end
   local runtime, tasks = make_runtime(options)
   if not runtime then return nil, tasks end
-  local handler, answer_head = make_handlers(options, runtime)
-  local settings = { host = options.host, port = options.port, on_head = answer_head }
-  if options.wrap then handler = options.wrap(handler, settings) end
-  settings.handler = handler
-  local server, err = servers.new(settings)
+  local server, err = listen(options, runtime)
   if not server then return nil, err end
+  if not name and not hosts.is_loopback(server.host) then warn(OPEN:format(server.host)) end
   if not options.quiet then server.on_answered = log end
   drive(server.loop, tasks)
   if options.exit_after then

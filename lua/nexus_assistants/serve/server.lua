@@ -3,6 +3,7 @@ local connections = require("nexus_assistants.serve.connection")
 local hosts = require("nexus_assistants.serve.hosts")
 local loops = require("nexus_assistants.serve.loop")
 local message = require("nexus_assistants.serve.message")
+local values = require("nexus_assistants.values")
 
 local server = {}
 local server_methods = {}
@@ -276,11 +277,10 @@ local function sweep(self)
   self.loop:after(1, function() sweep(self) end)
 end
 
+-- All bodies together have room for one of the largest.
 local function with_defaults(limits)
-  local result = {}
-  for name, value in pairs(LIMITS) do
-    result[name] = limits and limits[name] or value
-  end
+  local result = values.merged(LIMITS, limits)
+  if not (limits and limits.bodies) then result.bodies = math.max(result.bodies, result.body) end
   return result
 end
 
