@@ -170,6 +170,19 @@ describe("the runtime in a client", function()
     assert.is_true(frames > 1)
   end)
 
+  it("asks a store that fails once, when it ends", function()
+    new({ script = function() coroutine.yield(1000) end })
+    for _ = 1, 3 do assert(client.threads:create_and_run({})) end
+    client:update()
+    local asked = 0
+    client.runtime.store.atomically = function()
+      asked = asked + 1
+      error("the disk is full", 0)
+    end
+    client:close(0)
+    assert.equal(1, asked)
+  end)
+
   it("moves on no more runs in an update than the budget allows, whatever tasks ask for meanwhile", function()
     local asked = 0
     new({ script = function()

@@ -185,9 +185,14 @@ function machine_methods:look_after(run)
 end
 
 --- Ends all that is under way in this process, as failed: nobody will go on with it. What waits for outputs is left to
--- whoever submits them.
+-- whoever submits them. A store that fails, which may take its time, is asked no more: what it still holds is settled
+-- by who looks at it next.
 function machine_methods:close()
-  for _, job in pairs(values.merged(self.jobs)) do life.protected(self, job, life.change, break_off) end
+  local works = true
+  for _, job in pairs(values.merged(self.jobs)) do
+    works = works and pcall(life.change, self, job, break_off)
+    if not works then life.forget(self, job) end
+  end
 end
 
 return machine
