@@ -170,6 +170,27 @@ describe("the runtime in a client", function()
     assert.is_true(frames > 1)
   end)
 
+  it("lets a model that waits end what it began elsewhere, and says in the run why that failed", function()
+    local abandoned
+    new()
+    local runtime = client.runtime
+    runtime.machine.model = { name = "waiting", waits = true,
+      think = function(_, _, _, _, context)
+        context.state.response_id = "resp_1"
+        return context.sleep(1000)
+      end,
+      abandon = function(_, _, state) abandoned = state.response_id end,
+    }
+    local run = assert(client.threads:create_and_run({}))
+    repeat client:update() until runtime.store:get("runs", run.thread_id, run.id).status == "in_progress"
+    client:update()
+    client:close(5)
+    assert.equal("resp_1", abandoned)
+    local left = runtime.store:get("runs", run.thread_id, run.id)
+    assert.same({ "failed", "The client that this run was in progress in was closed." },
+      { left.status, left.last_error.message })
+  end)
+
   it("asks a store that fails once, when it ends", function()
     new({ script = function() coroutine.yield(1000) end })
     for _ = 1, 3 do assert(client.threads:create_and_run({})) end

@@ -27,6 +27,8 @@ local ENDED_AT = { completed = "completed_at", cancelled = "cancelled_at", faile
 local STEP_ENDS = { cancelled = "cancelled", failed = "failed", expired = "expired", incomplete = "failed" }
 -- Seconds between two looks at what others who share the store did to a run of ours.
 local LOOK_AFTER = 0.5
+--- What runs fail with that the end of their client leaves unfinished.
+life.CLOSED = "The client that this run was in progress in was closed."
 local ERROR_CODES = { server_error = true, rate_limit_exceeded = true, invalid_prompt = true }
 
 --- True where a run with this status hinders others on its thread.
@@ -84,6 +86,11 @@ local function settle(self, run)
   if field then run[field] = life.now(self) end
 end
 
+--- Lets the model end what goes on elsewhere for a question whose answer nobody wants any more.
+function life.abandon(self, job, asked)
+  if self.model.abandon then self.spawn(function() self.model:abandon(asked.run, job.state) end) end
+end
+
 --- Ends what the model was asked for, where it still thinks. It has a last word then.
 function life.stop_thinking(self, job)
   local task, asked = job.task, job.asked
@@ -91,7 +98,7 @@ function life.stop_thinking(self, job)
   if asked then asked.observed:finish(nil, "the run ended before the model answered") end
   if not task or task:done() then return end
   task:cancel()
-  if self.model.abandon then self.spawn(function() self.model:abandon(asked.run, job.state) end) end
+  life.abandon(self, job, asked)
 end
 
 --- What is to happen to a run next in this process is forgotten; who streams it gets no more.

@@ -132,7 +132,6 @@ end
 
 -- -------------------------------------------------------------------------------------- what others left behind
 
-local CLOSED = "The client that this run was in progress in was closed."
 local BROKEN_OFF = "The process that this run was in progress in ended before the run did."
 
 -- What was being written is lost: it had nothing in it yet that was acknowledged.
@@ -174,7 +173,7 @@ end
 
 local function break_off(self, run)
   if run.status == "requires_action" and self.store.shared then return life.forget(self, self.jobs[run.id]) end
-  life.fail(self, run, CLOSED)
+  life.fail(self, run, life.CLOSED)
 end
 
 --- A run as it is now: where it was left by a process that has ended, it is settled as the protocol would, or gone on

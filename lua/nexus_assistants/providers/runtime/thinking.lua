@@ -100,10 +100,16 @@ local function keep_and_take(self, job, asked, answer, err)
   life.change(self, job, taking.take, answer, err)
 end
 
+-- A run that is there still and whose task was cancelled ends with its client.
 local function finish(self, job, asked, ok, answer, err)
   if self.jobs[job.id] ~= job or job.asked ~= asked then return end
+  local is_closing = job.task.cancelled
   job.task = nil
   if not ok then answer, err = nil, "the model failed: " .. tostring(answer) end
+  if is_closing and answer == nil then
+    life.abandon(self, job, asked)
+    err = life.CLOSED
+  end
   life.protected(self, job, keep_and_take, asked, answer, err)
 end
 
