@@ -38,6 +38,8 @@ if [ -n "${OPENAI_API_KEY:-}" ] && [ -n "${OPENAI_BASE_URL:-}" ] && [ -n "${NEXU
   exit
 fi
 
+# what the environment says of models and stores of one's own isn't for the demo
+unset NEXUS_ASSISTANTS_PROVIDER NEXUS_ASSISTANTS_STORE NEXUS_ASSISTANTS_SCRIPT OPENAI_MODEL
 start_server
 export OPENAI_API_KEY=sk-local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
 export NEXUS_API_KEY=nxs_local NEXUS_BASE_URL="$url"

@@ -19,7 +19,7 @@ demo|library libcurl             |libcurl4-openssl-dev   |curl        |libcurl-d
 demo|certificates                |ca-certificates        |-           |ca-certificates    |ca-certificates|ca-certificates
 demo|module cjson                |lua-cjson              |rock:lua-cjson|rock:lua-cjson   |rock:lua-cjson|lua5.4-cjson
 demo|module socket               |lua-socket             |rock:luasocket|rock:luasocket   |rock:luasocket|lua5.4-socket
-demo|module luasql.sqlite3       |lua-sql-sqlite3        |rock:luasql-sqlite3|rock:luasql-sqlite3|rock:luasql-sqlite3|lua5.4-sql-sqlite3
+test|module luasql.sqlite3       |lua-sql-sqlite3        |rock:luasql-sqlite3|rock:luasql-sqlite3|rock:luasql-sqlite3|lua5.4-sql-sqlite3
 test|module busted.runner        |lua-busted             |rock:busted |rock:busted        |rock:busted |rock:busted
 test|library cmocka              |libcmocka-dev          |cmocka      |libcmocka-devel    |cmocka      |cmocka-dev
 ci  |command bash                |bash                   |-           |bash               |bash        |bash
