@@ -191,6 +191,25 @@ describe("the runtime in a client", function()
       { left.status, left.last_error.message })
   end)
 
+  it("has no more than ten models wait on top of each other for what they ask of the client", function()
+    local waiting, most = 0, 0
+    new({ script = function(messages)
+      if messages[1] then return "deep" end
+      coroutine.yield(0.01)
+      waiting = waiting + 1
+      most = math.max(most, waiting)
+      client:sleep(0.001)
+      local within = { thread = { messages = { { role = "user", content = "within" } } } }
+      local run = assert(client.threads:create_and_run_poll(within))
+      waiting = waiting - 1
+      return run:text()
+    end })
+    local tasks = {}
+    for index = 1, 30 do tasks[index] = client:task(function() return client.threads:create_and_run_poll({}) end) end
+    for _, task in ipairs(tasks) do assert.equal("deep", assert(client:wait(task)):text()) end
+    assert.equal(10, most)
+  end)
+
   it("asks a store that fails once, when it ends", function()
     new({ script = function() coroutine.yield(1000) end })
     for _ = 1, 3 do assert(client.threads:create_and_run({})) end

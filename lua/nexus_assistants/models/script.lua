@@ -17,6 +17,7 @@
 -- role "tool", a JSON array of {file_id, file_name, score, text}.
 -- It may call coroutine.yield(seconds) to let others run meanwhile, and coroutine.yield({text = "a piece"}), with
 -- `wait` seconds where it likes, to tell its reply bit by bit; what it returns then is the rest, which may be nothing.
+-- It may call a client, too, also for runs of the same one; whoever drives that waits meanwhile, a game's frame too.
 -- Pieces may end within a character. Where it computes for 10 seconds without doing so,
 -- the run fails; until then, an interrupt (Ctrl-C) waits. (LuaJIT, and coroutines of the function's own, know no such
 -- limit.)

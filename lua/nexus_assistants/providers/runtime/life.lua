@@ -248,7 +248,10 @@ end
 --- Takes charge of a run in this process. `queue` takes its events, and `span` is where what it does is traced, where
 -- they are wanted.
 function life.take_charge(self, run, queue, span)
-  local job = { id = run.id, thread_id = run.thread_id, queue = queue, span = span, changes = 0, state = {} }
+  local job = {
+    id = run.id, thread_id = run.thread_id, queue = queue, span = span, changes = 0, state = {},
+    is_within = self.depth > 0,
+  }
   local lifetime = run.expires_at - self.clock()
   job.expires = self.monotonic() + lifetime
   self.jobs[run.id] = job

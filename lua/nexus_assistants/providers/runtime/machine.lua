@@ -32,7 +32,7 @@ function machine.new(settings)
     new_id = settings.new_id, delay = settings.delay, thinking_limit = settings.thinking_limit,
     spawn = settings.spawn, sleep = settings.sleep, try = settings.try or pcall,
     observe = settings.observe or unobserved, on_change = settings.on_change or nothing,
-    timers = timers.new(), jobs = {}, think = thinking.think,
+    timers = timers.new(), jobs = {}, think = thinking.think, depth = 0,
   }, machine_mt)
 end
 

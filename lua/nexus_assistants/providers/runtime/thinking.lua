@@ -13,6 +13,10 @@ local thinking = {}
 -- How soon a model that yielded without a time is resumed.
 local YIELD_PAUSE = 0.01
 
+-- So many models that wait for something themselves run on top of each other, since that takes C stack; besides those
+-- whose runs they wait for.
+local DEEPEST = 10
+
 -- After how many instructions of its code a model is looked after.
 local LOOK_AFTER = 100000
 -- LuaJIT has one hook for all coroutines, which is the host's; and what it compiled heeds none.
@@ -47,10 +51,18 @@ local function go_on_later(self, job, yielded)
   life.schedule(self, job, math.max(values.is_finite(wait) and wait or 0, is_piece and 0 or YIELD_PAUSE), resume)
 end
 
+local function run_thread(self, thread)
+  watch(self, thread)
+  self.depth = self.depth + 1
+  local ok, answer, err = coroutine.resume(thread)
+  self.depth = self.depth - 1
+  return ok, answer, err
+end
+
 function resume(self, job)
   local thread = job.thread
-  watch(self, thread)
-  local ok, answer, err = coroutine.resume(thread)
+  if self.depth >= DEEPEST and not job.is_within then return life.schedule(self, job, YIELD_PAUSE, resume) end
+  local ok, answer, err = run_thread(self, thread)
   -- the model may have run so long that the run isn't there any more, or may have cancelled it
   if self.jobs[job.id] ~= job or job.thread ~= thread then return end
   if not ok then answer, err = nil, "the model failed: " .. tostring(answer) end
