@@ -138,6 +138,11 @@ describe("import", function()
     it("refuses a file: " .. problem, function() assert.equal(problem, refused(value)) end)
   end
 
+  it("refuses a folder as that", function()
+    local _, problem = import.read({ "/" })
+    assert.matches("directory", problem)
+  end)
+
   it("refuses what is no JSON, and a file that isn't there, by its name", function()
     assert.matches("^not JSON: ", refused("{\n  what?"))
     local _, problem = import.read({ path .. ".none" })

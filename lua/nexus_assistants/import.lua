@@ -128,10 +128,10 @@ end
 local function read_file(found, path)
   local file, problem = io.open(path, "rb")
   if not file then error(problem, 0) end
-  local first = file:read("*l")
-  if not first then error("it is empty", 0) end
+  local first, ok
+  first, problem = file:read("*l")
+  if not first then error(problem or "it is empty", 0) end
   local read = json.decode(first) ~= nil and read_lines or read_whole
-  local ok
   ok, problem = pcall(read, found, first, file)
   file:close()
   if not ok then error(problem, 0) end
