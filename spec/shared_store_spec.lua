@@ -208,6 +208,148 @@ for place, store_kind in pairs(KINDS) do
       assert.equal("expired", look(second, expired).status)
     end)
 
+    it("end a message that was begun, where its run was being cancelled when its process ended", function()
+      answer = function() coroutine.yield({ text = "half of a sen", wait = 100 }) end
+      local run = begin(first)
+      settle(first)
+      must(second, "threads.runs.cancel", { thread_id = run.thread_id, run_id = run.id })
+      kill(first)
+      assert.equal("cancelled", look(second, run).status)
+      assert.equal(1, #messages(second, run))
+    end)
+
+    it("end a run whose time is over, though its process lives and does nothing", function()
+      answer = function() coroutine.yield(100) end
+      local run = begin(first)
+      settle(first)
+      now = now + 601
+      assert.equal("expired", look(second, run).status)
+      assert(perform(second, "threads.messages.create", { thread_id = run.thread_id }, USER))
+      settle(first)
+      assert.is_nil(first.machine.jobs[run.id])
+    end)
+
+    it("end as cancelled what was being cancelled when they were closed", function()
+      answer = function() coroutine.yield(100) end
+      local run = begin(first)
+      settle(first)
+      must(first, "threads.runs.cancel", { thread_id = run.thread_id, run_id = run.id })
+      first:close()
+      assert.equal("cancelled", look(second, run).status)
+    end)
+
+    it("tell who waits for a run that another has deleted it", function()
+      answer = function() coroutine.yield(100) end
+      local run = begin(first)
+      settle(first)
+      local has_changed, told = first:watch(run), nil
+      first.machine.on_change = function(id) told = id end
+      must(second, "threads.delete", { thread_id = run.thread_id })
+      now = now + 1
+      settle(first)
+      assert.is_true(has_changed())
+      assert.equal(run.id, told)
+    end)
+
+    -- The next transaction of a runtime fails at its very end.
+    local function fail_to_commit(runtime)
+      local database = runtime.store.database
+      local connection = database.connection
+      database.connection = setmetatable({}, { __index = function(_, name)
+        return function(_, statement, ...)
+          if statement ~= "COMMIT" then return connection[name](connection, statement, ...) end
+          database.connection = connection
+          return nil, "LuaSQL: the disk is full"
+        end
+      end })
+    end
+
+    local function refused(result, err)
+      assert.is_nil(result)
+      assert.same({ 500, "the store failed: the disk is full" }, { err.status, err.message })
+    end
+
+    it("take outputs that could not be kept when they are given again", function()
+      answer = call_first
+      local run = begin(first)
+      settle(first)
+      fail_to_commit(first)
+      refused(submit(first, run))
+      settle(first)
+      assert.equal("requires_action", look(first, run).status)
+      assert(submit(first, run))
+      settle(first)
+      assert.equal("completed", look(second, run).status)
+    end)
+
+    it("go on with a run whose cancellation, and whose thread's deletion, could not be kept", function()
+      answer = function() coroutine.yield(1) return "Good day." end
+      local run = begin(first)
+      settle(first)
+      fail_to_commit(first)
+      refused(perform(first, "threads.runs.cancel", { thread_id = run.thread_id, run_id = run.id }))
+      fail_to_commit(first)
+      refused(perform(first, "threads.delete", { thread_id = run.thread_id }))
+      settle(first)
+      assert.equal("in_progress", look(second, run).status)
+      now = now + 1
+      settle(first)
+      assert.equal("completed", look(second, run).status)
+    end)
+
+    local function stream(runtime)
+      local thread = must(runtime, "threads.create", nil, { messages = json.array({ USER }) })
+      local source = assert(runtime:open(operations["threads.runs.create"],
+        { path = { thread_id = thread.id }, body = { assistant_id = "asst_local", stream = true } }))
+      settle(runtime)
+      return source, thread
+    end
+
+    local function events_of(source)
+      local names = {}
+      for name in function() return source:next(0) or nil end do names[#names + 1] = name:match("^thread%.(.+)") end
+      return table.concat(names, " ")
+    end
+
+    it("tell who streams a run nothing of an answer that could not be kept", function()
+      answer = function() coroutine.yield(1) return "Good day." end
+      local source, thread = stream(first)
+      assert.equal("run.created run.queued run.in_progress", events_of(source))
+      now = now + 1
+      fail_to_commit(first)
+      settle(first)
+      assert.equal("run.failed", events_of(source))
+      local run = must(second, "threads.runs.list", { thread_id = thread.id }, {}).data[1]
+      assert.same({ "failed", "the store failed: the disk is full" }, { run.status, run.last_error.message })
+      assert.equal(1, #messages(second, { thread_id = thread.id }))
+    end)
+
+    it("keep what was told of a message that was kept before", function()
+      answer = function() coroutine.yield({ text = "Good ", wait = 1 }) return "day." end
+      local source, thread = stream(first)
+      events_of(source)
+      now = now + 1
+      fail_to_commit(first)
+      settle(first)
+      assert.matches("message.incomplete run.step.failed run.failed$", events_of(source))
+      assert.equal("Good day.", messages(second, { thread_id = thread.id })[2].content[1].text.value)
+    end)
+
+    it("end a stream with the store's error where nothing can be kept any more", function()
+      answer = function() coroutine.yield(1) return "Good day." end
+      local source, thread = stream(first)
+      events_of(source)
+      now = now + 1
+      local atomically = first.store.atomically
+      first.store.atomically = function() error(errors.new({ kind = "storage", message = "full" }), 0) end
+      settle(first)
+      first.store.atomically = atomically
+      local name, err = source:next(0)
+      assert.is_nil(name)
+      assert.same({ "storage", "full" }, { err.kind, err.message })
+      assert.equal("failed", must(first, "threads.runs.list", { thread_id = thread.id }, {}).data[1].status)
+    end)
+
     it("show nobody what they note", function()
       local run = begin(first)
       settle(first)

@@ -52,6 +52,18 @@ function queue_methods:pop()
   return event.name, event.data or event.build(rope.text(event.pieces))
 end
 
+--- Where the queue ends now, for `take_back`.
+function queue_methods:place()
+  return self.last
+end
+
+--- Takes out what came since `place` and hasn't been taken: it didn't come to be. Pieces that were joined to earlier
+-- ones stay.
+function queue_methods:take_back(place)
+  for index = self.last, math.max(place + 1, self.first), -1 do self.events[index] = nil end
+  self.last = math.min(self.last, math.max(place, self.first - 1))
+end
+
 --- Whether no event waits.
 function queue_methods:is_empty()
   return self.first > self.last

@@ -172,7 +172,7 @@ end
 -- What only reads takes no lock; where it has something to settle, that is one piece by itself.
 local function act_in_store(self, operation, ...)
   if operation.method == "GET" then return actions[operation.name](self, ...) end
-  return self.store:atomically(perform_action, self, operation, ...)
+  return self.machine:together(perform_action, self, operation, ...)
 end
 
 -- A store that fails is the runtime's trouble, not the caller's mistake.

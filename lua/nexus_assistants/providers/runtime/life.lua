@@ -46,6 +46,29 @@ function life.steps(self, run)
   return self.store:list("steps", run.id, { order = "asc" })
 end
 
+-- ---------------------------------------------------------------------------------------------------- one piece
+
+local function conclude(self, ok, ...)
+  local later = self.later
+  self.later = nil
+  if not ok then error((...), 0) end
+  for _, act in ipairs(later) do act() end
+  return ...
+end
+
+--- Calls `fn(…)` as one piece in the store; what it leaves to `afterwards` is done once all of it is kept.
+function life.together(self, fn, ...)
+  if self.later then return self.store:atomically(fn, ...) end
+  self.later = {}
+  return conclude(self, pcall(self.store.atomically, self.store, fn, ...))
+end
+
+--- Calls `act(self, job, run)`, which no store can take back, once what goes on in the store is kept.
+function life.afterwards(self, act, job, run)
+  if not self.later then return act(self, job, run) end
+  self.later[#self.later + 1] = function() act(self, job, run) end
+end
+
 -- -------------------------------------------------------------------------------------------------- transitions
 
 local COUNTS = { "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens" }
@@ -101,15 +124,23 @@ function life.stop_thinking(self, job)
   life.abandon(self, job, asked)
 end
 
---- What is to happen to a run next in this process is forgotten; who streams it gets no more.
-function life.forget(self, job)
+-- Who waits for the run looks again.
+local function note_change(self, job)
+  job.changes = job.changes + 1
+  self.on_change(job.id)
+end
+
+--- What is to happen to a run next in this process is forgotten; who streams it gets no more, but `err` where it is
+-- given.
+function life.forget(self, job, err)
   if self.jobs[job.id] ~= job then return end
   self.timers:cancel(job.next)
   self.timers:cancel(job.expiry)
   self.timers:cancel(job.watch)
   self.jobs[job.id] = nil
   life.stop_thinking(self, job)
-  if job.queue then job.queue:finish(select(2, failure.not_found("run", job.id))) end
+  if job.queue then job.queue:finish(err or select(2, failure.not_found("run", job.id))) end
+  note_change(self, job)
 end
 
 local function ends_stream(status)
@@ -122,6 +153,13 @@ local function tell(run, queue)
   if ends_stream(run.status) then queue:finish() end
 end
 
+local function announce(self, job, run)
+  local queue = job.queue
+  if queue and ends_stream(run.status) then job.queue = nil end
+  if life.is_active(run.status) then note_change(self, job) else life.forget(self, job) end
+  if queue then tell(run, queue) end
+end
+
 --- Brings a run from its status to the next, and keeps it.
 function life.transition(self, run, status)
   assert(TRANSITIONS[run.status] and TRANSITIONS[run.status][status], run.status .. " → " .. status)
@@ -130,13 +168,7 @@ function life.transition(self, run, status)
   if status ~= "requires_action" then run.required_action = json.null end
   if not life.is_active(status) then settle(self, run) end
   self.store:save("runs", run.thread_id, run)
-  if not job then return end
-  local queue = job.queue
-  if queue and ends_stream(status) then job.queue = nil end
-  if not life.is_active(status) then life.forget(self, job) end
-  if queue then tell(run, queue) end
-  job.changes = job.changes + 1
-  self.on_change(run.id)
+  if job then life.afterwards(self, announce, job, run) end
 end
 
 -- What is stored must be fit for JSON.
@@ -169,14 +201,30 @@ end
 local function change_in_store(self, job, change, ...)
   self.store:lock_thread(job.thread_id)
   local run = self.store:get("runs", job.thread_id, job.id)
-  if not is_ours(self, run) then return life.forget(self, job) end
+  if not is_ours(self, run) then return life.afterwards(self, life.forget, job) end
   return change(self, run, ...)
 end
 
+-- What a job knows of what is in the store.
+local KNOWN = { "writing", "held", "unwritten" }
+
+local function known_of(job)
+  local known = { place = job.queue and job.queue:place() }
+  for _, name in ipairs(KNOWN) do known[name] = job[name] end
+  return known
+end
+
+local function conclude_change(job, before, ok, ...)
+  if ok then return ... end
+  for _, name in ipairs(KNOWN) do job[name] = before[name] end
+  if before.place then job.queue:take_back(before.place) end
+  error((...), 0)
+end
+
 --- Changes a run in one piece: calls `change(self, run, …)` with the run as it is stored now, unless it isn't this
--- process's any more.
+-- process's any more. Where that fails, the job and its queue are as before, too.
 function life.change(self, job, change, ...)
-  return self.store:atomically(change_in_store, self, job, change, ...)
+  return conclude_change(job, known_of(job), pcall(life.together, self, change_in_store, self, job, change, ...))
 end
 
 -- Ctrl-C, as Lua's own interpreter tells it: it is meant for whoever drives the runtime.
@@ -196,7 +244,7 @@ function life.protected(self, job, act, ...)
   if is_interrupt(problem) then error(problem, 0) end
   if self.jobs[job.id] ~= job then return end
   pcall(life.change, self, job, life.fail, text_of(problem))
-  life.forget(self, job)
+  life.forget(self, job, errors.is(problem) and problem or nil)
 end
 
 local function mark_expired(self, run)
@@ -235,14 +283,12 @@ function life.finish_cancelling(self, job)
   life.schedule(self, job, 0, finish_cancel)
 end
 
-local function heed_cancelling(self, run)
-  if run.status == "cancelling" then life.finish_cancelling(self, self.jobs[run.id]) end
-end
-
--- Another process may cancel a run, take it over or delete its thread.
+-- Another process may cancel a run, take it over or delete its thread. Who only looks waits for nobody's lock.
 local function look_at_others(self, job)
-  life.change(self, job, heed_cancelling)
-  if self.jobs[job.id] == job then job.watch = at(self, job, LOOK_AFTER, look_at_others) end
+  local run = self.store:get("runs", job.thread_id, job.id)
+  if not is_ours(self, run) then return life.forget(self, job) end
+  if run.status == "cancelling" then return life.finish_cancelling(self, job) end
+  job.watch = at(self, job, LOOK_AFTER, look_at_others)
 end
 
 --- Takes charge of a run in this process. `queue` takes its events, and `span` is where what it does is traced, where

@@ -49,6 +49,10 @@ local function start(self, job)
   if self.jobs[job.id] == job then life.schedule(self, job, self.delay, thinking.think) end
 end
 
+local function start_soon(self, job)
+  life.schedule(self, job, 0, start)
+end
+
 --- Takes charge of a run that was just created and stored. Its events go to the queue, and the model's calls below the
 -- span, where these are given.
 function machine_methods:admit(run, queue, span)
@@ -57,7 +61,7 @@ function machine_methods:admit(run, queue, span)
     queue:push("thread.run.created", run)
     queue:push("thread.run.queued", run)
   end
-  life.schedule(self, job, 0, start)
+  start_soon(self, job)
 end
 
 --- Moves on what is due; no more of it once `is_late()` says so, where that is given. Returns the seconds until
@@ -89,10 +93,15 @@ end
 
 -- ----------------------------------------------------------------------------------------- what callers can do
 
+--- Calls `fn(…)`, which may call the methods below, as one piece in the store.
+function machine_methods:together(fn, ...)
+  return life.together(self, fn, ...)
+end
+
 --- Forgets a run whose thread goes.
 function machine_methods:abandon(run)
   local job = self.jobs[run.id]
-  if job then life.forget(self, job) end
+  if job then life.afterwards(self, life.forget, job) end
 end
 
 --- Begins to cancel an active run; it is cancelled at the next advance of the process that is in charge of it.
@@ -100,7 +109,7 @@ function machine_methods:cancel(run)
   if run.status == "cancelling" then return end
   life.transition(self, run, "cancelling")
   local job = self.jobs[run.id]
-  if job then life.finish_cancelling(self, job) end
+  if job then life.afterwards(self, life.finish_cancelling, job) end
 end
 
 local function write_outputs(self, run, outputs)
@@ -127,7 +136,7 @@ function machine_methods:submit(run, outputs, queue, span)
   job.queue, job.span = queue, span
   write_outputs(self, run, outputs)
   life.transition(self, run, "queued")
-  life.schedule(self, job, 0, start)
+  life.afterwards(self, start_soon, job)
 end
 
 -- -------------------------------------------------------------------------------------- what others left behind
@@ -142,26 +151,34 @@ local function drop_unwritten(self, run)
 end
 
 local settle = {
-  cancelling = function(self, run) life.transition(self, run, "cancelled") end,
+  cancelling = function(self, run)
+    drop_unwritten(self, run)
+    life.transition(self, run, "cancelled")
+  end,
   in_progress = function(self, run)
     drop_unwritten(self, run)
     life.fail(self, run, BROKEN_OFF)
   end,
-  queued = function(self, run) life.schedule(self, job_of(self, run), 0, start) end,
+  queued = function(self, run) start_soon(self, job_of(self, run)) end,
   requires_action = job_of,
 }
 
+local function has_expired(self, run)
+  return run.expires_at <= self.clock()
+end
+
+-- Whoever is in charge may not be driven for long; a run's time is over all the same.
 local function is_left(self, run)
   if not life.is_active(run.status) or self.jobs[run.id] then return false end
   local owner = run.private.owner
-  return owner == self.store.owner or not self.store:is_alive(owner)
+  return owner == self.store.owner or has_expired(self, run) or not self.store:is_alive(owner)
 end
 
 local function settle_left(self, thread_id, run_id)
   self.store:lock_thread(thread_id)
   local run = self.store:get("runs", thread_id, run_id)
   if not run or not is_left(self, run) then return run end
-  if run.expires_at <= self.clock() then
+  if has_expired(self, run) then
     drop_unwritten(self, run)
     life.transition(self, run, "expired")
   else
@@ -172,7 +189,8 @@ local function settle_left(self, thread_id, run_id)
 end
 
 local function break_off(self, run)
-  if run.status == "requires_action" and self.store.shared then return life.forget(self, self.jobs[run.id]) end
+  if run.status == "requires_action" and self.store.shared then return self:abandon(run) end
+  if run.status == "cancelling" then return life.transition(self, run, "cancelled") end
   life.fail(self, run, life.CLOSED)
 end
 
@@ -180,7 +198,7 @@ end
 -- with.
 function machine_methods:look_after(run)
   if not is_left(self, run) then return run end
-  return self.store:atomically(settle_left, self, run.thread_id, run.id)
+  return self:together(settle_left, self, run.thread_id, run.id)
 end
 
 --- Ends all that is under way in this process, as failed: nobody will go on with it. What waits for outputs is left to

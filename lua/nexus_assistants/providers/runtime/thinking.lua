@@ -88,7 +88,8 @@ local function context_of(self, job, asked)
     streams = job.queue ~= nil, most_tokens = job.left, seconds = math.max(job.expires - self.monotonic(), 0),
     state = job.state, thread = asked.thread, new_id = self.new_id, sleep = self.sleep,
     tell = function(piece)
-      return is_wanted() and life.change(self, job, taking.take_piece, piece) == true
+      if is_wanted() then life.protected(self, job, life.change, taking.take_piece, piece) end
+      return is_wanted()
     end,
     keep = function() thinking.keep(self, job, asked) end,
   }
