@@ -1,4 +1,5 @@
 --- The span of a question to a model that thinks for the runtime: `chat <model>`, below the span of its run.
+local errors = require("nexus_assistants.error")
 local trace = require("nexus_assistants.trace")
 local values = require("nexus_assistants.values")
 
@@ -51,9 +52,16 @@ function methods:enter()
   self.recorder:enter(self.span)
 end
 
+-- What is wrong with an answer is said by who takes it: here nothing may fail.
+local function joined(pieces)
+  local texts = {}
+  for index, piece in ipairs(pieces) do texts[index] = errors.shown(piece) end
+  return table.concat(texts)
+end
+
 local function text_of(answer, told)
   local text = answer.text
-  if type(text) == "table" then text = table.concat(text) end
+  if type(text) == "table" then text = joined(text) end
   text = told .. (type(text) == "string" and text or "")
   return text ~= "" and text or nil
 end
@@ -62,7 +70,9 @@ end
 local function usage_of(answer)
   local usage = answer.usage
   if type(usage) ~= "table" or usage.total_tokens ~= nil then return usage end
-  return values.merged(usage, { total_tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0) })
+  local prompt, completion = usage.prompt_tokens, usage.completion_tokens
+  if type(prompt) ~= "number" or type(completion) ~= "number" then return usage end
+  return values.merged(usage, { total_tokens = prompt + completion })
 end
 
 local function record_answer(span, answer, told)
@@ -70,7 +80,8 @@ local function record_answer(span, answer, told)
     text = text_of(answer, told), tool_calls = answer.tool_calls, usage = usage_of(answer), model = answer.model,
     incomplete = answer.incomplete,
   })
-  if answer.attempts and answer.attempts > 1 then span:set("attempts", answer.attempts) end
+  local attempts = answer.attempts
+  if type(attempts) == "number" and attempts > 1 then span:set("attempts", attempts) end
 end
 
 --- Ends the span: `answer` is what the model said, or nil and `err`; `told` is the text it had told on the way.

@@ -17,6 +17,15 @@ function values.is_list(value)
   return count == highest
 end
 
+--- The tables in a list, whatever else is in it; none where it is no list. What a server sends may be anything.
+function values.tables(list)
+  local found = {}
+  for _, value in ipairs(type(list) == "table" and list or {}) do
+    if type(value) == "table" then found[#found + 1] = value end
+  end
+  return found
+end
+
 --- True for texts with a zero, a line break or another control character in them, whatever the locale says.
 function values.has_control(text)
   return text:find("[%z\1-\31\127]") ~= nil

@@ -1,12 +1,13 @@
 --- Pure: what a model wrote, out of the objects of Responses and of chat completions, of whatever shape a server gives
 -- them.
 local json = require("nexus_assistants.json")
+local values = require("nexus_assistants.values")
 
 local present = json.present
 
 local written = {}
 
-local function list(value)
+local function fields_of(value)
   return type(value) == "table" and value or {}
 end
 
@@ -15,8 +16,8 @@ local function joined(texts)
 end
 
 local function add_texts(texts, content)
-  for _, part in ipairs(list(content)) do
-    local text = type(part) == "table" and (present(part.text) or present(part.refusal))
+  for _, part in ipairs(values.tables(content)) do
+    local text = present(part.text) or present(part.refusal)
     if type(text) == "string" then texts[#texts + 1] = text end
   end
 end
@@ -25,7 +26,7 @@ end
 -- there is none.
 function written.response(response)
   local texts, calls = {}, {}
-  for _, item in ipairs(list(response.output)) do
+  for _, item in ipairs(values.tables(response.output)) do
     if item.type == "message" then add_texts(texts, item.content) end
     if item.type == "function_call" then calls[#calls + 1] = { name = item.name, arguments = item.arguments } end
   end
@@ -34,8 +35,8 @@ end
 
 local function calls_of(message)
   local calls = {}
-  for index, call in ipairs(list(message.tool_calls)) do
-    local called = list(call["function"])
+  for index, call in ipairs(values.tables(message.tool_calls)) do
+    local called = fields_of(call["function"])
     calls[index] = { name = called.name, arguments = called.arguments }
   end
   return calls[1] and calls
@@ -43,8 +44,8 @@ end
 
 --- The same of a chat completion; and `status`, why it ended.
 function written.completion(completion)
-  local choice = list(list(completion.choices)[1])
-  local message = list(choice.message)
+  local choice = values.tables(completion.choices)[1] or {}
+  local message = fields_of(choice.message)
   return { status = choice.finish_reason, text = present(message.content) or present(message.refusal),
     tool_calls = calls_of(message) }
 end
