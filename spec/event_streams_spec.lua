@@ -259,6 +259,16 @@ describe("streams of events", function()
     assert.equal("completed", response.status)
   end)
 
+  it("leave alone an error that `create` is told with a good status", function()
+    client:close(0)
+    client = new_client(chat.url)
+    chat.answer = function() return { json = { error = { message = "Slow down.", code = "rate_limit_exceeded" } } } end
+    local completion, err = chat:run(client, function()
+      return client.chat.completions:create({ model = "m", messages = { { role = "user", content = "?" } } })
+    end)
+    assert.same({ nil, "rate_limit", "Slow down." }, { completion, err.kind, err.message })
+  end)
+
   it("leave alone what `create` fails by", function()
     answer = function() return { refused = { status = 429, message = "Slow down." } } end
     local response, err = endpoint:run(client, function() return client.responses:create(BODY) end)

@@ -141,11 +141,24 @@ local function redact_failures(result, endpoint)
   return result
 end
 
+local function is_error(object)
+  return object.type == "error" or json.present(object.error) ~= nil and object.object == nil
+end
+
+local function told_error(self, operation, object)
+  self.calls_failed = self.calls_failed + 1
+  return nil, errors.from_event(object, operation, self.endpoint)
+end
+
+-- Gateways tell errors with a good status, too.
 local function read(self, operation, response)
   local result, problem = json.decode(response.body)
-  if type(result) == "table" then return redact_failures(result, self.endpoint), response end
-  self.calls_failed = self.calls_failed + 1
-  return nil, unreadable(operation, response, problem or "not a JSON object")
+  if type(result) ~= "table" then
+    self.calls_failed = self.calls_failed + 1
+    return nil, unreadable(operation, response, problem or "not a JSON object")
+  end
+  if is_error(result) then return told_error(self, operation, result) end
+  return redact_failures(result, self.endpoint), response
 end
 
 local function broken_off(self, operation, problem)
@@ -213,22 +226,13 @@ function provider_methods:open(operation, params)
   return setmetatable({ provider = self, operation = operation, call = call, taken = 0 }, source_mt)
 end
 
-local function is_error(object)
-  return object.type == "error" or json.present(object.error) ~= nil and object.object == nil
-end
-
-local function error_event(self, object)
-  self.provider.calls_failed = self.provider.calls_failed + 1
-  return nil, errors.from_event(object, self.operation, self.provider.endpoint)
-end
-
 local function decoded(self, name, data)
   local object, problem = json.decode(data)
   if type(object) ~= "table" then
     return nil, errors.new({ kind = "protocol", operation = self.operation.name,
       message = "an event is not what the API promises: " .. (problem or "not a JSON object") })
   end
-  if name == "error" or is_error(object) then return error_event(self, object) end
+  if name == "error" or is_error(object) then return told_error(self.provider, self.operation, object) end
   redact_last_error(object, self.provider.endpoint)
   return name, object
 end
@@ -239,7 +243,6 @@ local function whole_answer(self, response)
   if response.body == "" then return nil end
   local object, err = read(self.provider, self.operation, response)
   if not object then return nil, err end
-  if is_error(object) then return error_event(self, object) end
   return tostring(object.object), object
 end
 
