@@ -221,6 +221,24 @@ describe("the responses model", function()
       assert.equal(3, #body.input)
     end)
 
+    it("with what ran there before a call as it was, since its status is wanted back", function()
+      local search = { type = "web_search_call", id = "ws_1", status = "completed", action = { type = "search" } }
+      local call = { type = "function_call", id = "fc_1", call_id = "call_1", name = "f", arguments = "{}",
+        status = "completed" }
+      local body = body_for(nil, nil, { QUESTION[1], { role = "assistant", content = "", items = { search, call },
+        tool_calls = { { id = "call_1", name = "f", arguments = "{}" } } },
+        { role = "tool", tool_call_id = "call_1", name = "f", content = "ok" } })
+      assert.same({ search, nil }, { body.input[2], body.input[3].status })
+    end)
+
+    it("for tools that are offered alone, in the API's own words", function()
+      local code, label = { type = "code_interpreter" }, { type = "mcp", server_label = "a" }
+      assert.is_nil(body_for({ tools = { { type = "file_search" }, code },
+        tool_choice = { type = "file_search" } }).tool_choice)
+      assert.same(label, body_for({ tools = { { type = "mcp", server_label = "a", server_url = "https://e.org" } },
+        tool_choice = label }).tool_choice)
+    end)
+
     it("in words that the official description knows", function()
       local lacking = steady.lacks()
       if lacking then pending(lacking) return end
@@ -354,6 +372,20 @@ describe("the responses model", function()
         assert.same({ expected, "Oh." }, { err.code, err.message })
       end)
     end
+
+    it("nothing of what has no place there", function()
+      local odd = json.array({ json.null, 1, "x" })
+      local told = output.answer(response_with({ output = { json.null, 1,
+        { type = "message", content = { json.null, { type = "output_text", text = "Hi.", annotations = odd } } },
+        { type = "file_search_call", id = "a", results = odd },
+        { type = "code_interpreter_call", id = "b", outputs = odd },
+        { type = "function_call", call_id = json.null, name = "f", arguments = json.null } } }))
+      assert.same({ "Hi.", 2, {}, {} }, { told.text, #told.hosted, told.hosted[1].file_search.results,
+        told.hosted[2].code_interpreter.outputs })
+      assert.same({ { name = "f" } }, told.tool_calls)
+      local _, err = output.answer(response_with({ status = json.null }))
+      assert.equal("the response ended with status 'unknown'", err.message)
+    end)
 
     it("what no run can go on from", function()
       local _, err = output.answer(response_with({ status = "cancelled" }))
@@ -560,6 +592,13 @@ describe("the responses model", function()
       assert.equal("One two.\n\nThree.\n\nNo.", table.concat(told))
       assert.same({ nil, 10 }, { answered.text, answered.usage.prompt_tokens })
       assert.is_true(endpoint:asked("/responses")[1].stream)
+    end)
+
+    it("tells no space around a text that is empty", function()
+      answer = function() return { output = { { text = "" }, { text = "One." } } } end
+      local told, streaming = listener()
+      assert(think(model_with(), run_with(), context_with(streaming)))
+      assert.equal("One.", table.concat(told))
     end)
 
     it("has items as they were when they were done", function()
@@ -902,6 +941,19 @@ describe("the responses model", function()
         assert.same({ "It is 8.", "It is 8." }, texts)
       end)
     end
+
+    it("completes a run that a tool of the API's answered", function()
+      answer = function() return { output = { { type = "image_generation_call", id = "ig_1", status = "completed",
+        result = "AAAA" } } } end
+      start()
+      local run, step = endpoint:run(agent, function()
+        local made = assert(agent.threads.runs:create_and_poll(thread_with("A picture?"), {
+          assistant_id = "asst_local", tools = { { type = "image_generation" } } }))
+        return made, assert(agent.threads.runs.steps:list(made.thread_id, made.id)).data[1]
+      end)
+      assert.same({ "completed", "AAAA" },
+        { run.status, step.step_details.tool_calls[1].image_generation.result })
+    end)
 
     it("refuses a run for a tool it hasn't, before it is made", function()
       start()

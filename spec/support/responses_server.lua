@@ -24,7 +24,8 @@
 --   breaks_off              after how many events the stream does
 --   stays_open              and whether the connection stays
 --   error_event             what comes in place of the last event: {code, message}
---   is_bare                 whether the last event has the response without its items
+--   is_bare                 whether the last event has the response without its items, and the first ones have it
+--                           without its status
 local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
 local message = require("nexus_assistants.serve.message")

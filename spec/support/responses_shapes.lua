@@ -107,7 +107,7 @@ local function add_text(add, place, part)
   local value, kind = part.text or part.refusal, part.type
   local empty = kind == "refusal" and { refusal = "" } or { text = "" }
   add("response.content_part.added", copy(place, { part = copy(part, empty) }))
-  for _, piece in ipairs(text.words(value, MOST_PIECES)) do
+  for _, piece in ipairs(value == "" and { "" } or text.words(value, MOST_PIECES)) do
     add("response." .. kind .. ".delta", copy(place, { delta = piece, obfuscation = "x" }))
   end
   add("response." .. kind .. ".done", copy(place, { text = kind ~= "refusal" and value or nil,
@@ -145,16 +145,16 @@ local function add_item(add, item, index)
   add("response.output_item.done", { output_index = index, item = item })
 end
 
---- The events of a response: `begun` is how it was, `ended` how it is; the last event has it without its items where
--- `is_bare`. Each is the text that goes over the wire.
+--- The events of a response: `begun` is how it was, `ended` how it is; where `is_bare`, the last event has it without
+-- its items, and the first ones without its status. Each is the text that goes over the wire.
 function shapes.events(begun, ended, is_bare)
   local events = {}
   local function add(kind, data)
     local event = copy(data, { type = kind, sequence_number = #events })
     events[#events + 1] = ("event: %s\ndata: %s\n\n"):format(kind, assert(json.encode(event)))
   end
-  add("response.created", { response = begun })
-  add("response.in_progress", { response = copy(begun, { status = "in_progress" }) })
+  add("response.created", { response = is_bare and copy(begun, { status = NULL }) or begun })
+  add("response.in_progress", { response = copy(begun, { status = is_bare and NULL or "in_progress" }) })
   for index, item in ipairs(ended.output) do add_item(add, item, index - 1) end
   add("response." .. ended.status, { response = is_bare and copy(ended, { output = NULL }) or ended })
   return events

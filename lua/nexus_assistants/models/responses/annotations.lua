@@ -1,5 +1,6 @@
 --- Pure: the annotations of a text, as the Assistants protocol has them.
 local json = require("nexus_assistants.json")
+local values = require("nexus_assistants.values")
 
 local annotations = {}
 
@@ -52,7 +53,7 @@ local MAKERS = { file_citation = at_place("file_citation"), file_path = at_place
 --- Adds to `list` what the protocol has of the annotations of `text`; `offset` characters stand before it. Links to the
 -- web have no place there.
 function annotations.add(list, given, text, offset)
-  for _, annotation in ipairs(type(given) == "table" and given or {}) do
+  for _, annotation in ipairs(values.tables(given)) do
     local make = MAKERS[annotation.type]
     if make and type(annotation.file_id) == "string" then list[#list + 1] = make(annotation, text, offset) end
   end

@@ -1,11 +1,14 @@
 --- One question to Responses: sent as a whole, polled, or streamed, until its response has ended.
 local failure = require("nexus_assistants.models.chat.failure")
+local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
 local output = require("nexus_assistants.models.responses.output")
 
 local exchange = {}
 local exchange_methods = {}
 local exchange_mt = { __index = exchange_methods }
+
+local present = json.present
 
 local CREATE = operations["responses.create"]
 
@@ -65,9 +68,9 @@ end
 
 -- A response in the background goes on by itself, so it must be known to whoever wants it to end.
 local function note(self, response, body)
-  self.id = response.id
+  self.id = present(response.id) or self.id
   if not output.is_under_way(response) then self.response = response end
-  if body.background then self.context.state.response_id = not self.response and response.id or nil end
+  if body.background then self.context.state.response_id = not self.response and self.id or nil end
 end
 
 -- ----------------------------------------------------------------------------------------------------------- polling
@@ -113,7 +116,7 @@ end
 -- Two texts of one response stand apart.
 local function tell(self, event)
   local place, piece = tostring(event.output_index) .. "/" .. tostring(event.content_index), event.delta
-  if type(piece) ~= "string" then return true end
+  if type(piece) ~= "string" or piece == "" then return true end
   if self.place and self.place ~= place then piece = output.BETWEEN .. piece end
   self.place = place
   self.pieces[#self.pieces + 1] = piece
@@ -123,7 +126,8 @@ end
 -- Takes an event; returns false where nobody wants more. A server that doesn't stream sends the response alone.
 local function take(self, event, body)
   local response = event.object == "response" and event or event.response
-  if type(response) == "table" then note(self, response, body) end
+  -- some servers tell the whole of a response at its end alone
+  if type(response) == "table" and present(response.status) then note(self, response, body) end
   local index = event.type == "response.output_item.done" and event.output_index
   if type(index) == "number" and type(event.item) == "table" then self.items[index + 1] = event.item end
   return not DELTAS[event.type] or tell(self, event)

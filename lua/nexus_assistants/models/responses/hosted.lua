@@ -1,5 +1,6 @@
 --- Pure: the calls that were made at the API, as a step has them in the Assistants protocol.
 local json = require("nexus_assistants.json")
+local values = require("nexus_assistants.values")
 
 local hosted = {}
 
@@ -7,13 +8,9 @@ local present = json.present
 
 local RANKER = "default_2024_08_21"
 
-local function list(value)
-  return type(value) == "table" and value or {}
-end
-
 local function results_of(item)
   local results = json.array()
-  for index, result in ipairs(list(item.results)) do
+  for index, result in ipairs(values.tables(item.results)) do
     local text = present(result.text)
     results[index] = {
       file_id = result.file_id, file_name = result.filename, score = result.score,
@@ -35,7 +32,7 @@ end
 
 local function code_interpreter(item)
   local outputs = json.array()
-  for index, output in ipairs(list(item.outputs)) do outputs[index] = output_of(output) end
+  for index, output in ipairs(values.tables(item.outputs)) do outputs[index] = output_of(output) end
   return { input = present(item.code) or "", outputs = outputs }
 end
 

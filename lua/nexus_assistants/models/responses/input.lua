@@ -53,8 +53,12 @@ end
 
 -- ------------------------------------------------------------------------------------------------------------ calls
 
--- An item that comes back as input. The API refuses the status of some, and needs none.
-local function without_status(item)
+-- By the API's description the others must have one when they come back; reasoning with one was refused.
+local NEEDS_NO_STATUS = { reasoning = true, function_call = true }
+
+-- An item that comes back as input.
+local function returned(item)
+  if not NEEDS_NO_STATUS[item.type] then return item end
   local result = {}
   for name, value in pairs(item) do
     if name ~= "status" then result[name] = present(value) end
@@ -74,7 +78,7 @@ end
 local function add_kept(items, kept)
   local complete = is_complete(kept)
   for _, item in ipairs(kept) do
-    local sent = without_status(item)
+    local sent = returned(item)
     if not complete and item.type == "function_call" then sent.id = nil end
     if complete or item.type ~= "reasoning" then items[#items + 1] = sent end
   end

@@ -4,6 +4,7 @@ local errors = require("nexus_assistants.error")
 local failure = require("nexus_assistants.models.chat.failure")
 local hosted = require("nexus_assistants.models.responses.hosted")
 local json = require("nexus_assistants.json")
+local values = require("nexus_assistants.values")
 
 local output = {}
 
@@ -14,7 +15,7 @@ output.BETWEEN = "\n\n"
 
 local INCOMPLETE = { max_output_tokens = "max_completion_tokens", content_filter = "content_filter" }
 
-local function list(value)
+local function fields_of(value)
   return type(value) == "table" and value or {}
 end
 
@@ -29,13 +30,15 @@ local function add_text(answer, part)
 end
 
 local function add_call(answer, item)
-  answer.tool_calls[#answer.tool_calls + 1] = { id = item.call_id, name = item.name, arguments = item.arguments }
+  answer.tool_calls[#answer.tool_calls + 1] = {
+    id = present(item.call_id), name = item.name, arguments = present(item.arguments),
+  }
 end
 
 -- What a model gives beside texts has to come back with the outputs of its calls.
 local function add_item(answer, item)
   if item.type == "message" then
-    for _, part in ipairs(list(item.content)) do add_text(answer, part) end
+    for _, part in ipairs(values.tables(item.content)) do add_text(answer, part) end
     return
   end
   answer.items[#answer.items + 1] = item
@@ -70,7 +73,7 @@ local function code_of(said)
 end
 
 local function failed(response)
-  local said = list(present(response.error))
+  local said = fields_of(response.error)
   return nil, errors.new({
     kind = said.code == "rate_limit_exceeded" and "rate_limit" or "server", code = code_of(said),
     message = tostring(present(said.message) or "the response failed"),
@@ -78,11 +81,12 @@ local function failed(response)
 end
 
 local function unfinished(response)
-  return nil, failure.answer(("the response ended with status '%s'"):format(tostring(response.status)))
+  local status = tostring(present(response.status) or "unknown")
+  return nil, failure.answer(("the response ended with status '%s'"):format(status))
 end
 
 local function wants_approval(response)
-  for _, item in ipairs(list(response.output)) do
+  for _, item in ipairs(values.tables(response.output)) do
     if item.type == "mcp_approval_request" then return true end
   end
 end
@@ -98,7 +102,7 @@ end
 
 local function incomplete_of(response)
   if response.status ~= "incomplete" then return nil end
-  return INCOMPLETE[list(present(response.incomplete_details)).reason] or "max_completion_tokens"
+  return INCOMPLETE[fields_of(response.incomplete_details).reason] or "max_completion_tokens"
 end
 
 -- A call in an answer that was cut short may lack some of its arguments.
@@ -117,7 +121,7 @@ function output.answer(response)
     annotations = json.array(), tool_calls = {}, hosted = json.array(), items = json.array(),
     usage = usage_of(response.usage), incomplete = incomplete_of(response), model = present(response.model),
   }
-  for _, item in ipairs(list(response.output)) do add_item(answer, item) end
+  for _, item in ipairs(values.tables(response.output)) do add_item(answer, item) end
   if answer.incomplete then drop_calls(answer) end
   if not answer.annotations[1] then answer.annotations = nil end
   return answer

@@ -91,14 +91,17 @@ local function is_answered(messages)
   return last ~= nil and last.role == "tool"
 end
 
-local function add_choice(body, messages, run)
+-- A tool that isn't offered can't be chosen. What the protocol has no word for is chosen in the API's own.
+local function choice_of(choice, types)
+  if type(choice) ~= "table" then return choice ~= "auto" and choice or nil end
+  if choice.type == "function" then return { type = "function", name = choice["function"].name } end
+  if not TOOLS[choice.type] then return choice end
+  return types[choice.type] and { type = choice.type } or nil
+end
+
+local function add_choice(body, types, messages, run)
   if not body.tools then return end
-  local choice = present(run.tool_choice)
-  if choice == "auto" or is_answered(messages) then choice = nil end
-  if type(choice) == "table" then
-    choice = { type = choice.type, name = choice.type == "function" and choice["function"].name or nil }
-  end
-  body.tool_choice = choice
+  if not is_answered(messages) then body.tool_choice = choice_of(present(run.tool_choice), types) end
   if run.parallel_tool_calls == false then body.parallel_tool_calls = false end
 end
 
@@ -138,7 +141,7 @@ function request.body(asked)
   local run, most = asked.run, asked.context.most_tokens
   local body = { model = asked.model }
   local types = add_tools(body, asked.tools, run)
-  add_choice(body, asked.messages, run)
+  add_choice(body, types, asked.messages, run)
   add_sampling(body, run)
   add_format(body, present(run.response_format))
   add_include(body, types, asked.keeps_reasoning)

@@ -8,6 +8,7 @@ local answer = {}
 answer.MAX_TEXT = 4 * 1024 * 1024
 
 local TOO_LONG = "the model's text is longer than " .. answer.MAX_TEXT .. " bytes"
+local NOTHING = "the model returned neither text nor tool calls"
 local NOT_UTF8 = "the model's text isn't valid UTF-8"
 
 --- What is wrong with a text that grew to `length` bytes by `piece`, which ends with a whole character; or nil.
@@ -107,7 +108,7 @@ function answer.read(given, new_id, written, held)
   if not calls then return nil, problem end
   local hosted = json.array(given.hosted or {})
   local incomplete = INCOMPLETE[given.incomplete] and given.incomplete or nil
-  if not (begun or calls[1] or incomplete) then return nil, "the model returned neither text nor tool calls" end
+  if not (begun or calls[1] or hosted[1] or incomplete) then return nil, NOTHING end
   return {
     text = begun and written .. held .. rest or nil, pieces = pieces, is_whole = type(given.text) == "string",
     annotations = given.annotations, calls = calls, items = given.items, hosted = hosted,
