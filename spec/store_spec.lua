@@ -330,6 +330,19 @@ describe("a store in a SQLite file", function()
     store:close()
   end)
 
+  it("knows who is alive wherever its host goes", function()
+    local before = lfs.currentdir()
+    assert(lfs.chdir(folder))
+    local store, other = assert(sql_store.open("threads.sqlite")), assert(sql_store.open("./threads.sqlite"))
+    assert(lfs.chdir("/"))
+    local is_alive = store:is_alive(other.owner)
+    store:close()
+    other:close()
+    assert(lfs.chdir(before))
+    assert.is_true(is_alive)
+    for entry in lfs.dir(folder) do assert.is_nil(entry:find("owner", 1, true), entry) end
+  end)
+
   it("takes nobody for dead where it can't tell", function()
     local store = assert(sql_store.open(path))
     assert(lfs.mkdir(path .. "-owner-7"))
@@ -515,6 +528,40 @@ describe("a store in PostgreSQL", function()
     assert.is_true(other:is_alive(store.owner))
     store:close()
     other:close()
+  end)
+
+  it("uses no connection without its lock", function()
+    local store, other = assert(sql_store.open(server.url)), assert(sql_store.open(server.url))
+    local function lock(name) other.database:rows(("SELECT %s(%d, %s)"):format(name, 0x6e7861, store.owner)) end
+    local prepare = store.database.dialect.prepare
+    store.database.dialect.prepare = function(database)
+      prepare(database)
+      database:run("SET statement_timeout = 100")
+    end
+    server:restart()
+    lock("pg_advisory_lock")
+    local ok, err = pcall(store.get, store, "threads", "", "t1")
+    lock("pg_advisory_unlock")
+    store.database.dialect.prepare = prepare
+    assert.is_false(ok)
+    assert.matches("statement timeout", err.message)
+    store:get("threads", "", "t1")
+    assert.is_true(other:is_alive(store.owner))
+    store:close()
+    other:close()
+  end)
+
+  it("makes no new connection to close a lost one", function()
+    local store = assert(sql_store.open(server.url))
+    server:restart()
+    local connect, count = store.database.dialect.connect, 0
+    store.database.dialect.connect = function(...)
+      count = count + 1
+      return connect(...)
+    end
+    store:close()
+    store.database.dialect.connect = connect
+    assert.equal(0, count)
   end)
 
   it("takes back what a restart interrupts, and says so", function()

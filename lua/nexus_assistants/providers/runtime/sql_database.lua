@@ -54,8 +54,14 @@ local function use_write_ahead_log(self)
   error(err, 0)
 end
 
+-- A host may go to another folder, and the locks are looked for beside the file all the same.
+local function remember_place(self)
+  self.where = self:rows("PRAGMA database_list")[1][3]
+end
+
 function sqlite.prepare(self)
   self:rows("PRAGMA busy_timeout = " .. PATIENCE * 1000)
+  remember_place(self)
   use_write_ahead_log(self)
   self:rows("PRAGMA synchronous = NORMAL")
 end
@@ -198,13 +204,21 @@ local function is_broken(self)
   return not cursor
 end
 
+local function begin_session(self)
+  self.dialect.prepare(self)
+  self.dialect.enter(self)
+end
+
+-- A connection without its owner's lock would be one of the dead: it is used with it, or not at all.
 local function connect(self)
   local connection, problem = self.dialect.connect(self.environment, self.where)
   if not connection then error(fault(problem), 0) end
-  if self.connection then self.connection:close() end
+  local useless = self.connection
   self.connection = connection
-  self.dialect.prepare(self)
-  self.dialect.enter(self)
+  local ok, err = pcall(begin_session, self)
+  if not ok then self.connection, useless = useless, connection end
+  if useless then useless:close() end
+  if not ok then error(err, 0) end
 end
 
 -- A server that was started anew has forgotten the connection; what had not begun can be tried again.
@@ -301,11 +315,12 @@ end
 
 --- Ends the use of the database; a second time does nothing.
 function database_methods:close()
-  if not self.connection then return end
+  if not self.environment then return end
+  self.connecting = true -- a connection that is lost needs no new one for its end
   pcall(self.dialect.leave, self)
-  self.connection:close()
+  if self.connection then self.connection:close() end
   self.environment:close()
-  self.connection = nil
+  self.connection, self.environment = nil, nil
 end
 
 -- What speaks to the place; nil where it is none that would keep anything.
