@@ -112,7 +112,7 @@ describe("a prompt", function()
     chat[1002] = { role = "tool", content = "t" }
     local watched, counted = counting(chat)
     if #watched == 0 then return pending("this Lua has no __len for tables") end
-    assert.is_true(prompt.truncate(watched, 2))
+    assert.is_true(prompt.truncate(watched, 18))
     assert.is_true(counted.writes <= 1002)
     assert.same({ "i", "m1000", "m1001", "t" }, { chat[1].content, chat[2].content, chat[3].content, chat[4].content })
     assert.equal(4, #chat)
@@ -1122,6 +1122,22 @@ describe("the runtime", function()
       local strategy = { type = "last_messages", last_messages = 2 }
       get_run(assert(start_run(thread_id, { truncation_strategy = strategy, instructions = "i" })))
       assert.same({ "i", "m4", "m5" }, { seen[1].content, seen[2].content, seen[3].content })
+      strategy.last_messages = 1e300
+      get_run(assert(start_run(thread_id, { truncation_strategy = strategy })))
+      assert.equal(6, #seen)
+    end)
+
+    it("look at no more of a long thread than they are told to", function()
+      local thread_id = new_thread()
+      for index = 1, 50 do add_message(thread_id, "m" .. index) end
+      local list, most = runtime.store.list, 0
+      runtime.store.list = function(...)
+        local found, more = list(...)
+        most = math.max(most, #found)
+        return found, more
+      end
+      get_run(assert(start_run(thread_id, { truncation_strategy = { type = "last_messages", last_messages = 2 } })))
+      assert.equal(2, most)
     end)
   end)
 

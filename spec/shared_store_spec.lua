@@ -335,6 +335,26 @@ for place, store_kind in pairs(KINDS) do
       assert.equal("Good day.", messages(second, { thread_id = thread.id })[2].content[1].text.value)
     end)
 
+    it("add to a message that has begun while others have the store", function()
+      answer = function()
+        for _ = 1, 3 do coroutine.yield({ text = "la ", wait = 1 }) end
+        return "li."
+      end
+      local source, thread = stream(first)
+      events_of(source)
+      local atomically = first.store.atomically
+      first.store.atomically = function() error("others have it") end
+      for _ = 1, 2 do
+        now = now + 1
+        settle(first)
+      end
+      first.store.atomically = atomically
+      assert.equal("message.delta message.delta", events_of(source))
+      now = now + 1
+      settle(first)
+      assert.equal("la la la li.", messages(second, { thread_id = thread.id })[2].content[1].text.value)
+    end)
+
     it("end a stream with the store's error where nothing can be kept any more", function()
       answer = function() coroutine.yield(1) return "Good day." end
       local source, thread = stream(first)

@@ -117,13 +117,12 @@ local function remove_range(chat, first, count)
   end
 end
 
---- Drops the oldest messages: down to `last_messages`, where that is given, and until `budget` tokens suffice, where
--- that is. Returns whether they do.
-function prompt.truncate(chat, last_messages, budget)
+--- Drops the oldest messages until `budget` tokens suffice, where that is given. Returns whether they do.
+function prompt.truncate(chat, budget)
   local tokens, count, oldest = prompt.chat_tokens(chat), forgettable(chat)
   local dropped = 0
   -- the messages stand together; the last always stays
-  while count > 1 and (last_messages and count > last_messages or budget and tokens > budget) do
+  while count > 1 and budget and tokens > budget do
     tokens = tokens - prompt.message_tokens(chat[oldest + dropped])
     count, dropped = count - 1, dropped + 1
   end

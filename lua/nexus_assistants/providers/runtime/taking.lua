@@ -1,4 +1,4 @@
---- What becomes of a run by what the model said. `self` is the machine; all of this is called by `life.change`.
+--- What becomes of a run by what the model said. `self` is the machine.
 local answers = require("nexus_assistants.providers.runtime.answer")
 local file_search = require("nexus_assistants.providers.runtime.files.tool")
 local json = require("nexus_assistants.json")
@@ -81,17 +81,29 @@ local function write_rest(self, run, read, usage)
   writer.end_step(self, run, step, "completed")
 end
 
---- Takes a piece of text that the model tells on the way; true where the run goes on.
-function taking.take_piece(self, run, piece)
+-- An API that counts tokens itself keeps within what it was told.
+local function is_beyond(self, job, piece)
+  return job.left and not self.model.waits and not prompt.fits(writer.length_with(job, piece), job.left)
+end
+
+local function take_piece(self, run, piece)
   local job = self.jobs[run.id]
   local problem = writer.problem(job, piece)
   if problem then return life.fail(self, run, problem) end
-  -- an API that counts tokens itself keeps within what it was told
-  if job.left and not self.model.waits and not prompt.fits(writer.length_with(job, piece), job.left) then
+  if is_beyond(self, job, piece) then
     local written, held = writer.text(job)
     return cut_short(self, run, written .. held .. piece, prompt.chat_tokens(job.chat), job.left)
   end
   writer.add(self, run, piece)
+  return true
+end
+
+--- Takes a piece of text that the model tells on the way; true where the run goes on. What is added to a message that
+-- has begun is kept with its end, so that nobody's lock is waited for.
+function taking.take_piece(self, job, piece)
+  local changes_nothing = job.writing and not writer.problem(job, piece) and not is_beyond(self, job, piece)
+  if not changes_nothing then return life.change(self, job, take_piece, piece) end
+  writer.add(self, job, piece)
   return true
 end
 
@@ -120,7 +132,7 @@ local function take_answer(self, run, answer)
   write_answer(self, run, read, usage)
 end
 
---- Takes what the model returned: an answer, or nil and an error.
+--- Takes what the model returned: an answer, or nil and an error. Called by `life.change`.
 function taking.take(self, run, answer, err)
   local job = self.jobs[run.id]
   local asked, has_text = job.asked, job.writing ~= nil

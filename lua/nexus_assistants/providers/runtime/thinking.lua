@@ -17,6 +17,9 @@ local YIELD_PAUSE = 0.01
 -- whose runs they wait for.
 local DEEPEST = 10
 
+-- What a run asks for may be any number; no thread holds more.
+local MOST_MESSAGES = 1e9
+
 -- After how many instructions of its code a model is looked after.
 local LOOK_AFTER = 100000
 -- LuaJIT has one hook for all coroutines, which is the host's; and what it compiled heeds none.
@@ -45,7 +48,7 @@ local function go_on_later(self, job, yielded)
   local is_piece = type(yielded) == "table" and type(yielded.text) == "string" and yielded.text ~= ""
   local wait = yielded
   if is_piece then
-    if not life.change(self, job, taking.take_piece, yielded.text) then return end
+    if not taking.take_piece(self, job, yielded.text) then return end
     wait = yielded.wait
   end
   life.schedule(self, job, math.max(values.is_finite(wait) and wait or 0, is_piece and 0 or YIELD_PAUSE), resume)
@@ -88,7 +91,7 @@ local function context_of(self, job, asked)
     streams = job.queue ~= nil, most_tokens = job.left, seconds = math.max(job.expires - self.monotonic(), 0),
     state = job.state, thread = asked.thread, new_id = self.new_id, sleep = self.sleep,
     tell = function(piece)
-      if is_wanted() then life.protected(self, job, life.change, taking.take_piece, piece) end
+      if is_wanted() then life.protected(self, job, taking.take_piece, piece) end
       return is_wanted()
     end,
     keep = function() thinking.keep(self, job, asked) end,
@@ -143,15 +146,24 @@ local function remaining(run, used, limit, kind)
   return most and most - used[kind]
 end
 
+-- The messages of its thread that a run is to know, oldest first. Those before them may be many.
+local function messages_of(self, run)
+  local last_messages = checks.given(run.truncation_strategy.last_messages)
+  if not last_messages then return self.store:list("messages", run.thread_id, { order = "asc" }) end
+  local messages, limit = {}, math.min(last_messages, MOST_MESSAGES)
+  local last = self.store:list("messages", run.thread_id, { order = "desc", limit = limit })
+  for index, message in ipairs(last) do messages[#last + 1 - index] = message end
+  return messages
+end
+
 -- The chat, cut down to what the run allows, and the tokens the run may still write, where that is limited; nil where
 -- the chat can't be cut down so far.
 local function prepare_chat(self, run)
   local steps = life.steps(self, run)
-  local chat = prompt.build(run, self.store:list("messages", run.thread_id, { order = "asc" }), steps)
-  local last_messages = checks.given(run.truncation_strategy.last_messages)
+  local chat = prompt.build(run, messages_of(self, run), steps)
   local used = life.sum_usage(steps)
   local budget = remaining(run, used, "max_prompt_tokens", "prompt_tokens")
-  if not prompt.truncate(chat, last_messages, budget) then return nil end
+  if not prompt.truncate(chat, budget) then return nil end
   return chat, remaining(run, used, "max_completion_tokens", "completion_tokens")
 end
 

@@ -94,7 +94,7 @@ function writer.problem(job, piece)
 end
 
 --- Adds a piece to the message that is being written, or begins one. A character that has come in part waits for the
--- rest.
+-- rest. Where the message has begun, `run` may be the job.
 function writer.add(self, run, piece)
   local job = self.jobs[run.id]
   local whole
