@@ -803,6 +803,73 @@ describe("the responses model", function()
       end)
     end
 
+    describe("that may be asked once more", function()
+      local patient
+
+      before_each(function()
+        patient = assert(nexus.new({ nexus = false, openai = { api_key = "sk-x", base_url = endpoint.url,
+          retries = 2 } }))
+        model = model_with({ history = "conversation", api = patient.transport })
+        add("user", "msg_1")
+      end)
+
+      after_each(function() patient:close(0) end)
+
+      local function converse_patiently(run_id, context)
+        local given = context_with(context)
+        given.thread = notes
+        local run = run_with()
+        run.id = run_id
+        return endpoint:run(patient, function() return model:think(messages, run.tools, run, given) end)
+      end
+
+      it("goes into a new one where an answer was lost, and never twice into one", function()
+        endpoint.lost = 2
+        local answered = assert(converse_patiently("run_1"))
+        assert.same({ "Answer to 1", 3 }, { answered.text, answered.attempts })
+        assert.same({ { 0.5, 1 }, 3 }, { slept, conversations() })
+        for _, conversation in pairs(endpoint.conversations) do assert.equal(2, #conversation.items) end
+        add("assistant", "reply", "run_1")
+        add("user", "msg_2")
+        assert.equal("Answer to 3", assert(converse_patiently("run_2")).text)
+      end)
+
+      it("goes into a new one where an answer to its stream was lost", function()
+        endpoint.lost = 1
+        local told, streaming = listener()
+        assert(converse_patiently("run_1", streaming))
+        assert.same({ "Answer to 1", 2 }, { table.concat(told), conversations() })
+      end)
+
+      it("goes into a new one where items may be there twice", function()
+        for index = 2, 45 do add("user", "msg_" .. index) end
+        endpoint.lost, endpoint.lossy = 1, "/items$"
+        assert.equal("Answer to 45", assert(converse_patiently("run_1")).text)
+      end)
+
+      it("stays where it was refused", function()
+        local refusals = 1
+        answer = function()
+          refusals = refusals - 1
+          return refusals < 0 and "Well." or { refused = { status = 429, message = "Slow down." } }
+        end
+        assert.equal("Well.", assert(converse_patiently("run_1")).text)
+        assert.same({ { 1, 1 }, 1 }, { sent(), conversations() })
+      end)
+
+      it("is given up in the end", function()
+        endpoint.lost = 3
+        local told, err = converse_patiently("run_1")
+        assert.same({ nil, "No answer in time.", 3 }, { told, err.message, #endpoint:asked("/responses") })
+        endpoint.lost = 1
+        told = converse_patiently("run_2", { seconds = 0.4 })
+        assert.same({ nil, 4 }, { told, #endpoint:asked("/responses") })
+        endpoint.lost = 1
+        told = converse_patiently("run_3", { sleep = function() return nil, { message = "cancelled" } end })
+        assert.same({ nil, 5 }, { told, #endpoint:asked("/responses") })
+      end)
+    end)
+
     it("may be in the background", function()
       model = model_with({ history = "conversation", background = true })
       add("user", "msg_1")

@@ -7,6 +7,7 @@
 --   endpoint.requests                     what was asked, oldest first: {method, path, body, query}
 --   endpoint.conversations                by id: {object, items}
 --   endpoint.locked                       how many requests yet find their conversation locked
+--   endpoint.lost, endpoint.lossy         how many answers yet are lost on the way, of paths that match a pattern
 --   endpoint.poll_after_ms                what answers say of when to come again
 --   endpoint.forbidden                    a pattern of paths that are answered by 403
 --   endpoint:close()
@@ -435,7 +436,11 @@ local function handle(self, received)
   end
   if self.forbidden and request.path:find(self.forbidden) then return respond(self, refusal(403, "Forbidden.")) end
   request.ids = ids
-  return respond(self, act(self, request))
+  local answer = act(self, request)
+  if self.lost > 0 and request.path:find(self.lossy) then
+    self.lost, answer = self.lost - 1, refusal(504, "No answer in time.")
+  end
+  return respond(self, answer)
 end
 
 -- -------------------------------------------------------------------------------------------------------------- making
@@ -445,6 +450,7 @@ function responses_server.new(options)
   local self = setmetatable({
     answer = options.answer, poll_after_ms = options.poll_after_ms, requests = {}, responses = {},
     conversations = {}, stored = {}, reasoned = {}, seen = {}, locked = 0, count = 0,
+    lost = 0, lossy = "/responses$",
   }, endpoint_mt)
   self.server = assert(server.new({ handler = function(request) return handle(self, request) end }))
   self.url = ("http://127.0.0.1:%d/v1"):format(self.server.port)

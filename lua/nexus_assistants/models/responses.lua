@@ -101,14 +101,23 @@ local function ask_in_conversation(self, asked, exchange, notes)
   return exchange:ask(body)
 end
 
+-- Asks until there is an answer, or no use in asking. Where nobody knows what became of a question, the conversation
+-- stays open, and the next goes into a new one: in the old, all of it would stand twice.
+local function ask_until_answered(self, asked, exchange, notes)
+  local was_gone = false
+  while true do
+    local response, err = ask_in_conversation(self, asked, exchange, notes)
+    if response ~= nil then return response end
+    local is_gone = not was_gone and conversation.is_gone(notes, err)
+    if is_gone then conversation.forget(notes) else conversation.fail(notes, err) end
+    if not is_gone and not exchange:wait_to_repeat(err) then return nil, err end
+    was_gone = was_gone or is_gone
+  end
+end
+
 local function think_in_conversation(self, asked, exchange)
   local notes = asked.context.thread
-  local response, err = ask_in_conversation(self, asked, exchange, notes)
-  if response == nil and conversation.is_gone(notes, err) then
-    conversation.forget(notes)
-    response, err = ask_in_conversation(self, asked, exchange, notes)
-  end
-  if response == nil then conversation.fail(notes, err) end
+  local response, err = ask_until_answered(self, asked, exchange, notes)
   local answer, has_text = answer_of(exchange, response, err)
   if not answer then return nil, has_text end
   conversation.finish(notes, asked.messages, asked.run, answer, has_text)
@@ -129,8 +138,9 @@ function responses_methods:think(messages, tools, run, context)
   local problem = unfit(self, run, context)
   if problem then return nil, problem end
   local asked = { messages = messages, tools = tools, run = run, context = context, model = request.model(self, run) }
-  local exchange = exchanges.new({ api = self.api, context = context, clock = self.clock })
   local is_local = self.history == "local" or is_forgetful(run)
+  local exchange = exchanges.new({ api = self.api, context = context, clock = self.clock,
+    in_conversation = not is_local })
   local think = is_local and think_locally or think_in_conversation
   return think(self, asked, exchange)
 end

@@ -16,18 +16,21 @@ local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2 -- seconds between polls, where the A
 local FIRST_LOCKED, LONGEST_LOCKED = 0.5, 5 -- seconds that a conversation is left to who is at work on it
 local SHORTEST_PAUSE = 0.05 -- where the API says so
 local SHORTEST = 0.001
+-- A question that may be asked once more: how often, and after how many seconds, as the core has it for its calls.
+local REPEATS, FIRST_REPEAT, LONGEST_REPEAT, LONGEST_ASKED = 2, 0.5, 8, 60
 
 -- Kinds of errors that only say that the connection is gone.
 local BROKEN = { connection = true, timeout = true, protocol = true }
 
 local DELTAS = { ["response.output_text.delta"] = true, ["response.refusal.delta"] = true }
 
---- A question that nothing has been done about. `settings`: `api`, `context` as a model's `think` gets it, and
--- `clock()`, seconds that only go forward.
+--- A question that nothing has been done about. `settings`: `api`, `context` as a model's `think` gets it, `clock()`,
+-- seconds that only go forward, and `in_conversation`, true where what is sent is added to something at the API.
 function exchange.new(settings)
   return setmetatable({
     api = settings.api, context = settings.context, clock = settings.clock,
-    due = settings.clock() + settings.context.seconds, pieces = {}, items = {},
+    in_conversation = settings.in_conversation, repeats = 0,
+    began = settings.clock(), due = settings.clock() + settings.context.seconds, pieces = {}, items = {},
   }, exchange_mt)
 end
 
@@ -42,8 +45,40 @@ local function left(self)
   return self.due - self.clock()
 end
 
-local function options(self)
-  return { deadline = math.max(math.min(left(self), self.api.defaults.deadline or math.huge), SHORTEST) }
+-- What was sent to a conversation and not answered may be in it, so the core mustn't send it again.
+local function options(self, operation)
+  return {
+    deadline = math.max(math.min(left(self), self.api.defaults.deadline or math.huge), SHORTEST),
+    retries = self.in_conversation and operation.method == "POST" and 0 or nil,
+  }
+end
+
+-- What may pass, as the core has it.
+local function may_pass(err)
+  local status = err.status
+  if not status then return err.kind == "connection" or err.kind == "timeout" end
+  return status == 408 or status == 409 or status == 429 or status >= 500
+end
+
+local function pause_before_repeat(self, err)
+  local asked = err.retry_after
+  if asked and asked <= LONGEST_ASKED then return asked end
+  return math.min(FIRST_REPEAT * 2 ^ self.repeats, LONGEST_REPEAT)
+end
+
+-- Whether something of the answer came, or the time for it is over.
+local function is_settled(self, pause)
+  local defaults = self.api.defaults
+  if self.id or self.pieces[1] or self.repeats >= (defaults.retries or REPEATS) then return true end
+  return math.min(left(self), self.began + (defaults.deadline or math.huge) - self.clock()) <= pause
+end
+
+--- Waits until a question that failed may be asked once more; returns whether it may.
+function exchange_methods:wait_to_repeat(err)
+  local pause = pause_before_repeat(self, err)
+  if not may_pass(err) or is_settled(self, pause) then return false end
+  self.repeats = self.repeats + 1
+  return self.context.sleep(pause) == true
 end
 
 -- Sends again where somebody else is at work on the conversation, for as long as there is time.
@@ -61,7 +96,7 @@ end
 --- Performs an operation within the time there is. Returns what the api does.
 function exchange_methods:perform(name, params)
   return send_unlocked(self, function()
-    params.options = options(self)
+    params.options = options(self, operations[name])
     return self.api:perform(operations[name], params)
   end)
 end
@@ -104,7 +139,7 @@ end
 local function fetch(self, body)
   local response, info = self:perform(CREATE.name, { path = {}, body = body })
   if not response then return nil, info end
-  self.attempts = info.attempts
+  self.attempts = info.attempts and info.attempts + self.repeats
   note(self, response, body)
   if body.background then return poll(self, body, info) end
   self.response = response
@@ -142,7 +177,7 @@ end
 -- What is wrong with a request shows in place of the first event.
 local function open(self, body)
   return send_unlocked(self, function()
-    local source, err = self.api:open(CREATE, { path = {}, body = body, options = options(self) })
+    local source, err = self.api:open(CREATE, { path = {}, body = body, options = options(self, CREATE) })
     if not source then return nil, err end
     local name, event = next_event(source)
     if name == nil and event then return nil, event end
