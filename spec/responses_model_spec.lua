@@ -505,7 +505,6 @@ describe("the responses model", function()
           run_with({ model = "gpt-4.1-mini" }), context_with({ state = state,
             sleep = function() return nil, { message = "the run was cancelled" } end })) }
         assert.equal(id, state.response_id)
-        model:abandon({}, state)
         return given_up
       end)
       assert.same({ nil, "the run was cancelled" }, { result[1], result[2].message })
@@ -571,9 +570,16 @@ describe("the responses model", function()
     local context = context_with({ seconds = 5, state = state })
     local told, err = think(model_with({ background = true }), run_with(), context)
     assert.same({ nil, "there was no time left to wait for the response" }, { told, err.message })
-    assert.same({ "resp_2", 5 }, { state.response_id, now })
-    endpoint:run(client, function() model_with():abandon({}, state) end)
-    assert.equal("cancelled", endpoint.responses.resp_2.response.status)
+    assert.same({ 5, "cancelled" }, { now, endpoint.responses.resp_2.response.status })
+  end)
+
+  it("waits on in the background where it can't be asked for a while", function()
+    answer = function() return { output = { { text = "At last." } }, polls = 3 } end
+    endpoint.lost, endpoint.lossy = 3, "/responses/resp_"
+    assert.equal("At last.", assert(think(model_with({ background = true }), run_with())).text)
+    endpoint.forbidden = "/responses/resp_"
+    local told, err = think(model_with({ background = true }), run_with())
+    assert.same({ nil, "Forbidden." }, { told, err.message })
   end)
 
   it("abandons nothing where nothing goes on", function()
@@ -660,6 +666,7 @@ describe("the responses model", function()
     it("is polled on where it runs in the background", function()
       answer = function() return { output = { { text = "One two." } }, breaks_off = 5 } end
       local told, streaming = listener()
+      endpoint.lost, endpoint.lossy = 1, "/responses/resp_"
       local answered = assert(think(model_with({ background = true }), run_with(), context_with(streaming)))
       assert.same({ "One", " two." }, { table.concat(told), answered.text })
       assert.is_true(endpoint:asked("/responses")[1].background)

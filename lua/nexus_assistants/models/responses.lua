@@ -142,10 +142,12 @@ function responses_methods:think(messages, tools, run, context)
   local exchange = exchanges.new({ api = self.api, context = context, clock = self.clock,
     in_conversation = not is_local })
   local think = is_local and think_locally or think_in_conversation
-  return think(self, asked, exchange)
+  local answer, err = think(self, asked, exchange)
+  if not answer then self:abandon(run, context.state) end
+  return answer, err
 end
 
---- Cancels what goes on at the API for a run that was given up.
+--- Cancels what goes on at the API for a run that was given up, or failed.
 function responses_methods:abandon(_, state)
   if not state.response_id then return end
   self.api:perform(operations["responses.cancel"], {

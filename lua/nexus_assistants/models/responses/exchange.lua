@@ -122,15 +122,15 @@ local function pause_for(self, seconds)
   return self.context.sleep(math.min(seconds, left(self)))
 end
 
--- Waits for the end of a response. Returns true, or nil and an error.
+-- Waits for the end of a response, which goes on whether it can be asked for or not. Returns true, or nil and an error.
 local function poll(self, body, info)
   local pause = FIRST_PAUSE
   while not self.response do
-    local slept, problem = pause_for(self, math.max(info.poll_after or pause, SHORTEST_PAUSE))
+    local slept, problem = pause_for(self, math.max(info.poll_after or info.retry_after or pause, SHORTEST_PAUSE))
     if not slept then return nil, problem end
     local response
     response, info = retrieve(self, body)
-    if not response then return nil, info end
+    if not response and not may_pass(info) then return nil, info end
     pause = math.min(pause * 2, LONGEST_PAUSE)
   end
   return true
@@ -201,7 +201,7 @@ local function recover(self, body, err)
   err = err or failure.answer("the stream ended before the response did")
   if not BROKEN[err.kind] or not body.store or not self.id then return nil, err end
   local response, info = retrieve(self, body)
-  if not response then return nil, err end
+  if not response and not (body.background and may_pass(info)) then return nil, err end
   if body.background then return poll(self, body, info) end
   if self.response then return true end
   return nil, err
