@@ -790,6 +790,16 @@ describe("the responses model", function()
       assert_anew(2)
     end)
 
+    it("begins anew where the runtime cuts an answer short", function()
+      add("user", "msg_1")
+      answer = function() return { output = { { text = "Cut short." } }, usage = { 10, 16 } } end
+      assert(converse("run_1", nil, { most_tokens = 4 }))
+      assert.is_true(notes.open)
+      answer = function() return { output = { { text = "Four." } }, usage = { 10, 4 } } end
+      assert(converse("run_2", nil, { most_tokens = 4 }))
+      assert.is_nil(notes.open)
+    end)
+
     it("begins anew where nobody knows what became of an answer", function()
       add("user", "msg_1")
       answer = function() return { refused = { status = 500, message = "Oh." } } end

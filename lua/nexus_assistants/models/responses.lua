@@ -120,7 +120,7 @@ local function think_in_conversation(self, asked, exchange)
   local response, err = ask_until_answered(self, asked, exchange, notes)
   local answer, has_text = answer_of(exchange, response, err)
   if not answer then return nil, has_text end
-  conversation.finish(notes, asked.messages, asked.run, answer, has_text)
+  conversation.finish(notes, asked, answer, has_text)
   return answer
 end
 

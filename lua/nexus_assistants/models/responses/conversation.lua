@@ -122,14 +122,21 @@ function conversation.begin(exchange, notes, messages, run)
   return put(exchange, notes, items)
 end
 
---- Notes what an answer has brought into the conversation. One that was cut short stays as it is.
-function conversation.finish(notes, messages, run, answer, has_text)
-  local entries = thread_messages(messages)
+-- The runtime cuts what is longer than it may be, too: the API can't be asked for as little as a run may want.
+local function is_cut(answer, most_tokens)
+  if answer.incomplete or not most_tokens then return answer.incomplete ~= nil end
+  return not answer.usage or answer.usage.completion_tokens > most_tokens
+end
+
+--- Notes what an answer has brought into the conversation. One that was cut short stays as it is there. `asked` has the
+-- messages, the run and the context, as a model's `think` gets them.
+function conversation.finish(notes, asked, answer, has_text)
+  local entries = thread_messages(asked.messages)
   notes.count, notes.last_id = #entries, (entries[#entries] or {}).id
-  notes.run_id, notes.replies = run.id, has_text and 1 or 0
+  notes.run_id, notes.replies = asked.run.id, has_text and 1 or 0
   notes.calls = answer.tool_calls[1] and json.array() or nil
   for index, call in ipairs(answer.tool_calls) do notes.calls[index] = call.id end
-  notes.open, notes.partial = answer.incomplete and true or nil, nil
+  notes.open, notes.partial = is_cut(answer, asked.context.most_tokens) or nil, nil
 end
 
 --- Notes what an error means for the conversation: a request that was refused has brought nothing into it.
