@@ -24,6 +24,18 @@ local function thread(messages)
     tool_resources = {}, messages = messages }
 end
 
+local function nested(depth)
+  local value = {}
+  for _ = 1, depth do value = { value = value } end
+  return value
+end
+
+local function with_content(part)
+  local whole = message("m", 1, "x")
+  whole.content = json.array({ part })
+  return whole
+end
+
 describe("import", function()
   local store, path
 
@@ -93,6 +105,14 @@ describe("import", function()
     assert.same({ "one", "two" }, texts())
   end)
 
+  it("puts pages in order, in whatever order they come", function()
+    local newer = { message("msg_5", 9, "five"), message("msg_4", 9, "four"), message("msg_3", 8, "three") }
+    local older = { message("msg_2", 7, "two"), message("msg_1", 6, "one") }
+    local first = { object = "list", data = json.array(older) }
+    imported(json.encode(first) .. "\n" .. json.encode({ object = "list", data = json.array(newer) }))
+    assert.same({ "one", "two", "three", "four", "five" }, texts())
+  end)
+
   it("makes a thread where only its messages were exported, and keeps who wrote them", function()
     local answer = message("msg_2", 2, "two", "assistant")
     answer.run_id, answer.assistant_id = "run_x", "asst_a"
@@ -134,6 +154,27 @@ describe("import", function()
     ["line 1: there is a number where an object should be"] = "[7]",
     ["line 1: a list without data"] = { object = "list" },
     ["line 1: thread 't': its messages are no list"] = { object = "thread", id = "t", created_at = 1, messages = 7 },
+    ["line 1: assistant 'a': Invalid type for 'tools': expected an array, but got a string instead."] =
+      { id = "a", object = "assistant", created_at = 1, model = "x", tools = "code_interpreter" },
+    ["line 1: assistant 'a': Invalid type for 'tools[0]': expected an object, but got an integer instead."] =
+      { id = "a", object = "assistant", created_at = 1, model = "x", tools = json.array({ 5 }) },
+    ["line 1: thread 't': Invalid type for 'tool_resources': expected an object, but got a string instead."] =
+      { object = "thread", id = "t", created_at = 1, tool_resources = "x" },
+    ["line 1: thread 't': Invalid type for 'tool_resources.file_search.vector_store_ids': expected an array, but got "
+      .. "a string instead."] = { object = "thread", id = "t", created_at = 1,
+      tool_resources = { file_search = { vector_store_ids = "vs_1" } } },
+    ["line 1: message 'm': Missing required parameter: 'content[0].text.value'."] =
+      with_content({ type = "text", text = "as in a request" }),
+    ["line 1: message 'm': Invalid type for 'content[0]': expected an object, but got an integer instead."] =
+      with_content(5),
+    ["line 1: message 'm': its content is nested too deeply"] =
+      with_content({ type = "image_url", image_url = nested(100) }),
+    ["line 1: thread '" .. ("t"):rep(257) .. "': its id can't be one"] =
+      { object = "thread", id = ("t"):rep(257), created_at = 1 },
+    ["line 1: thread 't\0': its id can't be one"] = { object = "thread", id = "t\0", created_at = 1 },
+    ["line 1: message 'n': it has no thread_id"] = { id = "n", object = "thread.message", created_at = 1,
+      thread_id = "" },
+    ["line 1: not UTF-8"] = '{ "object": "thread", "id": "t", "created_at": 1, "metadata": { "a": "\255" } }\n',
   }) do
     it("refuses a file: " .. problem, function() assert.equal(problem, refused(value)) end)
   end

@@ -4,6 +4,8 @@
 -- lists, or a table of lists (`assistants`, `threads`, `messages`). A thread may have its `messages` in it, as a list
 -- or a page; messages elsewhere name their `thread_id`. What is there already, by its id, is left as it is.
 local checks = require("nexus_assistants.providers.runtime.checks")
+local copy = require("nexus_assistants.providers.runtime.copy")
+local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
 local objects = require("nexus_assistants.providers.runtime.objects")
 local values = require("nexus_assistants.values")
@@ -11,6 +13,8 @@ local values = require("nexus_assistants.values")
 local import = {}
 
 local MOST_BYTES = 256 * 1024 * 1024 -- of a file, or of a line where there is an object a line
+local MOST_DEPTH = 100 -- of what an object holds: it is nested anew where it is shown
+local LONGEST_ID = 256
 
 -- ---------------------------------------------------------------------------------------------------- what is what
 
@@ -23,9 +27,65 @@ local function check(what, object, fits, problem)
   if not fits then wrong(what, object, problem) end
 end
 
+local function check_id(what, object, name)
+  local id = object[name]
+  check(what, object, type(id) == "string" and id ~= "", "it has no " .. name)
+  check(what, object, #id <= LONGEST_ID and not values.has_control(id), "its " .. name .. " can't be one")
+end
+
 local function check_common(what, object)
-  check(what, object, type(object.id) == "string" and object.id ~= "", "it has no id")
+  check_id(what, object, "id")
   check(what, object, values.is_finite(object.created_at), "it has no created_at")
+end
+
+local STRING, NUMBER, OBJECT, ARRAY = checks.type("string"), checks.type("number"), checks.type("object"),
+  checks.type("array")
+
+local function check_typed(item, place)
+  local fits, err = OBJECT(item, place)
+  if fits then fits, err = STRING(item.type, place .. ".type") end
+  return fits, err
+end
+
+local function check_part(part, place)
+  local fits, err = check_typed(part, place)
+  if not fits or part.type ~= "text" then return fits, err end
+  local text = checks.given(part.text)
+  if type(text) == "table" and type(text.value) == "string" then return true end
+  return checks.missing(place .. ".text.value")
+end
+
+local function check_resources(resources, name)
+  local fits, err = OBJECT(resources, name)
+  for tool, resource in pairs(fits and checks.given(resources) or {}) do
+    if fits then fits, err = OBJECT(resource, name .. "." .. tool) end
+    for member, list in pairs(fits and checks.given(resource) or {}) do
+      if fits then fits, err = ARRAY(list, name .. "." .. tool .. "." .. member) end
+    end
+  end
+  return fits, err
+end
+
+-- What the runtime relies on, wherever it was exported from.
+local FIELDS = {
+  assistant = {
+    name = STRING, description = STRING, instructions = STRING, tools = checks.array_of(check_typed),
+    tool_resources = check_resources, metadata = OBJECT, temperature = NUMBER, top_p = NUMBER,
+    reasoning_effort = STRING,
+  },
+  thread = { tool_resources = check_resources, metadata = OBJECT },
+  message = {
+    content = checks.array_of(check_part), attachments = checks.array_of(OBJECT), metadata = OBJECT,
+    assistant_id = STRING, run_id = STRING,
+  },
+}
+
+local function check_fields(what, object)
+  for _, name in ipairs(values.sorted_names(FIELDS[what])) do
+    local fits, err = FIELDS[what][name](object[name], name)
+    check(what, object, fits, err and err.message)
+    check(what, object, pcall(copy, object[name], MOST_DEPTH), "its " .. name .. " is nested too deeply")
+  end
 end
 
 local collect
@@ -52,20 +112,23 @@ local KINDS = {}
 function KINDS.assistant(found, assistant)
   check_common("assistant", assistant)
   check("assistant", assistant, type(assistant.model) == "string", "it has no model")
+  check_fields("assistant", assistant)
   found.assistants[#found.assistants + 1] = assistant
 end
 
 function KINDS.thread(found, thread)
   check_common("thread", thread)
+  check_fields("thread", thread)
   found.threads[#found.threads + 1] = thread
   collect_messages(found, thread)
 end
 
 KINDS["thread.message"] = function(found, message)
   check_common("message", message)
-  check("message", message, type(message.thread_id) == "string", "it has no thread_id")
+  check_id("message", message, "thread_id")
   check("message", message, message.role == "user" or message.role == "assistant", "it has no role")
   check("message", message, json.is_array(message.content), "its content is no list")
+  check_fields("message", message)
   found.messages[message.thread_id] = found.messages[message.thread_id] or {}
   table.insert(found.messages[message.thread_id], message)
 end
@@ -104,6 +167,7 @@ end
 -- ---------------------------------------------------------------------------------------------------------- reading
 
 local function decode(text)
+  if not core.utf8_valid(text) then error("not UTF-8", 0) end
   local value, problem = json.decode(text)
   if value == nil then error("not JSON: " .. problem, 0) end
   return value
@@ -187,14 +251,27 @@ local function store_thread(store, thread, messages, counts)
   for _, message in ipairs(messages or {}) do store_message(store, message, counts) end
 end
 
--- The API's pages have what is newest first, unless it was asked for otherwise.
+-- Whether a list begins with what is newest, as the API's pages do, unless they were asked for otherwise. Several pages
+-- may stand in any order.
+local function is_falling(list, is_page)
+  local falls, rises = 0, 0
+  for index = 2, #list do
+    local before, after = list[index - 1].created_at, list[index].created_at
+    if before > after then falls = falls + 1 elseif before < after then rises = rises + 1 end
+  end
+  if falls == rises then return is_page end
+  return falls > rises
+end
+
 local function oldest_first(list, is_page)
-  local first, last = list[1], list[#list]
-  local is_reversed = is_page
-  if first.created_at ~= last.created_at then is_reversed = first.created_at > last.created_at end
-  if not is_reversed then return list end
-  local result = {}
-  for index, message in ipairs(list) do result[#list + 1 - index] = message end
+  local result, places, reversed = {}, {}, is_falling(list, is_page)
+  for index, message in ipairs(list) do
+    result[index], places[message] = message, reversed and -index or index
+  end
+  table.sort(result, function(one, other)
+    if one.created_at ~= other.created_at then return one.created_at < other.created_at end
+    return places[one] < places[other]
+  end)
   return result
 end
 
