@@ -131,6 +131,29 @@ describe("streams of events", function()
       span.output.usage.prompt_tokens })
   end)
 
+  it("of several chat completions tell traces the first, with its calls", function()
+    client:close(0)
+    client = new_client(chat.url)
+    local chunks = {}
+    for index, choice in ipairs({ { 0, { content = "One" } }, { 1, { content = "Other" } },
+      { 0, { content = " two." } }, { 0, { content = json.null, refusal = " No." } },
+      { 0, { tool_calls = { { index = 0, id = "c", ["function"] = { name = "f", arguments = '{"a":' } } } } },
+      { 0, { tool_calls = { { index = 0, ["function"] = { arguments = "1}" } } } } }, { 1, {}, "length" },
+      { 0, {}, "tool_calls" } }) do
+      chunks[index] = "data: " .. assert(json.encode({ choices = { { index = choice[1], delta = choice[2],
+        finish_reason = choice[3] } } })) .. "\n\n"
+    end
+    chat.answer = function() return { stream = table.concat(chunks) .. "data: [DONE]\n\n" } end
+    chat:run(client, function()
+      client:trace({ name = "stream" }, function()
+        read_all(assert(client.chat.completions:stream({ model = "m", n = 2,
+          messages = { { role = "user", content = "Count." } } })))
+      end)
+    end)
+    assert.same({ status = "tool_calls", text = "One two. No.", tool_calls = { { name = "f",
+      arguments = '{"a":1}' } } }, delivered_span().output)
+  end)
+
   it("tell of what was refused, broke off or went wrong, and the span too", function()
     for message, said in pairs({
       ["Slow down."] = { refused = { status = 429, message = "Slow down.", code = "rate_limit_exceeded" } },

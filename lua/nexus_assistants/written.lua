@@ -42,9 +42,17 @@ local function calls_of(message)
   return calls[1] and calls
 end
 
+--- Of several choices of a completion, or of a chunk of one, the first; none where there is something else to tell, as
+-- the usage, or what Azure's filters found in the prompt.
+function written.choice(completion)
+  for _, choice in ipairs(values.tables(completion.choices)) do
+    if (present(choice.index) or 0) == 0 then return choice end
+  end
+end
+
 --- The same of a chat completion; and `status`, why it ended.
 function written.completion(completion)
-  local choice = values.tables(completion.choices)[1] or {}
+  local choice = written.choice(completion) or {}
   local message = fields_of(choice.message)
   return { status = choice.finish_reason, text = present(message.content) or present(message.refusal),
     tool_calls = calls_of(message) }

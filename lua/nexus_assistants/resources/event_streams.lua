@@ -1,10 +1,13 @@
 --- Streams of events as the API sends them: `client.responses:stream`, `client.chat.completions:stream`. One span
 -- stands for a stream, from its beginning to its end, with what the stream came to.
+local calls = require("nexus_assistants.models.chat.calls")
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local method = require("nexus_assistants.resources.method")
 local options = require("nexus_assistants.options")
+local rope = require("nexus_assistants.providers.runtime.rope")
 local values = require("nexus_assistants.values")
+local written = require("nexus_assistants.written")
 
 local event_streams = {}
 
@@ -21,26 +24,32 @@ local function seen_of_response(seen, data)
   return type(data.response) == "table" and data.response or seen
 end
 
-local function add_piece(seen, delta)
-  local texts, piece = seen.texts, json.present(delta.content)
-  if type(piece) == "string" then texts[#texts + 1] = piece end
+local function add_delta(seen, delta)
+  for _, piece in ipairs({ json.present(delta.content) or "", json.present(delta.refusal) or "" }) do
+    if type(piece) == "string" then rope.add(seen.texts, piece) end
+  end
+  for _, piece in ipairs(values.tables(delta.tool_calls)) do seen.calls:take(piece) end
 end
 
--- A completion that has what the chunks said last, and the texts to be joined.
+-- What the chunks said last, and the texts and calls to be put together.
 local function seen_of_chunks(seen, data)
   if data.object == "chat.completion" then return data end
-  seen = seen or { choices = { { message = {} } }, texts = {} }
+  seen = seen or { texts = {}, calls = calls.new() }
   seen.model, seen.usage = json.present(data.model) or seen.model, json.present(data.usage) or seen.usage
-  local choice = type(data.choices) == "table" and data.choices[1]
-  if type(choice) ~= "table" then return seen end
-  seen.choices[1].finish_reason = json.present(choice.finish_reason) or seen.choices[1].finish_reason
-  if type(choice.delta) == "table" then add_piece(seen, choice.delta) end
+  local choice = written.choice(data)
+  if not choice then return seen end
+  seen.finish_reason = json.present(choice.finish_reason) or seen.finish_reason
+  if type(choice.delta) == "table" then add_delta(seen, choice.delta) end
   return seen
 end
 
 local function whole_completion(seen)
-  if seen and seen.texts then seen.choices[1].message.content = table.concat(seen.texts) end
-  return seen
+  if not seen or not seen.texts then return seen end
+  local called = {}
+  for index, call in ipairs(seen.calls:finished()) do called[index] = { ["function"] = call } end
+  local message = { content = rope.text(seen.texts), tool_calls = called }
+  return { model = seen.model, usage = seen.usage,
+    choices = { { finish_reason = seen.finish_reason, message = message } } }
 end
 
 local READERS = {
@@ -99,7 +108,7 @@ local function pull(self)
   repeat name, data = self.source:next() until name ~= false
   self.reading = false
   if name and not self.over then
-    self.seen = self.reader.take(self.seen, data)
+    if self.span:is_recorded() then self.seen = self.reader.take(self.seen, data) end
     return name, data
   end
   finish(self, data)

@@ -4,6 +4,7 @@ local errors = require("nexus_assistants.error")
 local failure = require("nexus_assistants.models.chat.failure")
 local json = require("nexus_assistants.json")
 local thoughts = require("nexus_assistants.models.chat.thoughts")
+local written = require("nexus_assistants.written")
 
 local reply = {}
 local reply_methods = {}
@@ -97,14 +98,6 @@ local function filled(value)
   return type(value) == "string" and value ~= "" and value or nil
 end
 
--- Of several choices the first; none where there is something else to tell, as the usage, or what Azure's filters
--- found in the prompt.
-local function first_choice(object)
-  for _, choice in ipairs(table_of(object.choices)) do
-    if type(choice) == "table" and (present(choice.index) or 0) == 0 then return choice end
-  end
-end
-
 -- An error may stand beside what an answer has otherwise (OpenRouter, "Errors and Debugging"), or in the choice.
 local function error_in(self, object, choice)
   local said = present(object.error)
@@ -115,7 +108,7 @@ end
 
 --- Takes a piece of a stream, or a whole answer. Returns true; false where nobody wants more; nil and an error.
 function reply_methods:take(object)
-  local choice = first_choice(object)
+  local choice = written.choice(object)
   local problem = error_in(self, object, choice)
   if problem then return nil, problem end
   self.model = filled(object.model) or self.model
