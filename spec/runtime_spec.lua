@@ -786,6 +786,16 @@ describe("the runtime", function()
       assert.equal("two tool calls have the id a", failure({ { id = "a", name = "f" }, { id = "a", name = "f" } }))
       assert.equal("the model's text isn't valid UTF-8", failure("\255"))
       assert.equal("a tool call isn't valid UTF-8", failure({ { id = "\195", name = "\164" } }))
+      local deep = {}
+      for _ = 1, 100 do deep = { deep } end
+      assert.equal("the model's annotations are no list of objects", failure({ text = "a", annotations = "x" }))
+      assert.equal("the model's annotations: nested too deeply, or contains itself",
+        failure({ text = "a", annotations = { deep } }))
+      assert.equal("the model's annotations: [1][1] is a function, which JSON can't hold",
+        failure({ text = "a", annotations = { { print } } }))
+      assert.equal("the model's hosted are no list of objects", failure({ text = "a", hosted = { 5 } }))
+      assert.equal("the model's items: [1] is not valid UTF-8 (byte 1)",
+        failure({ tool_calls = { { name = "f" } }, items = { "\255" } }))
       answer = function() error("oh no \255", 0) end
       assert.equal("the model failed: oh no ?", get_run(run_question("x")).last_error.message)
     end)

@@ -1,11 +1,16 @@
 --- Reads what a model answered: text, calls and usage, checked, as the wire has them.
+local copy = require("nexus_assistants.providers.runtime.copy")
 local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
+local values = require("nexus_assistants.values")
 
 local answer = {}
 
 --- In bytes; a model that writes on and on mustn't take all memory.
 answer.MAX_TEXT = 4 * 1024 * 1024
+
+-- What is kept as the model gave it is nested anew where it is shown.
+local MAX_DEPTH = 100
 
 local TOO_LONG = "the model's text is longer than " .. answer.MAX_TEXT .. " bytes"
 local NOTHING = "the model returned neither text nor tool calls"
@@ -84,6 +89,23 @@ end
 
 local INCOMPLETE = { max_completion_tokens = true, content_filter = true }
 
+local function is_objects(value)
+  return values.is_list(value) and #values.tables(value) == #value
+end
+
+-- What is wrong with what is kept as it was given, or nil: one object that can't be written spoils all lists it is in.
+local function problem_of_given(given)
+  for _, name in ipairs({ "annotations", "hosted", "items" }) do
+    local value = given[name]
+    if value ~= nil and name ~= "items" and not is_objects(value) then
+      return "the model's " .. name .. " are no list of objects"
+    end
+    local fits, problem = pcall(copy, value, MAX_DEPTH)
+    if fits then fits, problem = json.encode(value == nil and json.null or value) end
+    if not fits then return "the model's " .. name .. ": " .. problem end
+  end
+end
+
 --- Reads what `think` returned. `written` is what the model has yielded of its text, `held` the beginning of a
 -- character behind it.
 -- Returns a table of
@@ -106,6 +128,8 @@ function answer.read(given, new_id, written, held)
   local calls
   calls, problem = wire_calls(given.tool_calls, new_id)
   if not calls then return nil, problem end
+  problem = problem_of_given(given)
+  if problem then return nil, problem end
   local hosted = json.array(given.hosted or {})
   local incomplete = INCOMPLETE[given.incomplete] and given.incomplete or nil
   if not (begun or calls[1] or hosted[1] or incomplete) then return nil, NOTHING end
