@@ -251,6 +251,18 @@ for place, store_kind in pairs(KINDS) do
       assert.equal(run.id, told)
     end)
 
+    it("say that a store failed where a message attaches a file", function()
+      local run = begin(first)
+      settle(first)
+      first.store.get = function() error(errors.new({ kind = "storage", message = "full" }), 0) end
+      local file = { file_id = "file-1", tools = json.array({ { type = "file_search" } }) }
+      local result, err = perform(first, "threads.messages.create", { thread_id = run.thread_id },
+        { role = "user", content = "x", attachments = json.array({ file }) })
+      first.store.get = nil
+      assert.is_nil(result)
+      assert.same({ 500, "full" }, { err.status, err.message })
+    end)
+
     -- The next transaction of a runtime fails at its very end.
     local function fail_to_commit(runtime)
       local database = runtime.store.database

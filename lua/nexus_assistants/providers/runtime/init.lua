@@ -175,9 +175,9 @@ local function act_in_store(self, operation, ...)
   return self.machine:together(perform_action, self, operation, ...)
 end
 
--- A store that fails is the runtime's trouble, not the caller's mistake.
-local function act_safely(self, ...)
-  local ok, result, err = pcall(act_in_store, self, ...)
+-- A store that fails is the runtime's trouble, not the caller's mistake. `try` is pcall, or what lets `fn` wait.
+local function safely(try, fn, ...)
+  local ok, result, err = try(fn, ...)
   if ok then return result, err end
   if not (errors.is(result) and result.kind == "storage") then error(result, 0) end
   result.status, result.type, result.code = 500, "server_error", result.code or "server_error"
@@ -189,9 +189,9 @@ local function act(self, operation, params, body, queue)
   local path = params.path or {}
   local bodies = self.machine.model.hosts_tools and parameters.hosted_bodies or parameters.bodies
   local fits, err = checks.body(body, bodies[operation.name] or {})
-  if fits then fits, err = make_ready(self, operation, path, body, params.options) end
+  if fits then fits, err = safely(self.machine.try, make_ready, self, operation, path, body, params.options) end
   if not fits then return nil, err end
-  return act_safely(self, operation, path, body, params.query or {}, queue, params.span)
+  return safely(pcall, act_in_store, self, operation, path, body, params.query or {}, queue, params.span)
 end
 
 -- What the action takes; nil and an error where there is none or the body is none.
