@@ -334,4 +334,28 @@ describe("operations of the APIs behind models", function()
     assert.equal("completed", outputs["responses.retrieve"].status)
     assert.is_nil(assert(json.encode(trace)):find("its-secret", 1, true))
   end)
+
+  it("tell traces nothing of what an API's own tools come with", function()
+    endpoint = responses_server.new({ answer = function() return "Hm." end })
+    finally(function() endpoint:close() end)
+    client = assert(nexus.new({ agent_id = "hosted", provider = "responses", store = "memory",
+      openai = { api_key = "sk-x", base_url = endpoint.url, model = "m" },
+      nexus = { api_key = "nxs_x", base_url = collector.nexus_url } }))
+    local tools = { { type = "mcp", server_label = "a", server_url = "https://e.org", authorization = "its-secret" },
+      { type = "function", ["function"] = { name = "f" } } }
+    endpoint:run(client, function()
+      client:trace({ name = "hosted" }, function()
+        local assistant = assert(client.assistants:create({ model = "m", tools = tools }))
+        local thread = assert(client.threads:create({ messages = { { role = "user", content = "?" } } }))
+        assert(client.threads.runs:create(thread.id, { assistant_id = assistant.id, tools = tools }))
+      end)
+    end)
+    assert.is_true(client:close(5))
+    for _, trace in ipairs(collector:traces()) do
+      assert.is_nil(assert(json.encode(trace)):find("its-secret", 1, true))
+      if trace.agent_name == "hosted" then
+        assert.same({ { type = "mcp" }, tools[2] }, trace.spans[1].input.tools)
+      end
+    end
+  end)
 end)

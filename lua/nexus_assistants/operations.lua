@@ -17,6 +17,7 @@
 --   record(span, params, result)  what goes on the span beside what every operation records; `result` is nil where the
 --                               operation failed. `span` has input(value), output(value), set(key, value).
 local json = require("nexus_assistants.json")
+local values = require("nexus_assistants.values")
 local written = require("nexus_assistants.written")
 
 local operations = { list = {} }
@@ -31,8 +32,21 @@ local CHAT_INPUT = { "model", "messages", "tool_choice", "response_format", "max
 
 -- --------------------------------------------------------------------------------------------- what is recorded
 
+-- Tools of an API's own may come with credentials.
+local PLAIN_TOOLS = { ["function"] = true, file_search = true, code_interpreter = true }
+
+local function shown_tools(tools)
+  local shown = {}
+  for index, tool in ipairs(values.tables(tools)) do
+    shown[index] = PLAIN_TOOLS[tool.type] and tool or { type = tool.type }
+  end
+  return shown
+end
+
 local function record_input(span, params)
-  if params.body then span:input(params.body) end
+  local body = params.body
+  if body and json.present(body.tools) then body = values.merged(body, { tools = shown_tools(body.tools) }) end
+  if body then span:input(body) end
 end
 
 -- Records the input, and the id of what was made under a name.

@@ -50,13 +50,10 @@ local function invalid(operation, problem)
   return errors.new({ kind = "invalid", message = problem, operation = operation.name })
 end
 
--- The body's text is kept with the parameters, so that tracing need not write it again.
 local function body_text(operation, params)
   if operation.payload ~= "body" then return nil end
   if params.body == nil then return "{}" end
-  local text, problem = json.encode(params.body)
-  params.body_json = text
-  return text, problem
+  return json.encode(params.body)
 end
 
 local function build(self, operation, params)
