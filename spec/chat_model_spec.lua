@@ -744,6 +744,12 @@ describe("a chat model", function()
     assert.equal("server_error", err.code)
   end)
 
+  it("fails on a stream that ends early, though a piece of it says nothing", function()
+    local nothing = { choices = { { index = 0, delta = json.null } } }
+    local err = fails(stream_of(nothing, chunk({ content = "Hi" })), { streams = true })
+    assert.equal("the stream ended before the reply did", err.message)
+  end)
+
   it("fails where the endpoint says that it failed", function()
     for _, reason in ipairs({ "error", "abort", "insufficient_system_resource" }) do
       local err = fails(stream_of(chunk({ content = "It is" }), chunk({}, reason), "[DONE]"), { streams = true })

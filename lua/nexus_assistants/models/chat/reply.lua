@@ -115,7 +115,7 @@ function reply_methods:take(object)
   self.usage = usage_of(object.usage) or self.usage
   if not choice then return true end
   local piece = present(choice.delta)
-  self.is_whole = self.is_whole or piece == nil
+  self.is_whole = self.is_whole or piece == nil and present(choice.message) ~= nil
   self.finish_reason = filled(choice.finish_reason) or self.finish_reason
   return take_message(self, table_of(piece or choice.message))
 end
