@@ -1,7 +1,9 @@
 -- What a store promises, asked of each there is.
+local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local lfs = require("lfs")
 local memory = require("nexus_assistants.providers.runtime.store")
+local nexus = require("nexus_assistants")
 local postgres = require("spec.support.postgres")
 local process = require("spec.support.process")
 local runtimes = require("nexus_assistants.providers.runtime")
@@ -375,18 +377,35 @@ describe("a store in a SQLite file", function()
   it("has one assistant that is built in, whoever comes at the same time", function()
     local store, other = assert(sql_store.open(path)), assert(sql_store.open(path))
     other.database:rows("PRAGMA busy_timeout = 0")
-    local get, ok, err = store.get, nil, nil
-    store.get = function(...)
-      local got = get(...)
-      ok, err = pcall(runtimes.new, { store = other })
-      return got
+    local insert, made, err = store.insert, nil, nil
+    store.insert = function(...)
+      made, err = runtimes.new({ store = other })
+      return insert(...)
     end
     runtimes.new({ store = store })
-    assert.is_false(ok)
+    assert.is_nil(made)
     assert.equal("the store failed: database is locked", err.message)
     runtimes.new({ store = other })
     store:close()
     other:close()
+  end)
+
+  it("that can't be written to makes no client, and is closed", function()
+    local open, closed = sql_store.open, false
+    finally(function() sql_store.open = open end)
+    sql_store.open = function(...)
+      local store = assert(open(...))
+      store.atomically = function() error(errors.new({ kind = "storage", message = "full" }), 0) end
+      store.close = function(self)
+        closed = true
+        return getmetatable(self).__index.close(self)
+      end
+      return store
+    end
+    local client, err = nexus.new({ agent_id = "a", provider = "script", store = path, nexus = false })
+    assert.is_nil(client)
+    assert.same({ "storage", "full" }, { err.kind, err.message })
+    assert.is_true(closed)
   end)
 
   it("takes back what the disk has no room for, and goes on", function()

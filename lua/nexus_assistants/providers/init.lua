@@ -128,10 +128,14 @@ function providers.runtime(name, given, parts)
   store, err = providers.store(parts.store, name ~= "script")
   if err then return nil, err end
   local runtimes = require("nexus_assistants.providers.runtime")
-  return runtimes.new(values.merged(values.merged(parts.runtime, made), {
+  local runtime
+  runtime, err = runtimes.new(values.merged(values.merged(parts.runtime, made), {
     scheduler = parts.scheduler, store = store, model_name = given.model,
     observe = parts.recorder and model_span.observer(parts.recorder),
-  })), made.api
+  }))
+  if runtime then return runtime, made.api end
+  store:close()
+  return nil, err
 end
 
 local NO_CALLS = { calls = 0, calls_failed = 0 }

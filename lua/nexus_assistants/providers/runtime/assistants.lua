@@ -33,7 +33,7 @@ end
 --- Adds the one that is built in, where nobody who shares the store has.
 function assistants.build_in(self, id, model_name)
   self.built_in = id
-  self.store:atomically(build_in, self, id, model_name)
+  if not self.store:get(KIND, PARENT, id) then self.store:atomically(build_in, self, id, model_name) end
 end
 
 local function refuse_where_full(self, body, more)

@@ -60,6 +60,15 @@ local function machine_settings(self, options)
   }
 end
 
+-- A store that fails is the runtime's trouble, not the caller's mistake. `try` is pcall, or what lets `fn` wait.
+local function safely(try, fn, ...)
+  local ok, result, err = try(fn, ...)
+  if ok then return result, err end
+  if not (errors.is(result) and result.kind == "storage") then error(result, 0) end
+  result.status, result.type, result.code = 500, "server_error", result.code or "server_error"
+  return nil, result
+end
+
 --- Makes a runtime. `options`:
 --   model         who thinks: `model:think(messages, tools, run, context)`, see `models` in docs/architecture.md.
 --                 Default: repeats the question (models/script.lua tells how to make one of a Lua function)
@@ -80,13 +89,15 @@ end
 --   store         default: in memory (store.lua), within `max_threads`, `max_bytes`, `max_messages` of a thread and
 --                 `max_thread_bytes`
 --   max_file_bytes, max_files_bytes  what a file, and all files and vector stores together, may take: 64, 256 MiB
+-- Returns it; or nil and an error where the store fails.
 function runtime.new(options)
   local self = {
     clock = options.clock or core.wall, new_id = options.new_id or ids.new, scheduler = options.scheduler,
     store = options.store or stores.new(options), api = options.api, groups = options.groups or {},
     model_name = options.model_name,
   }
-  assistants.build_in(self, options.assistant_id or "asst_local", options.model_name)
+  local _, err = safely(pcall, assistants.build_in, self, options.assistant_id or "asst_local", options.model_name)
+  if err then return nil, err end
   self.machine = machines.new(machine_settings(self, options))
   add_files(self, options)
   self.store.on_drop = function(thread_id)
@@ -173,15 +184,6 @@ end
 local function act_in_store(self, operation, ...)
   if operation.method == "GET" then return actions[operation.name](self, ...) end
   return self.machine:together(perform_action, self, operation, ...)
-end
-
--- A store that fails is the runtime's trouble, not the caller's mistake. `try` is pcall, or what lets `fn` wait.
-local function safely(try, fn, ...)
-  local ok, result, err = try(fn, ...)
-  if ok then return result, err end
-  if not (errors.is(result) and result.kind == "storage") then error(result, 0) end
-  result.status, result.type, result.code = 500, "server_error", result.code or "server_error"
-  return nil, result
 end
 
 -- Does what an operation does, whose body is a copy; `queue` takes the events, where they are wanted.
