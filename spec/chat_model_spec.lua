@@ -1,3 +1,4 @@
+local NO_MODEL = "no model: set openai.model, OPENAI_MODEL or serve's --model-name, or the assistant's model"
 local calls = require("nexus_assistants.models.chat.calls")
 local chat = require("nexus_assistants.models.chat")
 local chat_server = require("spec.support.chat_server")
@@ -293,7 +294,7 @@ describe("a run that a chat model can't do", function()
   end
 
   it("names no model, or a function that isn't there", function()
-    assert.same({ "no model: set openai.model or the assistant's model", "model" },
+    assert.same({ NO_MODEL, "model" },
       { refusal_of("openai", { model = "local" }) })
     assert.same({ "'tool_choice' names a function that isn't among the tools", "tool_choice" },
       { refusal_of("openai", { tool_choice = NAMED }) })
@@ -1017,6 +1018,14 @@ describe("a client whose provider is a chat endpoint", function()
       return client.threads.messages:list(err.run.thread_id, { run_id = err.run.id })
     end)
     assert.equal("It is", messages.data[1].content[1].text.value)
+  end)
+
+  it("gets an incomplete run where nothing is left to be written, without a question", function()
+    start(function() return { calls = { { "c1", "get_weather", "{}" } }, usage = { 5, 20 } } end)
+    local tool = nexus.tool({ name = "get_weather", call = function() return "sun" end })
+    local _, err = polled({ tools = { tool }, max_completion_tokens = 20 })
+    assert.same({ "incomplete", { reason = "max_completion_tokens" }, 25, 1 }, { err.run.status,
+      err.run.incomplete_details, err.run.usage.total_tokens, #endpoint.requests })
   end)
 
   it("gets a failed run with what the API said", function()

@@ -187,6 +187,8 @@ local function ask(self, run)
   local job = self.jobs[run.id]
   local chat, left = prepare_chat(self, run)
   if not chat then return life.leave_incomplete(self, run, "max_prompt_tokens") end
+  -- an API can't be asked for nothing
+  if self.model.waits and left and left <= 0 then return life.leave_incomplete(self, run, "max_completion_tokens") end
   job.chat, job.left = chat, left
   return chat, run_for_model(self, run)
 end
