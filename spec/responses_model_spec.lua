@@ -1,3 +1,4 @@
+local NO_MODEL = "no model: set openai.model, OPENAI_MODEL or serve's --model-name, or the assistant's model"
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants")
 local openapi = require("spec.support.openapi")
@@ -273,11 +274,11 @@ describe("the responses model", function()
       assert.same({ "the tool '" .. kind .. "' isn't there: what it asks of its caller is unknown to runs", "tools" },
         { model:refusal(run_with({ tools = { { type = kind } } })) })
     end
-    assert.same({ "no model: set openai.model or the assistant's model", "model" },
+    assert.same({ NO_MODEL, "model" },
       { model:refusal(run_with({ model = "local" })) })
     assert.is_nil((model_with({ model = "gpt-5" }):refusal(run_with({ model = "local" }))))
     local refused, err = think(model, run_with({ model = "local" }))
-    assert.same({ nil, "no model: set openai.model or the assistant's model" }, { refused, err.message })
+    assert.same({ nil, NO_MODEL }, { refused, err.message })
     assert.same({}, endpoint.requests)
   end)
 
@@ -646,6 +647,14 @@ describe("the responses model", function()
       answer = function() return { refused = { status = 400, message = "No.", code = "invalid_prompt" } } end
       told, err = think(model_with(), run_with(), context_with(streaming))
       assert.same({ nil, "invalid_prompt", "No." }, { told, err.code, err.message })
+    end)
+
+    it("is closed where it begins with an error", function()
+      local closed, refused = 0, { kind = "server", message = "Oh." }
+      local source = { next = function() return nil, refused end, close = function() closed = closed + 1 end }
+      local model = model_with({ api = { defaults = {}, open = function() return source end } })
+      local told, err = model:think(QUESTION, {}, run_with(), context_with({ streams = true }))
+      assert.same({ nil, "Oh.", 1 }, { told, err.message, closed })
     end)
 
     it("ends in an error where it breaks off and nothing was stored", function()

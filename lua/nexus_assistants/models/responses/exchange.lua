@@ -180,8 +180,9 @@ local function open(self, body)
     local source, err = self.api:open(CREATE, { path = {}, body = body, options = options(self, CREATE) })
     if not source then return nil, err end
     local name, event = next_event(source)
-    if name == nil and event then return nil, event end
-    return source, event
+    if name ~= nil or not event then return source, event end
+    source:close()
+    return nil, event
   end)
 end
 
