@@ -221,9 +221,11 @@ local function connect(self)
   if not ok then error(err, 0) end
 end
 
--- A server that was started anew has forgotten the connection; what had not begun can be tried again.
+-- A server that was started anew has forgotten the connection; what had not begun can be tried again. Where a
+-- transaction has failed SQLite may have ended it, and would keep what comes after.
 local function execute(self, statement)
   if not self.connection then error(fault("it is closed"), 0) end
+  if self.depth > 0 and self.failed then error(self.failed, 0) end
   local result, problem = self.connection:execute(statement)
   if result then return result end
   if self.depth > 0 or self.connecting or not is_broken(self) then fail(self, problem) end
