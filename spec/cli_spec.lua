@@ -210,7 +210,7 @@ describe("the command import", function()
   it("puts what was exported where a server finds it", function()
     if not pcall(require, "luasql.sqlite3") then return pending("luasql.sqlite3 is absent") end
     assert.same({ code = 0, err = "",
-      out = "imported 1 assistants, 0 threads, 0 messages; 0 were there already\n" },
+      out = "imported 1 assistant, 0 threads, 0 messages into " .. path .. "\n" },
       run({ "import", exported, "--store", path }))
     local server = servers.start({ arguments = { "--store", path } })
     assert.equal("Be kind.", server:request("GET", "/v1/assistants/asst_a").json.instructions)
@@ -221,10 +221,19 @@ describe("the command import", function()
     if not pcall(require, "luasql.sqlite3") then return pending("luasql.sqlite3 is absent") end
     local environment = { NEXUS_ASSISTANTS_STORE = path }
     assert.equal(0, run({ "import", exported }, environment).code)
-    assert.matches("0 assistants, .* 1 were there already", run({ "import", exported, "--store", path }).out)
+    assert.matches("0 assistants, .* there already: 1\n", run({ "import", exported, "--store", path }).out)
     local server = servers.start({ environment = environment })
     assert.equal("Be kind.", server:request("GET", "/v1/assistants/asst_a").json.instructions)
     server:stop()
+  end)
+
+  it("fails where there is nothing to import", function()
+    local file = assert(io.open(exported, "w"))
+    file:write("[]")
+    file:close()
+    local result = run({ "import", exported, "--store", path })
+    assert.same({ 1, "nexus-assistants: there is nothing to import in " .. exported .. "\n" },
+      { result.code, result.err })
   end)
 
   it("says what is wrong with a file", function()

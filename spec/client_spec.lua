@@ -59,6 +59,20 @@ describe("client", function()
         raised({ openai = { api_key = false, history = "local" } }), 1, true)
     end)
 
+    it("closes with its block, also where that ends by an error", function()
+      if _VERSION ~= "Lua 5.4" then return pending("this Lua has no variables that are closed") end
+      local result = process.chunk([[
+        local nexus, kept = require("nexus_assistants"), nil
+        local ok, problem = pcall(function()
+          local client <close> = assert(nexus.new({ provider = "script", nexus = false }))
+          kept = client
+          error("oops", 0)
+        end)
+        print(ok, problem, kept.closed)
+      ]])
+      assert.equal("false\toops\ttrue\n", result.out)
+    end)
+
     it("wants a key, and says where it can come from", function()
       local result = process.chunk([[
         local client, err = require("nexus_assistants").new({})

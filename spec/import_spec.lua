@@ -144,7 +144,15 @@ describe("import", function()
     assert.same({ "How are you?", "You said: How are you?" }, texts())
   end)
 
+  it("counts what is left out, and pages that aren't the last", function()
+    local run = { id = "run_1", object = "thread.run", created_at = 1 }
+    local found = assert(import.read({ written({ object = "list", has_more = true,
+      data = json.array({ ASSISTANT, run, thread({ object = "list", has_more = true, data = json.array() }) }) }) }))
+    assert.same({ 1, 2 }, { found.left_out, found.incomplete })
+  end)
+
   for problem, value in pairs({
+    ["line 1: there is 'treads' where assistants, threads or messages should be"] = { treads = json.array() },
     ["it is empty"] = "",
     ["line 1: message 'm': it has no thread_id"] = { id = "m", object = "thread.message", created_at = 1 },
     ["line 1: assistant 'a': it has no model"] = { id = "a", object = "assistant", created_at = 1 },

@@ -84,6 +84,9 @@ describe("options", function()
       { nexus = { max_in_flight = 0 } },
     ["nexus.new: option 'provider' must be 'assistants' or 'responses' or 'chat' or 'script', got 'response'"] =
       { provider = "response" },
+    ["nexus.new: unknown option 'model' (did you mean 'openai.model'?)"] = { model = "x" },
+    ["nexus.new: unknown option 'api_key' (did you mean 'nexus.api_key' or 'openai.api_key'?)"] = { api_key = "x" },
+    ["nexus.new: unknown option 'histories'"] = { histories = "x" },
     ["nexus.new: option 'on_warning' must be a function, got a string"] = { on_warning = "print" },
     ["nexus.new: options must be a table, got a string"] = "sk-secret",
   }) do

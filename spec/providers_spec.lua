@@ -116,6 +116,12 @@ describe("the runtime in a client", function()
     assert.is_nil(io.open(path))
   end)
 
+  it("shows the message behind the answer that it is", function()
+    local _, trace = run_traced()
+    local step, answer = span_named(trace, "step.message_creation"), span_named(trace, "chat local", 2)
+    assert.is_true(step.started_at >= answer.ended_at)
+  end)
+
   it("tells on the span what was used, where the model says so", function()
     local _, trace = run_traced({ script = function()
       return { text = "Good day.", usage = { prompt_tokens = 5, completion_tokens = 2 } }

@@ -257,7 +257,8 @@ describe("the local server", function()
     local text = file:read("*a")
     file:close()
     local time = "\n20%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ "
-    assert.matches(time .. "GET /v1/threads/thread_logged%?secret=no 404 %d+%.%d ms\n", text)
+    assert.matches(time .. "GET /v1/threads/thread_logged%?secret=no 404 %d+%.%d ms "
+      .. "%(No thread found with id 'thread_logged'.%)\n", text)
     assert.matches("Z GET /v1/%1B?[31m 404 ", text, 1, true)
     local reason = "%(requests of other sites' pages are refused%)"
     assert.matches(time .. "POST /v1/threads/thread_refused 403 %d+%.%d ms " .. reason .. "\n", text)

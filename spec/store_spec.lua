@@ -493,7 +493,7 @@ describe("a store in a SQLite file", function()
       print(store, err)
     ]])
     assert.equal("nil\tconfiguration: the store needs LuaSQL: install the rock 'luasql-sqlite3' or Debian's package "
-      .. "'lua-sql-sqlite3'\n", result.out)
+      .. "'lua-sql-sqlite3', or keep threads in memory (store = \"memory\")\n", result.out)
   end)
 
   it("sees at once that a process has ended, however it did", function()

@@ -131,17 +131,44 @@ end
 local STORE = { name = "store", value = "WHERE", check = text,
   help = "where threads are kept: a file, postgresql://…, or memory (NEXUS_ASSISTANTS_STORE)" }
 
+local function counted(count, what)
+  return ("%d %s%s"):format(count, what, count == 1 and "" or "s")
+end
+
+-- Where a store is; a URL may hold a password.
+local function shown_place(store)
+  local place = store.database.where
+  return place:find("^postgres") and "PostgreSQL" or place
+end
+
+local function import_report(counts, found, place)
+  local lines = { ("imported %s, %s, %s into %s"):format(counted(counts.assistants, "assistant"),
+    counted(counts.threads, "thread"), counted(counts.messages, "message"), place) }
+  local function add(count, line)
+    if count > 0 then lines[#lines + 1] = line:format(count) end
+  end
+  add(counts.present, "left as they were, since they are there already: %d")
+  add(found.left_out, "left out, runs and steps: %d")
+  add(found.incomplete, "pages that say that more follows, so that something may be missing: %d")
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local function is_empty(found)
+  return not (found.assistants[1] or found.threads[1] or next(found.messages))
+end
+
 local function run_import(options, arguments)
   local import = require("nexus_assistants.import")
   local found, problem = import.read(arguments)
   if not found then return fail(problem) end
+  if is_empty(found) then return fail("there is nothing to import in " .. table.concat(arguments, ", ")) end
   local store, err = require("nexus_assistants.providers").store(store_of(options.store), true)
   if not store then return fail(err and err.message or "memory keeps nothing: name another store") end
+  local place = shown_place(store)
   local ok, counts = pcall(import.store, store, found)
   store:close()
   if not ok then return fail(tostring(counts)) end
-  return print_out(("imported %d assistants, %d threads, %d messages; %d were there already\n"):format(
-    counts.assistants, counts.threads, counts.messages, counts.present))
+  return print_out(import_report(counts, found, place))
 end
 
 local COMMANDS = {

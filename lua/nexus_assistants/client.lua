@@ -16,6 +16,11 @@ local client = {}
 local client_methods = {}
 local client_mt = { __index = client_methods, __name = "nexus_assistants.client" }
 
+-- For `local client <close> = …`, from Lua 5.4 on: closed at the end of its block, also by an error.
+function client_mt.__close(self)
+  self:close()
+end
+
 local check_number = scheduler.check_number
 
 local DEFAULT_BUDGET = 2 -- milliseconds of client:update

@@ -100,6 +100,7 @@ local function collect_messages(found, thread)
   local list = type(given) == "table" and not json.is_array(given) and given.data or given
   check("thread", thread, json.is_array(list), "its messages are no list")
   if list ~= given then found.in_pages[thread.id] = true end
+  if list ~= given and given.has_more == true then found.incomplete = found.incomplete + 1 end
   for _, message in ipairs(list) do
     check("thread", thread, type(message) == "table", "its messages hold something else")
     message.thread_id = thread.id
@@ -135,14 +136,27 @@ end
 
 function KINDS.list(found, page)
   if not json.is_array(page.data) then error("a list without data", 0) end
+  if page.has_more == true then found.incomplete = found.incomplete + 1 end
   local first = page.data[1]
   if type(first) == "table" and first.thread_id then found.in_pages[first.thread_id] = true end
   collect_list(found, page.data)
 end
 
+-- What a table of lists may have beside them.
+local BESIDE = { object = true }
+
 local TABLES = { assistants = "assistant", threads = "thread", messages = "thread.message" }
 
+local function refuse_unknown(value)
+  for _, name in ipairs(values.sorted_names(value)) do
+    if not TABLES[name] and not BESIDE[name] then
+      error(("there is '%s' where assistants, threads or messages should be"):format(tostring(name)), 0)
+    end
+  end
+end
+
 local function collect_table(found, value)
+  refuse_unknown(value)
   for name, kind in pairs(TABLES) do
     local given = checks.given(value[name])
     local list = type(given) == "table" and given.data or given or {}
@@ -158,7 +172,10 @@ function collect(found, value, kind)
   if type(value) ~= "table" then error("there is a " .. type(value) .. " where an object should be", 0) end
   if json.is_array(value) then return collect_list(found, value) end
   kind = kind or checks.given(value.object)
-  if LEFT_OUT[kind] then return end
+  if LEFT_OUT[kind] then
+    found.left_out = found.left_out + 1
+    return
+  end
   if KINDS[kind] then return KINDS[kind](found, value) end
   if kind ~= nil then error("there is an object of kind '" .. tostring(kind) .. "', which can't be imported", 0) end
   collect_table(found, value)
@@ -201,9 +218,10 @@ local function read_file(found, path)
   if not ok then error(problem, 0) end
 end
 
---- Reads files: `paths` is an array. Returns what was found in them; or nil and what is wrong, with the file's name.
+--- Reads files: `paths` is an array. Returns what was found in them, with how many runs and steps were `left_out`, and
+-- how many pages say that they aren't the last (`incomplete`); or nil and what is wrong, with the file's name.
 function import.read(paths)
-  local found = { assistants = {}, threads = {}, messages = {}, in_pages = {} }
+  local found = { assistants = {}, threads = {}, messages = {}, in_pages = {}, left_out = 0, incomplete = 0 }
   for _, path in ipairs(paths) do
     local ok, problem = pcall(read_file, found, path)
     if not ok then

@@ -1,4 +1,5 @@
 --- The span of a question to a model that thinks for the runtime: `chat <model>`, below the span of its run.
+local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local trace = require("nexus_assistants.trace")
 local values = require("nexus_assistants.values")
@@ -38,7 +39,7 @@ local function open(recorder, parent, run, chat)
     span:set("runId", run.id)
     span:set("model", run.model)
   end
-  return setmetatable({ recorder = recorder, span = span }, mt)
+  return setmetatable({ recorder = recorder, span = span, parent = parent }, mt)
 end
 
 --- What opens the spans of questions in a client whose recorder this is: a function of the span of the run, or nil, the
@@ -90,6 +91,7 @@ function methods:finish(answer, err, told)
   if type(answer) == "table" then record_answer(span, answer, told or "") end
   if answer == nil and err ~= nil then span:error(type(err) == "table" and err.message or err) end
   span:finish()
+  if self.parent then self.parent.thought_until = core.wall() end
 end
 
 return model_span

@@ -157,8 +157,9 @@ local function distance(one, other)
   return row[#other + 1]
 end
 
+-- A slip of a finger or two; of a short name less.
 local function nearest(name, fields)
-  local best, best_distance = nil, 4
+  local best, best_distance = nil, math.min(4, math.ceil(#name / 2))
   for known in pairs(fields) do
     local between = distance(name:lower(), known)
     local nearer = between < best_distance or (between == best_distance and best and known < best)
@@ -167,11 +168,22 @@ local function nearest(name, fields)
   return best
 end
 
+-- The options of groups that are called so, where somebody forgot the group.
+local function in_groups(name, fields)
+  local found = {}
+  for _, group in ipairs(checks.sorted_names(fields)) do
+    if fields[group].fields and fields[group].fields[name] then found[#found + 1] = group .. "." .. name end
+  end
+  return found
+end
+
 local function unknown(where, prefix, name, fields)
   if type(name) ~= "string" then return where .. ": options are named by strings, got a " .. type(name) end
   local text = where .. ": unknown option '" .. prefix .. name .. "'"
-  local meant = nearest(name, fields)
-  return meant and text .. " (did you mean '" .. prefix .. meant .. "'?)" or text
+  local meant = in_groups(name, fields)
+  if not meant[1] then meant[1] = nearest(name, fields) end
+  for index, option in ipairs(meant) do meant[index] = prefix .. option end
+  return meant[1] and text .. " (did you mean " .. choice_texts(meant) .. "?)" or text
 end
 
 -- ------------------------------------------------------------------------------------------------------- reading

@@ -401,7 +401,9 @@ end
 -- span with real times already, in `own_spans` by the id of the call: those are told their step.
 function trace.record_steps(run_span, steps, own_spans)
   local before = run_span.started_at
-  for _, step in ipairs(steps) do
+  for index, step in ipairs(steps) do
+    -- what a run ends with comes after the last answer of a model that was asked in this process
+    if index == #steps then before = math.max(before, run_span.thought_until or before) end
     for _, call in ipairs(calls_of(step)) do
       local own = call.id and own_spans[call.id]
       before = own and tell_step(own, step) or record_call(run_span, step, call, before)

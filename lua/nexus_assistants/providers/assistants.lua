@@ -96,6 +96,12 @@ local function explain_no_api(self, err)
   return err
 end
 
+-- An answer that isn't JSON; or one that says so of a path without ids in it, which is there at every such API.
+local function is_nothing_there(operation, err, body)
+  if body:find("^%s*[^%s{]") then return true end
+  return not operation.path_parameters[1] and not json.present(err.code) and err.message:find("^Invalid URL") ~= nil
+end
+
 local function failure(self, operation, core_err, response)
   self.calls_failed = self.calls_failed + 1
   local err = errors.from_call(core_err, response, operation, self.endpoint)
@@ -104,7 +110,9 @@ local function failure(self, operation, core_err, response)
   local path = operation.path
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
-  if err.status == 404 and response and response.body:find("^%s*[^%s{]") then return explain_no_api(self, err) end
+  if err.status == 404 and response and is_nothing_there(operation, err, response.body) then
+    return explain_no_api(self, err)
+  end
   return err
 end
 

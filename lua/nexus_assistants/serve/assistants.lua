@@ -134,7 +134,9 @@ local function respond(self, result, err)
     response.headers["Cache-Control"] = "no-cache"
     return response
   end
-  response.body = assert(json.encode(result or envelope(err)))
+  local told = result or envelope(err)
+  if not result then response.reason = told.error.message end
+  response.body = assert(json.encode(told))
   return response
 end
 

@@ -14,6 +14,10 @@ local serve = {}
 -- How many seconds answers that are under way may still take when the server is asked to end.
 local GRACE = 5
 
+local NO_MODEL = "no --model-name and no OPENAI_MODEL: runs fail whose assistant names no model that is there"
+
+local LONGEST_REASON = 300 -- bytes; it may quote what was sent
+
 local OPEN = "whoever reaches %s may use this server, with any key; --api-key-environment has it ask for the right one"
 
 -- What says whether a key is the one in the environment; nil where any will do.
@@ -25,6 +29,32 @@ local function warn(text)
   io.stderr:write("nexus-assistants: warning: ", text, "\n")
 end
 
+local function time_stamp()
+  return os.date("!%Y-%m-%dT%H:%M:%SZ")
+end
+
+-- What is quoted may be anything.
+local function harmless(text)
+  return (tostring(text):gsub("[^\32-\126]", "?"):sub(1, LONGEST_REASON))
+end
+
+-- Tells of each question that a model didn't answer: the client sees it in its run, who runs the server here.
+local function tell_failures(_, run)
+  return {
+    enter = function() end,
+    finish = function(_, answer, err)
+      if answer ~= nil or err == nil then return end
+      local problem = type(err) == "table" and err.message or err
+      io.stderr:write(("%s run %s failed: %s\n"):format(time_stamp(), run.id, harmless(problem)))
+    end,
+  }
+end
+
+-- A message about what is missing, in words of the command.
+local function in_options(problem)
+  return (problem:gsub(" or openai%.api_key.*$", ", or name a server that wants no key by --base-url"))
+end
+
 -- The runtime, and the scheduler that drives it and what its model waits for.
 local function make_runtime(options)
   local engine, problem = core.engine({})
@@ -32,9 +62,10 @@ local function make_runtime(options)
   local tasks = schedulers.new(engine, core.monotonic, warn)
   local runtime, err = providers.runtime(options.provider or "script", options.openai or {}, {
     scheduler = tasks, script = options.script, store = options.store,
-    runtime = { delay = options.delay, assistant_id = options.assistant_id },
+    runtime = { delay = options.delay, assistant_id = options.assistant_id,
+      observe = not options.quiet and tell_failures or nil },
   })
-  if not runtime then return nil, err.message end
+  if not runtime then return nil, in_options(err.message) end
   tasks:attend(runtime)
   return runtime, tasks
 end
@@ -67,8 +98,9 @@ end
 -- A line a request, as it is answered; what was no request has no method and no target.
 local function log(request, status, seconds, reason)
   local method, target = request and request.method or "-", request and request.target or "-"
-  io.stderr:write(string.format("%s %s %s %s %.1f ms%s\n", os.date("!%Y-%m-%dT%H:%M:%SZ"), method,
-    target:gsub("[^\33-\126]", "?"), status or "-", seconds * 1000, reason and " (" .. reason .. ")" or ""))
+  local why = reason and " (" .. harmless(reason) .. ")" or ""
+  io.stderr:write(string.format("%s %s %s %s %.1f ms%s\n", time_stamp(), method,
+    target:gsub("[^\33-\126]", "?"), status or "-", seconds * 1000, why))
 end
 
 local function announce(server)
@@ -116,6 +148,8 @@ function serve.start(options)
   local server, err = listen(options, runtime)
   if not server then return nil, err end
   if not name and not hosts.is_loopback(server.host) then warn(OPEN:format(server.host)) end
+  local is_script = (options.provider or "script") == "script"
+  if not is_script and not options.openai.model then warn(NO_MODEL) end
   if not options.quiet then server.on_answered = log end
   drive(server.loop, tasks)
   if options.exit_after then

@@ -149,7 +149,7 @@ end
 
 -- Sends an answer that is there as a whole; one that is too much beside those that slow readers keep waiting is lost.
 local function send_whole(self, connection, request, response)
-  local keep_alive, reason = may_keep(self, request), nil
+  local keep_alive, reason = may_keep(self, request), response.reason
   local text = self:format(request, response, keep_alive)
   if not connection:hold_answer(#text) then
     reason, keep_alive = "too much is being answered", false
@@ -295,9 +295,9 @@ end
 --                                    makes no difference
 --   `on_answered(request, status, seconds, reason)`   called for each request, also for one refused (`reason` says why,
 --                                    and `request` is nil where there was none) and one whose handler raised
--- A response may have `pieces(connection)` instead of a body: it is called for the next piece of it, not an empty one,
--- and may wait; nil is the end, false breaks off. `abandon()`, where it is set, is called where nobody takes them any
--- more.
+-- A response may have a `reason`, for `on_answered`. It may have `pieces(connection)` instead of a body: it is called
+-- for the next piece of it, not an empty one, and may wait; nil is the end, false breaks off. `abandon()`, where it is
+-- set, is called where nobody takes them any more.
 -- A handler that returns "taken" has answered itself (`status` is nil then); the connection is closed, or kept where it
 -- has set `connection.leave_open`. Returns a server with `host`, `port` and `loop`; or nil, message.
 function server.new(options)

@@ -9,7 +9,7 @@ local present = json.present
 
 -- The model of the assistant that is there where none was made.
 local PLACEHOLDER = "local"
-local NO_MODEL = "no model: set openai.model or the assistant's model"
+local NO_MODEL = "no model: set openai.model, OPENAI_MODEL or serve's --model-name, or the assistant's model"
 
 -- --------------------------------------------------------------------------------------------------- what isn't there
 

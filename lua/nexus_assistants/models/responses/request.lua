@@ -7,7 +7,7 @@ local present = json.present
 
 -- The model of the assistant that is there where none was made.
 local PLACEHOLDER = "local"
-local NO_MODEL = "no model: set openai.model or the assistant's model"
+local NO_MODEL = "no model: set openai.model, OPENAI_MODEL or serve's --model-name, or the assistant's model"
 
 local LEAST_TOKENS = 16 -- that max_output_tokens can be; the runtime cuts what is too much
 

@@ -344,7 +344,8 @@ function database.open(where)
   local dialect = dialect_of(where)
   if not dialect then return configuration("the store must be a path, a URL 'postgresql://...', or 'memory'") end
   local found, driver = pcall(require, "luasql." .. dialect.module)
-  if not found then return configuration("the store needs LuaSQL: install " .. dialect.packages) end
+  if not found then return configuration("the store needs LuaSQL: install " .. dialect.packages
+    .. ", or keep threads in memory (store = \"memory\")") end
   local self = setmetatable({
     where = where, dialect = dialect, driver = driver, depth = 0, connecting = true, owner = dialect.new_owner(),
   }, database_mt)
@@ -353,7 +354,8 @@ function database.open(where)
   if ok then return self end
   self:close()
   if not errors.is(err) then error(err, 0) end
-  return configuration(err.message)
+  -- a URL may hold a password
+  return configuration(dialect == sqlite and err.message .. ": " .. where or err.message)
 end
 
 return database
