@@ -12,6 +12,7 @@ local database_methods = {}
 local database_mt = { __index = database_methods, __name = "nexus_assistants.database" }
 
 local PATIENCE = 5 -- seconds that another process may hold a lock, or the database may take, for a statement
+local LITTLE_PATIENCE = 0.05 -- the same in SQLite once that was in vain, until a lock was had again
 
 local function fault(problem)
   -- the first line alone: behind it there may be a part of the statement
@@ -59,8 +60,16 @@ local function remember_place(self)
   self.where = self:rows("PRAGMA database_list")[1][3]
 end
 
+-- While others keep the file for long, all that is due would wait one after the other, and a host's frame with it.
+function sqlite.began(self, has_begun)
+  local patience = has_begun and PATIENCE or LITTLE_PATIENCE
+  if patience == self.patience then return end
+  self.patience = patience
+  self:rows("PRAGMA busy_timeout = " .. patience * 1000)
+end
+
 function sqlite.prepare(self)
-  self:rows("PRAGMA busy_timeout = " .. PATIENCE * 1000)
+  sqlite.began(self, true)
   remember_place(self)
   use_write_ahead_log(self)
   self:rows("PRAGMA synchronous = NORMAL")
@@ -169,6 +178,8 @@ function postgres.is_alive(self, owner)
   if is_free then self:rows(lock_call("pg_advisory_unlock", owner)) end
   return not is_free
 end
+
+function postgres.began() end
 
 function postgres.new_owner()
   return ("%d"):format(tonumber(ids.uuid():sub(1, 7), 16) + 1)
@@ -283,7 +294,9 @@ end
 --- Calls `fn(…)` in a transaction: all of its changes are kept, or none where it raises. Within one it is part of that.
 function database_methods:atomically(fn, ...)
   if self.depth > 0 then return conclude_part(self, pcall(fn, ...)) end
-  self:run(self.dialect.begin)
+  local has_begun, problem = pcall(self.run, self, self.dialect.begin)
+  self.dialect.began(self, has_begun)
+  if not has_begun then error(problem, 0) end
   self.failed = nil
   self.depth = self.depth + 1
   return conclude(self, pcall(fn, ...))
