@@ -30,6 +30,7 @@ ci  |command clang               |clang                  |-           |clang    
 ci  |command clang-format        |clang-format           |clang-format|clang-tools-extra  |clang       |clang-extra-tools
 ci  |command luarocks            |luarocks               |luarocks    |luarocks           |luarocks    |luarocks5.4
 ci  |module luasql.postgres      |lua-sql-postgres       |rock:luasql-postgres|rock:luasql-postgres|rock:luasql-postgres|lua5.4-sql-postgres
+ci  |browser                     |chromium               |chromium    |chromium           |chromium    |chromium
 ci  |postgres                    |postgresql             |postgresql  |postgresql-server  |postgresql  |postgresql
 END
 }
@@ -51,6 +52,8 @@ certificates_is_there() {
   done
   return 1
 }
+
+browser_is_there() { command_is_there chromium || command_is_there chromium-browser || command_is_there google-chrome; }
 
 # Debian keeps its programs out of the path.
 postgres_is_there() { command_is_there initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }

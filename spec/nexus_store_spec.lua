@@ -333,7 +333,7 @@ describe("Nexus in memory", function()
       create(changes)
       assert.equal(trace_bytes + bytes, store.bytes - before)
     end
-    grows_by(0, { name = ("x"):rep(1000) }) -- is shown nowhere, so it isn't kept
+    grows_by(1000, { name = "job" .. ("x"):rep(1000) }) -- only the page shows it
     grows_by(1000, { agent_id = "bot" .. ("x"):rep(1000) })
     grows_by(1002 - #"null", { metadata = ("x"):rep(1000) })
     local before, id = store.bytes, create()

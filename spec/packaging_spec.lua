@@ -58,6 +58,28 @@ describe("the rockspec", function()
   end)
 end)
 
+describe("the page for browsers", function()
+  local FOLDER = "lua/nexus_assistants/view/page"
+
+  it("is installed with LuaRocks, beside the module that reads it", function()
+    local listed = {}
+    for name, source in pairs(load_rockspec().build.install.lua) do
+      listed[#listed + 1] = source
+      assert.equal(source:match("[^/]+$"), name:match("[^.]+%.[^.]+$"))
+      assert.equal(FOLDER, "lua/" .. name:gsub("%.[^.]+$", ""):gsub("%.", "/"))
+    end
+    table.sort(listed)
+    assert.same(files_below(FOLDER, "%.%w+$"), listed)
+  end)
+
+  it("is installed with CMake", function()
+    local kinds = {}
+    local text = read("CMakeLists.txt"):match("install%(DIRECTORY lua/.-%)")
+    for kind in text:gmatch('PATTERN "%*%.(%w+)"') do kinds[kind] = true end
+    for _, path in ipairs(files_below(FOLDER, "%.%w+$")) do assert.is_true(kinds[path:match("%w+$")]) end
+  end)
+end)
+
 describe("CMakeLists.txt", function()
   local text = read("CMakeLists.txt")
 

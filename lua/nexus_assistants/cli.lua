@@ -1,5 +1,6 @@
 --- The command `nexus-assistants`: one table of commands and options, from which parsing and help are made.
 local dialects = require("nexus_assistants.models.chat.dialects")
+local filter = require("nexus_assistants.view.filter")
 local values = require("nexus_assistants.values")
 
 local cli = {}
@@ -123,9 +124,16 @@ local function run_serve(options)
   return ok and 0 or fail(err)
 end
 
+local function moment(value)
+  return filter.moment(value, os.time())
+end
+
 local function run_view(options, arguments)
-  local drawn, err = require("nexus_assistants.view").draw(arguments[1], options)
-  return drawn and print_out(drawn) or fail(err)
+  local view = require("nexus_assistants.view")
+  local drawn, note = (options.html and view.write_page or view.draw)(arguments[1], options)
+  if not drawn then return fail(note) end
+  if note then cli.report(note) end
+  return options.html and 0 or print_out(drawn)
 end
 
 local STORE = { name = "store", value = "WHERE", check = text,
@@ -210,9 +218,23 @@ local COMMANDS = {
     options = { STORE },
   },
   {
-    name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE]",
-    summary = "a trace as a waterfall: the latest one at NEXUS_BASE_URL (with NEXUS_API_KEY), one by its id, or a file",
+    name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE | DIR | URL]",
+    summary = "a trace as a waterfall: the latest one at NEXUS_BASE_URL (with NEXUS_API_KEY), one by its id, or those "
+      .. "in files",
     options = {
+      { name = "html", value = "OUT", check = text, help = "write one page for a browser, that needs nothing else" },
+      { name = "trace", value = "ID", check = text, help = "the trace with this id, or the beginning of it" },
+      { name = "list", help = "a list, also where there is one trace" },
+      { name = "agent", value = "NAME", check = text, help = "in a list: those of this agent" },
+      { name = "status", value = "STATUS", check = one_of(unpack(filter.statuses)),
+        help = "in a list: " .. table.concat(filter.statuses, ", ") },
+      { name = "since", value = "TIME", check = moment, help = "in a list: begun since 2h, 7d, 2026-01-31, …" },
+      { name = "name", value = "TEXT", check = text, help = "in a list: with this in their name" },
+      { name = "limit", value = "N", check = whole_number(1, 100000),
+        help = "at most so many, the newest (20; 200 in a page)" },
+      { name = "prices", value = "FILE", check = text,
+        help = "JSON: { model = { input, output } }, per million tokens; shows what they cost" },
+      { name = "critical", help = "marks the critical path with *" },
       { name = "color", value = "WHEN", check = one_of("auto", "always", "never"),
         help = "auto, always or never (auto)" },
       { name = "width", value = "N", check = whole_number(40, 1000), help = "columns (the terminal's, or 100)" },

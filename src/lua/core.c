@@ -116,16 +116,26 @@ static int core_environment(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg core_functions[] = {
-    {"monotonic", core_monotonic},           {"wall", core_wall},
-    {"utf8_valid", core_utf8_valid},         {"json_mark", nxa__lua_json_mark},
-    {"json_restore", nxa__lua_json_restore}, {"json_is_plain", nxa__lua_json_is_plain},
-    {"environment", core_environment},       {"is_secret", nxa__lua_is_secret},
-    {"is_terminal", nxa__lua_is_terminal},   {"terminal_width", nxa__lua_terminal_width},
-    {"endpoint", nxa__lua_endpoint_new},     {"engine", nxa__lua_engine_new},
-    {"tracer", nxa__lua_tracer_new},         {"signals", nxa__lua_signals_new},
-    {"lock_file", nxa__lua_lock_file},       {"make_directory", nxa__lua_make_directory},
-    {"make_private", nxa__lua_make_private}, {NULL, NULL}};
+static const luaL_Reg core_functions[] = {{"monotonic", core_monotonic},
+                                          {"wall", core_wall},
+                                          {"utf8_valid", core_utf8_valid},
+                                          {"json_mark", nxa__lua_json_mark},
+                                          {"json_restore", nxa__lua_json_restore},
+                                          {"json_is_plain", nxa__lua_json_is_plain},
+                                          {"environment", core_environment},
+                                          {"is_secret", nxa__lua_is_secret},
+                                          {"is_terminal", nxa__lua_is_terminal},
+                                          {"terminal_width", nxa__lua_terminal_width},
+                                          {"endpoint", nxa__lua_endpoint_new},
+                                          {"engine", nxa__lua_engine_new},
+                                          {"tracer", nxa__lua_tracer_new},
+                                          {"signals", nxa__lua_signals_new},
+                                          {"lock_file", nxa__lua_lock_file},
+                                          {"make_directory", nxa__lua_make_directory},
+                                          {"make_private", nxa__lua_make_private},
+                                          {"list_folder", nxa__lua_list_folder},
+                                          {"sha256", nxa__lua_sha256},
+                                          {NULL, NULL}};
 
 static void add_constants(lua_State *L) {
   lua_pushstring(L, nxa_version());

@@ -1,10 +1,12 @@
---- The local server: the Assistants protocol below /v1, on the runtime, and Nexus's below /api/v1, in memory.
+--- The local server: the Assistants protocol below /v1, on the runtime, Nexus's below /api/v1, in memory, and at / a
+-- page that shows what came there.
 local assistants = require("nexus_assistants.serve.assistants")
 local core = require("nexus_assistants.core")
 local hosts = require("nexus_assistants.serve.hosts")
 local ids = require("nexus_assistants.providers.runtime.id")
 local message = require("nexus_assistants.serve.message")
 local nexus = require("nexus_assistants.serve.nexus")
+local pages = require("nexus_assistants.serve.page")
 local providers = require("nexus_assistants.providers")
 local schedulers = require("nexus_assistants.scheduler")
 local servers = require("nexus_assistants.serve.server")
@@ -75,11 +77,13 @@ local function make_handlers(options, runtime)
   local accepts = key_check(options.key_environment)
   local assistants_api = assistants.new(runtime, "/v1", ids.new, accepts)
   local nexus_api = nexus.new({ new_id = ids.uuid, accepts = accepts })
+  local page = pages.new(nexus_api, options.host or "127.0.0.1", accepts ~= nil)
   local function api_of(request)
     if request.path:sub(1, 4) == "/v1/" then return assistants_api end
     if request.path:sub(1, 5) == "/api/" then return nexus_api end
   end
   local function handle(request, connection)
+    if pages.has(request.path) then return page:handle(request) end
     local api = api_of(request)
     if not api then return nexus.not_found() end
     request.fields = message.parse_query(request.query)
@@ -95,8 +99,10 @@ local function make_handlers(options, runtime)
   return handle, answer_head
 end
 
--- A line a request, as it is answered; what was no request has no method and no target.
+-- A line a request, as it is answered; what was no request has no method and no target. A page asks each second, mostly
+-- for nothing.
 local function log(request, status, seconds, reason)
+  if status == 304 then return end
   local method, target = request and request.method or "-", request and request.target or "-"
   local why = reason and " (" .. harmless(reason) .. ")" or ""
   io.stderr:write(string.format("%s %s %s %s %.1f ms%s\n", time_stamp(), method,

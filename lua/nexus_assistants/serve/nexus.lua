@@ -23,6 +23,7 @@ function nexus.new(options)
   return setmetatable({
     new_id = options.new_id, accepts = options.accepts, max_traces = options.max_traces or MAX_TRACES,
     max_bytes = options.max_bytes or MAX_BYTES, traces = {}, order = {}, first = 1, last = 0, bytes = 0, agents = {},
+    revision = 0,
   }, nexus_mt)
 end
 
@@ -166,8 +167,10 @@ local function too_full(self)
   return self.last - self.first + 1 > self.max_traces or self.bytes > self.max_bytes
 end
 
--- Counts what a trace takes and makes room for it among the others.
+-- Counts what a trace takes and makes room for it among the others. Whatever changes comes by here.
 local function account(self, trace, bytes)
+  self.revision = self.revision + 1
+  trace.revision = self.revision
   trace.bytes = trace.bytes + bytes
   self.bytes = self.bytes + bytes
   while too_full(self) and self.first < self.last do
@@ -187,11 +190,11 @@ local function create_trace(self, request)
   local metadata = row_text({ metadata = or_null(body.metadata) })
   if not metadata then return refusal(400, "Invalid JSON body") end
   local ended_at = or_null(body.ended_at)
-  local bytes = ROW + #metadata + #body.agent_id + #body.started_at + text_length(ended_at)
+  local bytes = ROW + #metadata + #body.agent_id + #body.name + #body.started_at + text_length(ended_at)
   if bytes > self.max_bytes then return internal_error() end
   local trace = {
-    id = self.new_id(), agent = enter_agent(self, body.agent_id), status = body.status, started_at = body.started_at,
-    ended_at = ended_at, metadata = metadata, spans = {}, bytes = 0,
+    id = self.new_id(), agent = enter_agent(self, body.agent_id), name = body.name, status = body.status,
+    started_at = body.started_at, ended_at = ended_at, metadata = metadata, spans = {}, bytes = 0,
   }
   self.last = self.last + 1
   self.order[self.last], self.traces[trace.id] = trace, trace
@@ -208,11 +211,10 @@ local function update_trace(self, request, id)
   local trace = self.traces[id]
   if not trace then return refusal(404, "Trace not found") end
   trace.status = body.status or trace.status
-  if body.ended_at ~= nil then
-    local more = text_length(body.ended_at) - text_length(trace.ended_at)
-    trace.ended_at = body.ended_at
-    account(self, trace, more)
-  end
+  local ended_at = body.ended_at == nil and trace.ended_at or body.ended_at
+  local more = text_length(ended_at) - text_length(trace.ended_at)
+  trace.ended_at = ended_at
+  account(self, trace, more)
   return answer(200, { trace_id = id })
 end
 
@@ -272,14 +274,18 @@ end
 local function ascending(a, b) return a < b end
 local function descending(a, b) return a > b end
 
-local function get_trace(self, _, id)
-  local trace = self.traces[id]
-  if not trace then return refusal(404, "Trace not found") end
+local function spans_text(trace)
   local spans = sorted(trace.spans, ascending)
   for index, span in ipairs(spans) do
     spans[index] = span.text
   end
-  return answer_text(200, trace_text(trace, ',"spans":[' .. table.concat(spans, ",") .. "]"))
+  return ',"spans":[' .. table.concat(spans, ",") .. "]"
+end
+
+local function get_trace(self, _, id)
+  local trace = self.traces[id]
+  if not trace then return refusal(404, "Trace not found") end
+  return answer_text(200, trace_text(trace, spans_text(trace)))
 end
 
 local STATUS_FILTERS = { ok = { success = true }, error = { error = true, timeout = true } }
@@ -319,6 +325,26 @@ local function list_traces(self, request)
   local response = answer_text(200, "[" .. table.concat(page, ",") .. "]")
   response.headers = { ["X-Total-Count"] = string.format("%d", #traces) }
   return response
+end
+
+-- What the service keeps to itself, but whoever looks wants to know.
+local function more_of(trace)
+  return (',"name":%s,"revision":%d'):format(json.encode({ trace.name }):sub(2, -2), trace.revision)
+end
+
+--- The text of a list of all traces, the newest first, with their names, and with revisions that tell what changed.
+function nexus_methods:overview()
+  local traces = matching(self, {})
+  for index, trace in ipairs(traces) do
+    traces[index] = trace_text(trace, more_of(trace))
+  end
+  return "[" .. table.concat(traces, ",") .. "]"
+end
+
+--- The text of a whole trace with its name; nil where there is none.
+function nexus_methods:whole(id)
+  local trace = self.traces[id]
+  return trace and trace_text(trace, more_of(trace) .. spans_text(trace))
 end
 
 -- ------------------------------------------------------------------------------------------------------ routes

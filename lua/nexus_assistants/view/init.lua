@@ -1,85 +1,18 @@
---- The command `view`: finds a trace, at Nexus or in a file, and draws it.
+--- The command `view`: finds traces, at Nexus or in files, and draws them: one as a waterfall, more as a list, or all
+-- of them as a page for a browser.
 local core = require("nexus_assistants.core")
-local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
-local operations = require("nexus_assistants.operations")
+local list = require("nexus_assistants.view.list")
+local page = require("nexus_assistants.view.page")
+local read = require("nexus_assistants.view.read")
 local terminal = require("nexus_assistants.view.terminal")
+local usage = require("nexus_assistants.view.usage")
 
 local view = {}
 
-local NEXUS_URL = "https://nexus.keylightdigital.dev"
-local TIMEOUT, DEADLINE, STEP = 10, 30, 1
 local STDOUT = 1
 local NARROWEST, WIDEST, DEFAULT_WIDTH = 40, 1000, 100
-local NO_SUCH_FILE = 2 -- ENOENT
-
--- ------------------------------------------------------------------------------------------------------ sources
-
-local function get(engine, endpoint, path, query)
-  local call, err = engine:call({
-    endpoint = endpoint, method = "GET", path = path, query = query, timeout = TIMEOUT, deadline = DEADLINE,
-  })
-  if not call then return nil, err.message end
-  while not call:done() do
-    engine:step(STEP)
-  end
-  local response
-  response, err = call:result()
-  if err then return nil, endpoint:base_url() .. ": " .. errors.from_call(err, response).message end
-  return json.decode(response.body)
-end
-
-local function latest_id(engine, endpoint)
-  local list, problem = get(engine, endpoint, "/api/v1/traces", "limit=1")
-  if problem then return nil, problem end
-  local newest = type(list) == "table" and list[1]
-  if type(newest) ~= "table" or type(newest.id) ~= "string" then return nil, "there is no trace yet" end
-  return newest.id
-end
-
-local function fetch(id)
-  local endpoint, err = core.endpoint({
-    base_url = core.environment("NEXUS_BASE_URL") or NEXUS_URL, key_environment = "NEXUS_API_KEY",
-  })
-  if not endpoint then return nil, err.message end
-  if not endpoint:has_key() then return nil, "NEXUS_API_KEY is not set" end
-  local engine = assert(core.engine({}))
-  local trace, problem = nil, nil
-  if not id then id, problem = latest_id(engine, endpoint) end
-  if id then trace, problem = get(engine, endpoint, "/api/v1/traces/" .. operations.escape(id)) end
-  engine:close()
-  return trace, problem
-end
-
--- The content; or nil, and what is wrong with it where it is there.
-local function read_file(path)
-  local file, problem, code = io.open(path, "rb")
-  if not file then return nil, code ~= NO_SUCH_FILE and problem or nil end
-  local content
-  content, problem = file:read("*a")
-  file:close()
-  if content then return content end
-  return nil, path .. ": " .. problem
-end
-
-local function read_trace(path, content)
-  local trace, problem = json.decode(content)
-  if problem then return nil, path .. ": " .. problem end
-  return trace
-end
-
--- What names a file alone is never sent to Nexus: ids have neither folders nor endings.
-local function find(target)
-  if not target then return fetch() end
-  local content, problem = read_file(target)
-  if content then return read_trace(target, content) end
-  if problem then return nil, problem end
-  if target:find("[/.]") then return nil, "there is no file '" .. target .. "'" end
-  local trace
-  trace, problem = fetch(target)
-  if problem then return nil, "there is no file '" .. target .. "', and " .. problem end
-  return trace
-end
+local SHOWN, IN_A_PAGE = 20, 200 -- how many traces, where nothing is said
 
 -- ----------------------------------------------------------------------------------------------------- terminal
 
@@ -108,14 +41,93 @@ local function width()
   return columns and columns > 0 and math.max(NARROWEST, math.min(columns, WIDEST)) or DEFAULT_WIDTH
 end
 
---- Draws a trace: the file `target`, the trace with the id `target`, or the newest. `options`: `color` ("auto",
--- "always", "never"), `width`, `ascii`. Returns the text for standard output, or nil and a message.
-function view.draw(target, options)
-  local trace, problem = find(target)
+-- -------------------------------------------------------------------------------------------------------- finding
+
+local function read_all(path)
+  local file, problem = io.open(path, "rb")
+  if not file then return nil, problem end
+  local content
+  content, problem = file:read("*a")
+  file:close()
+  return content, problem and path .. ": " .. problem
+end
+
+-- The prices in a file; nil, message where they aren't.
+local function read_prices(path)
+  if not path then return nil end
+  local content, problem = read_all(path)
+  local prices
+  if content then prices, problem = json.decode(content) end
+  if problem then return nil, content and path .. ": " .. problem or problem end
+  problem = usage.fault(prices)
+  if problem then return nil, path .. ": " .. problem end
+  return prices
+end
+
+local LIST_OPTIONS = { "agent", "status", "since", "name", "limit" }
+
+local function wanted_of(options)
+  local wanted = { trace = options.trace, is_list = options.list, limit = options.html and IN_A_PAGE or SHOWN }
+  for _, name in ipairs(LIST_OPTIONS) do
+    if options[name] ~= nil then wanted[name], wanted.is_list = options[name], true end
+  end
+  return wanted
+end
+
+-- What was found and the prices; nil, message.
+local function find(target, options)
+  local prices, problem = read_prices(options.prices)
   if problem then return nil, problem end
-  return terminal.render(trace, {
+  local wanted = wanted_of(options)
+  if options.html and not target then wanted.is_list = not wanted.trace end
+  local found
+  found, problem = read.find(target, wanted)
+  if not found then return nil, problem end
+  return found, prices
+end
+
+local function style(options)
+  return {
     color = wants_color(options.color), width = options.width or width(), unicode = not options.ascii and is_utf8(),
-  })
+    critical = options.critical, today = os.date("!%Y-%m-%d"),
+  }
+end
+
+--- Draws what is found at `target`: the trace in a file or with an id, the traces of a file, a folder or an address, or
+-- the newest trace at NEXUS_BASE_URL. `options`: `color` ("auto", "always", "never"), `width`, `ascii`, `critical`,
+-- `prices` (a file), and what is wanted: `trace`, `list`, `agent`, `status`, `since`, `name`, `limit`.
+-- Returns the text for standard output and a warning or nil; or nil and a message.
+function view.draw(target, options)
+  local found, prices = find(target, options)
+  if not found then return nil, prices end
+  local drawing = style(options)
+  drawing.prices, drawing.count = prices, found.count
+  if not found.is_one then return list.render(found.traces, drawing), found.warning end
+  local text, problem = terminal.render(found.traces[1], drawing)
+  return text, problem or found.warning
+end
+
+local function write(path, text)
+  local file, problem = io.open(path, "wb")
+  if not file then return nil, problem end
+  local ok
+  ok, problem = file:write(text)
+  local closed, closing = file:close()
+  if ok and closed then return true end
+  return nil, path .. ": " .. tostring(problem or closing)
+end
+
+--- Writes what is found at `target` as a page for a browser to the file `options.html`. Returns true and a warning or
+-- nil; or nil and a message.
+function view.write_page(target, options)
+  local found, prices = find(target, options)
+  if not found then return nil, prices end
+  local ok, problem = read.complete(found)
+  local text
+  if ok then text, problem = page.render({ traces = found.traces, prices = prices }) end
+  if text then ok, problem = write(options.html, text) end
+  if problem then return nil, problem end
+  return ok, found.warning
 end
 
 return view

@@ -1,14 +1,17 @@
 --- A trace as a waterfall for the terminal. Pure: a table in, a text out.
 --
 -- A trace is data of others': nothing in it reaches the terminal as anything but printable characters.
+local critical = require("nexus_assistants.view.critical")
+local findings = require("nexus_assistants.view.findings")
+local format = require("nexus_assistants.view.format")
 local text = require("nexus_assistants.view.text")
 local timestamp = require("nexus_assistants.timestamp")
 local tree = require("nexus_assistants.view.tree")
+local usage = require("nexus_assistants.view.usage")
 
 local terminal = {}
 
-local STATUS_COLORS = { ok = "32", success = "32", error = "31", timeout = "33", running = "36" }
-local RED, BOLD, DIM = "31", "1", "2"
+local STATUS_COLORS, RED, BOLD, DIM = format.STATUS_COLORS, format.RED, format.BOLD, format.DIM
 local DURATION_WIDTH, GAP = 8, 2
 local NARROWEST_STATUS, WIDEST_STATUS = 5, 8
 local NARROWEST_NAME, LEAST_OF_NAME = 12, 6
@@ -19,89 +22,20 @@ local DRAWINGS = {
   unicode = { axis = "▏", ellipsis = "…", parts = { "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" } },
   ascii = { axis = "|", ellipsis = "...", parts = { "#", "#", "#", "#", "#", "#", "#", "#" } },
 }
--- How the Nexus sink calls the span that carries a trace's end.
-local LAST_SPAN = "trace.end"
 -- The narrowest bar, in eighths of a column.
 local NARROWEST = 4
-
--- ------------------------------------------------------------------------------------------------ what is known
-
-local function member(value, ...)
-  for _, name in ipairs({ ... }) do
-    if type(value) ~= "table" then return nil end
-    value = value[name]
-  end
-  return value
-end
-
--- Where usage is found depends on who wrote the trace.
-local function tokens_in(value)
-  local tokens = member(value, "usage", "total_tokens") or member(value, "run.usage", "total_tokens")
-    or member(value, "run.usage.total_tokens")
-  if type(tokens) == "number" and tokens == tokens and tokens >= 0 and tokens < 1e15 then return tokens end
-end
-
-local function tokens_of(span)
-  return tokens_in(span.output) or tokens_in(member(span.input, "metadata")) or tokens_in(span.metadata)
-end
-
--- The last span of a trace that was created before it ended holds what the trace itself would; else a span's own count
--- stands for those below it.
-local function sum_tokens(rows)
-  local total, counted
-  for _, row in ipairs(rows) do
-    if row.span.name == LAST_SPAN and tokens_of(row.span) then return tokens_of(row.span) end
-    if counted and row.depth <= counted then counted = nil end
-    local tokens = not counted and tokens_of(row.span)
-    if tokens then total, counted = (total or 0) + tokens, row.depth end
-  end
-  return total
-end
-
-local function format_tokens(tokens)
-  if not tokens then return "" end
-  return string.format("%.0f token%s", tokens, tokens == 1 and "" or "s")
-end
-
-local LONG_UNITS = {
-  { name = "min", milliseconds = 60000 }, { name = "h", milliseconds = 3600000 },
-  { name = "days", milliseconds = 86400000 },
-}
-
-local function format_duration(milliseconds)
-  if not milliseconds then return "open" end
-  if milliseconds < 9.95 then return string.format("%.1f ms", milliseconds) end
-  if milliseconds < 1000 then return string.format("%.0f ms", milliseconds) end
-  if milliseconds < 9995 then return string.format("%.2f s", milliseconds / 1000) end
-  if milliseconds < 60000 then return string.format("%.1f s", milliseconds / 1000) end
-  for _, unit in ipairs(LONG_UNITS) do
-    local count = milliseconds / unit.milliseconds
-    if count < 1000 then return string.format("%.0f %s", count, unit.name) end
-  end
-  return "years"
-end
-
 local SECOND = 1000
+-- What stands before a row of the critical path, where marks are asked for.
+local MARK = "*"
 
 -- Times that a server tells in whole seconds say nothing of what took less.
 local function duration_of(row)
   local duration = row.to and math.max(0, row.to - row.from)
   if row.is_coarse and duration and duration < SECOND then return "-" end
-  return format_duration(duration)
-end
-
-local function present_text(value)
-  return type(value) == "string" and value ~= "" and value or nil
+  return format.duration(duration)
 end
 
 -- ----------------------------------------------------------------------------------------------------- drawing
-
-local function painter(color)
-  return function(code, line)
-    if not color or not code or line == "" then return line end
-    return "\27[" .. code .. "m" .. line .. "\27[0m"
-  end
-end
 
 local function harmless(page, value)
   return text.harmless(value, page.drawing == DRAWINGS.ascii)
@@ -135,11 +69,14 @@ end
 
 local function row_line(page, row)
   local color = STATUS_COLORS[row.status]
-  local name = text.fit(indent(page, row.depth + 1) .. row.name, page.name_width, page.drawing.ellipsis)
+  local before_name = indent(page, row.depth + 1)
+  local name = text.fit(row.name, page.name_width - #before_name, page.drawing.ellipsis)
+  if row.is_critical then before_name, name = page.mark .. before_name:sub(2), page.paint(BOLD, name) end
   local before, drawn, after = bar(page, row)
   local duration = duration_of(row)
-  local line = name .. " " .. page.paint(DIM, page.drawing.axis) .. before .. page.paint(color, drawn) .. after .. " "
-    .. (" "):rep(DURATION_WIDTH - #duration) .. duration .. (" "):rep(GAP) .. status_cell(page, row, color)
+  local line = before_name .. name .. " " .. page.paint(DIM, page.drawing.axis) .. before .. page.paint(color, drawn)
+    .. after .. " " .. (" "):rep(DURATION_WIDTH - #duration) .. duration .. (" "):rep(GAP)
+    .. status_cell(page, row, color)
   if page.shows_tokens then line = line .. (" "):rep(GAP) .. row.tokens end
   return (line:gsub(" +$", ""))
 end
@@ -151,10 +88,10 @@ local function error_line(page, message, depth)
 end
 
 local function header(page, trace, rows)
-  local status = harmless(page, present_text(trace.status) or "unknown")
+  local status = harmless(page, format.present(trace.status) or "unknown")
   local parts, width = {}, -2
   local function add(value, code)
-    value = present_text(value)
+    value = format.present(value)
     if not value then return end
     local cut = text.cut(harmless(page, value), page.width, page.drawing.ellipsis)
     parts[#parts + 1], width = page.paint(code, cut), width + 2 + text.width(cut)
@@ -162,10 +99,12 @@ local function header(page, trace, rows)
   add(trace.agent_name, BOLD)
   add(trace.name, BOLD)
   add(status, STATUS_COLORS[status])
-  add(format_duration(page.ended and page.to - page.from))
-  add(format_tokens(tokens_in(trace.metadata) or sum_tokens(rows)))
+  add(format.duration(page.ended and page.to - page.from))
+  local used, sum = usage.within(trace.metadata), usage.sum(rows, page.prices) or {}
+  add(format.tokens(used and used.total or sum.total))
+  add(format.cost(sum.cost))
   local line = table.concat(parts, "  ")
-  local id = present_text(trace.id)
+  local id = format.present(trace.id)
   if not id then return line end
   id = text.cut(harmless(page, id), page.width - 2, page.drawing.ellipsis)
   local fits = width + 2 + text.width(id) <= page.width
@@ -189,11 +128,21 @@ local function is_coarse(span)
   return type(clock) == "string" and clock:find("whole seconds", 1, true) ~= nil
 end
 
+-- A function that says the tokens of a span and what they cost.
+local function use_of(prices)
+  return function(span)
+    local tokens = usage.of(span)
+    if not tokens then return "" end
+    local cost = format.cost(usage.cost(tokens, usage.model(span), prices))
+    return format.tokens(tokens.total) .. (cost == "" and "" or "  " .. cost)
+  end
+end
+
 local function describe(page, rows)
   for _, row in ipairs(rows) do
-    row.name = harmless(page, present_text(row.span.name) or "(no name)")
-    row.status = harmless(page, present_text(row.span.status) or "-")
-    row.tokens = format_tokens(tokens_of(row.span))
+    row.name = harmless(page, format.present(row.span.name) or "(no name)")
+    row.status = harmless(page, format.present(row.span.status) or "-")
+    row.tokens = page.used(row.span)
     row.is_coarse = is_coarse(row.span)
   end
 end
@@ -225,27 +174,32 @@ local function new_page(trace, rows, options)
   local page = {
     width = math.max(options.width or 100, NARROWEST_PAGE),
     drawing = options.unicode and DRAWINGS.unicode or DRAWINGS.ascii,
-    paint = painter(options.color), ended = timestamp.milliseconds(trace.ended_at) ~= nil,
+    unicode = options.unicode, paint = format.painter(options.color), prices = options.prices,
+    used = use_of(options.prices),
+    mark = options.critical and MARK or " ", ended = timestamp.milliseconds(trace.ended_at) ~= nil,
   }
   page.from, page.to = time_range(trace, rows)
+  critical.mark(rows, page.to)
   describe(page, rows)
   lay_out(page, rows)
   return page
 end
 
 --- Renders a trace as Nexus's `GET /api/v1/traces/:id` gives it. `options`: `width` (columns, 100; at least
--- 40), `color`, `unicode`.
+-- 40), `color`, `unicode`, `prices` (see usage.fault), `critical` (marks the critical path, which colours show as
+-- bold).
 -- Returns the text, or nil and a message where it isn't a trace.
 function terminal.render(trace, options)
   if type(trace) ~= "table" or type(trace.spans) ~= "table" then return nil, "this is not a trace: it has no spans" end
   local rows = tree.rows(trace.spans, timestamp.milliseconds(trace.started_at) or 0)
   local page = new_page(trace, rows, options or {})
   local lines = { header(page, trace, rows) }
-  local failure = present_text(member(trace.metadata, "error"))
+  local failure = format.present(type(trace.metadata) == "table" and trace.metadata.error)
   if failure then lines[2] = error_line(page, failure, -1) end
+  findings.add_lines(lines, trace, page)
   for _, row in ipairs(rows) do
     lines[#lines + 1] = row_line(page, row)
-    local message = present_text(row.span.error)
+    local message = format.present(row.span.error)
     if message then lines[#lines + 1] = error_line(page, message, row.depth) end
   end
   return table.concat(lines, "\n") .. "\n"

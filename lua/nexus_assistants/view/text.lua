@@ -73,6 +73,22 @@ function text.fit(line, width, mark)
   return cut .. (" "):rep(width - text.width(cut))
 end
 
+--- A harmless text in lines of at most `width` columns, broken at spaces; a word that is wider is cut with `mark`.
+function text.wrap(line, width, mark)
+  local lines, current = {}, nil
+  for word in line:gmatch("%S+") do
+    word = text.cut(word, width, mark)
+    local longer = current and current .. " " .. word
+    if longer and text.width(longer) <= width then
+      current = longer
+    else
+      lines[#lines + 1], current = current, word
+    end
+  end
+  lines[#lines + 1] = current
+  return lines
+end
+
 --- A harmless text cut to `width` columns where it is longer.
 function text.cut(line, width, mark)
   return text.width(line) <= width and line or (text.fit(line, width, mark):gsub(" +$", ""))

@@ -1,0 +1,198 @@
+--- Traces in files: a trace or a list of them as Nexus gives them, OTLP export requests, or any of these a line; and
+-- folders of such files. Lines are read one by one, and what is too much is left out and said.
+local core = require("nexus_assistants.core")
+local json = require("nexus_assistants.json")
+local otlp = require("nexus_assistants.view.otlp")
+local repaired = require("nexus_assistants.serve.utf8_repair")
+
+local files = {}
+
+local BLOCK = 64 * 1024
+local MOST_OF_A_LINE = 64 * 1024 * 1024
+local MOST_BYTES = 512 * 1024 * 1024
+local MOST_SPANS = 200000
+local NO_SUCH_FILE, IS_FOLDER = 2, 21 -- ENOENT, EISDIR
+local ENDINGS = { "%.jsonl?$", "%.ndjson$", "%.otlp$", "%.jsonl?%.%d+$" } -- the last: rotated
+
+-- ------------------------------------------------------------------------------------------------------- lines
+
+local function new_lines(file)
+  return { file = file, rest = "", read = 0 }
+end
+
+-- The next line; nil at the end, or nil and what is wrong.
+local function next_line(lines)
+  local parts, size = { lines.rest }, #lines.rest
+  while not parts[#parts]:find("\n", 1, true) do
+    local block, problem = lines.file:read(BLOCK)
+    if not block then
+      lines.rest = ""
+      return not problem and size > 0 and table.concat(parts) or nil, problem
+    end
+    parts[#parts + 1], size, lines.read = block, size + #block, lines.read + #block
+    if size > MOST_OF_A_LINE then return nil, "a line is too long" end
+  end
+  local text = table.concat(parts)
+  local ended = text:find("\n", size - #parts[#parts] + 1, true)
+  lines.rest = text:sub(ended + 1)
+  return text:sub(1, ended - 1)
+end
+
+-- ----------------------------------------------------------------------------------------------------- gathering
+
+local function decode(text)
+  return json.decode(core.utf8_valid(text) and text or repaired(text))
+end
+
+local function is_trace(value)
+  return type(value) == "table" and type(value.spans) == "table"
+end
+
+-- What a list says of a trace: all but its spans.
+local function is_header(value)
+  return type(value) == "table" and type(value.id) == "string" and type(value.started_at) == "string"
+end
+
+local function has_room(gathered)
+  return gathered.otlp.spans + gathered.spans < gathered.most_spans and gathered.bytes < gathered.most_bytes
+end
+
+local function add(gathered, value)
+  if otlp.is_request(value) then
+    gathered.otlp:add(value)
+    return true
+  elseif is_trace(value) then
+    gathered.traces[#gathered.traces + 1], gathered.spans = value, gathered.spans + #value.spans
+    return true
+  elseif not json.is_array(value) then
+    return false
+  end
+  local any = false
+  for _, item in ipairs(value) do
+    if not is_trace(item) and is_header(item) then
+      gathered.traces[#gathered.traces + 1], any = item, true
+    else
+      any = add(gathered, item) or any
+    end
+  end
+  return any
+end
+
+-- Lines that are no traces may be cut by whoever was writing them, so they are counted and left out.
+local function add_lines(gathered, lines)
+  while has_room(gathered) do
+    local line, problem = next_line(lines)
+    if problem then return nil, problem end
+    if not line then return true end
+    gathered.bytes = gathered.bytes + #line
+    if line:find("%S") and not add(gathered, decode(line)) then gathered.unread = gathered.unread + 1 end
+  end
+  gathered.is_cut = true
+  return true
+end
+
+local function rest_of(lines, first)
+  local parts = { first, "\n", lines.rest }
+  while lines.read < MOST_OF_A_LINE do
+    local block, problem = lines.file:read(BLOCK)
+    if not block then return not problem and table.concat(parts) or nil, problem end
+    parts[#parts + 1], lines.read = block, lines.read + #block
+  end
+  return nil, "it is too large for one piece of JSON"
+end
+
+local NOT_A_TRACE = "this is not a trace: it has no spans"
+
+-- One piece of JSON over many lines.
+local function add_whole(gathered, lines, first, path)
+  local text, problem = rest_of(lines, first)
+  local value
+  if text then value, problem = decode(text) end
+  if problem then return nil, path .. ": " .. problem end
+  return add(gathered, value) or nil, NOT_A_TRACE
+end
+
+local function add_open_file(gathered, file, path)
+  local lines = new_lines(file)
+  local first, problem, code = next_line(lines)
+  if problem then return nil, path .. ": " .. problem, code end
+  if first and add(gathered, decode(first)) then
+    local ok
+    ok, problem = add_lines(gathered, lines)
+    return ok, problem and path .. ": " .. problem
+  end
+  return add_whole(gathered, lines, first or "", path)
+end
+
+local function add_file(gathered, path)
+  local file, problem = io.open(path, "rb")
+  if not file then return nil, problem end
+  local ok
+  ok, problem = add_open_file(gathered, file, path)
+  file:close()
+  return ok, problem
+end
+
+local function new_gathering(limits)
+  return {
+    otlp = otlp.new(), traces = {}, spans = 0, bytes = 0, unread = 0,
+    most_spans = limits.spans or MOST_SPANS, most_bytes = limits.bytes or MOST_BYTES,
+  }
+end
+
+local function counted(count, what)
+  return ("%d %s%s"):format(count, what, count == 1 and "" or "s")
+end
+
+local function finish(gathered)
+  local warnings = {}
+  for _, trace in ipairs(gathered.otlp:traces()) do gathered.traces[#gathered.traces + 1] = trace end
+  if gathered.unread > 0 then warnings[1] = counted(gathered.unread, "line") .. " could not be read" end
+  if gathered.is_cut then
+    warnings[#warnings + 1] = "there is more than is shown: only the first "
+      .. counted(gathered.otlp.spans + gathered.spans, "span") .. " were read"
+  end
+  return gathered.traces, warnings[1] and table.concat(warnings, "; ") or nil
+end
+
+-- ------------------------------------------------------------------------------------------------------- folders
+
+local function is_wanted(name)
+  for _, ending in ipairs(ENDINGS) do
+    if name:find(ending) then return true end
+  end
+  return false
+end
+
+local function read_folder(path, names, limits)
+  local gathered, failed = new_gathering(limits), nil
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if is_wanted(name) and has_room(gathered) then
+      local ok, problem = add_file(gathered, path .. "/" .. name)
+      -- a folder may hold other things, too
+      if not ok and problem ~= NOT_A_TRACE then failed = failed or problem end
+    end
+  end
+  local traces, warning = finish(gathered)
+  if not traces[1] then return nil, path .. ": " .. (failed or "There are no traces here") end
+  return traces, warning or failed
+end
+
+--- The traces in a file or a folder, and a warning where not all could be read; or nil, a message. Where there is no
+-- such thing, nil alone. `limits`: `spans`, `bytes`, of what is read at most.
+function files.read(path, limits)
+  local file, problem, code = io.open(path, "rb")
+  if not file then return nil, code ~= NO_SUCH_FILE and problem or nil end
+  local _, _, reading = file:read(0)
+  file:close()
+  local names = reading == IS_FOLDER and core.list_folder(path)
+  if names then return read_folder((path:gsub("(.)/+$", "%1")), names, limits or {}) end
+  local gathered = new_gathering(limits or {})
+  local ok
+  ok, problem = add_file(gathered, path)
+  if not ok then return nil, problem end
+  return finish(gathered)
+end
+
+return files

@@ -1,0 +1,150 @@
+-- The page for browsers, driven in headless Chromium: spec/support/page.mjs looks, in parts.
+local json = require("nexus_assistants.json")
+local page = require("nexus_assistants.view.page")
+local samples = require("spec.support.traces")
+local servers = require("spec.support.server")
+
+local SCRIPT = servers.root .. "spec/support/page.mjs"
+local PACKAGE = servers.root .. "dev/node_modules/playwright-core/package.json"
+local PRICES = { ["gpt-4o-mini"] = { input = 0.15, output = 0.6 } }
+local EVIL = '</script><script id="evil">window.evil = 1</script><!-- <script>'
+
+-- Each part, and how many things it looks at: fewer would mean that it ended early.
+local PARTS = {
+  { "opens", 11 }, { "details", 11 }, { "zooms", 8 }, { "filters", 9 }, { "keys", 16 }, { "compares", 10 },
+  { "looks", 11 }, { "quick", 11 },
+}
+
+local function output_of(command)
+  local pipe = assert(io.popen(command, "r"))
+  local text = pipe:read("*a")
+  pipe:close()
+  return text
+end
+
+local function find_browser()
+  for _, name in ipairs({ "chromium", "chromium-browser", "google-chrome" }) do
+    local path = output_of("command -v " .. name):match("%S+")
+    if path then return path end
+  end
+end
+
+local function lacking()
+  if output_of("node --version 2>/dev/null") == "" then return "node is absent" end
+  local file = io.open(PACKAGE)
+  if not file then return "the package playwright-core is absent (npm install in dev/)" end
+  file:close()
+  if not find_browser() then return "chromium is absent" end
+end
+
+-- A second one like the ordinary one, but slower, dearer, and with another tool.
+local function other()
+  local trace = samples.ordinary("0b1e4c52a9f04d0f8d6f0c2a3e5b7d99")
+  trace.started_at = samples.at(-10)
+  trace.spans[3].output.usage = { prompt_tokens = 1412, completion_tokens = 61, total_tokens = 1473 }
+  trace.spans[4].ended_at = samples.at(1590)
+  trace.spans[5].name = "tool get_forecast"
+  return trace
+end
+
+local function all()
+  local failed = samples.failed()
+  failed.spans[1].output = EVIL
+  return json.array({ samples.ordinary(), failed, samples.empty(), samples.large(2000), other() })
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+local NAMES = { "all", "none", "2000", "20000" }
+
+local function write_pages(folder)
+  local found = {
+    all = all(), none = {}, ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
+  }
+  for _, name in ipairs(NAMES) do
+    local text = assert(page.render({ traces = found[name], prices = PRICES }))
+    write(folder .. "/" .. name .. ".html", text)
+  end
+end
+
+describe("the page", function()
+  it("lets nothing in the data be anything else", function()
+    local text = assert(page.render({ traces = all() }))
+    assert.is_nil(text:find(EVIL, 1, true))
+    local _, ends = text:gsub("</script>", "")
+    assert.equal(2, ends)
+    local data = text:match('id="data">(.-)</script>')
+    assert.equal(EVIL, json.decode(data).traces[2].spans[1].output)
+  end)
+
+  it("needs nobody, and lets nobody in", function()
+    local text = assert(page.render({ traces = {} }))
+    assert.truthy(text:find("default%-src 'none'; script%-src 'sha256%-[%w+/=]+'; style%-src 'sha256%-[%w+/=]+'"))
+    assert.truthy(text:find("connect-src 'none'", 1, true))
+    assert.is_nil(text:find("unsafe-", 1, true))
+    assert.is_nil(text:find("{{%w+}}"))
+    assert.is_nil(text:find("https?://"))
+    assert.truthy(assert(page.render({ live = true })):find("connect-src 'self'", 1, true))
+  end)
+end)
+
+describe("the page in a browser", function()
+  local absent = lacking()
+  if absent then
+    it("works", function() pending(absent) end)
+    return
+  end
+
+  local folder, server
+
+  setup(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir " .. folder))
+    write_pages(folder)
+  end)
+
+  teardown(function() os.execute("rm -r " .. folder) end)
+
+  after_each(function()
+    if server then server:stop() end
+    server = nil
+  end)
+
+  -- How many assertions held, and all else that was said. A sanitizer is for Lua alone.
+  local function perform(part, place)
+    local command = "unset LD_PRELOAD; NXA_CHROMIUM=%s timeout 100 node --no-warnings %s %s --only %s 2>&1"
+    local said = output_of(command:format(find_browser(), servers.quote(SCRIPT), place, part))
+    local passed, rest = 0, {}
+    for line in said:gmatch("[^\n]+") do
+      if line:find("^ok ") then passed = passed + 1 else rest[#rest + 1] = line end
+    end
+    return passed, table.concat(rest, "\n")
+  end
+
+  local function check(part, count, place)
+    local passed, failed = perform(part, place)
+    assert.equal("", failed)
+    assert.equal(count, passed)
+  end
+
+  for _, entry in ipairs(PARTS) do
+    it(("%s as it should, in %d respects"):format(entry[1], entry[2]), function()
+      check(entry[1], entry[2], folder)
+    end)
+  end
+
+  it("follows what a server receives", function()
+    server = servers.start({})
+    check("live", 6, server.url)
+  end)
+
+  it("asks for the key that a server wants", function()
+    server = servers.start({ api_key_environment = "NXA_SPEC_KEY", environment = { NXA_SPEC_KEY = "the-right-key" } })
+    check("key", 3, server.url)
+  end)
+end)

@@ -1,0 +1,278 @@
+// Drives the page in headless Chromium, in parts: `node page.mjs FOLDER|URL --only PART`. Says "ok …" or "not ok …" of each
+// thing that it looks at. FOLDER holds the pages that spec/page_spec.lua has made.
+import { createRequire } from 'node:module';
+
+const require = createRequire(new URL('../../dev/package.json', import.meta.url));
+const { chromium } = require('playwright-core');
+const ORDINARY = '0b1e4c52a9f04d0f8d6f0c2a3e5b7d11';
+const FAILED = '7c9d20b38c1f4e6cb2aa51d6f3e8a002';
+const OTHER = '0b1e4c52a9f04d0f8d6f0c2a3e5b7d99';
+
+const [place, , part] = process.argv.slice(2);
+const trouble = [];
+
+function check(name, got, wanted) {
+  const [a, b] = [got, wanted].map((value) => JSON.stringify(value));
+  console.log(a === b ? `ok ${name}` : `not ok ${name}: ${a} instead of ${b}`);
+}
+
+const holds = (name, got) => check(name, Boolean(got), true);
+
+/** All that a page must not do: ask anybody for anything, or have errors. */
+function watch(page) {
+  page.on('console', (message) => { if (message.type() === 'error') trouble.push(message.text()); });
+  page.on('pageerror', (error) => trouble.push(error.message));
+  page.on('request', (request) => { if (!/^(file|data):/.test(request.url()) && !request.url().startsWith(place)) trouble.push(request.url()); });
+}
+
+async function open(browser, name, options = {}) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, ...options });
+  watch(page);
+  await page.goto(/^http/.test(place) ? place : `file://${place}/${name}`);
+  return page;
+}
+
+const texts = (page, selector) => page.locator(selector).allTextContents();
+const focused = (page) => page.evaluate(() => document.activeElement.id);
+const active = (page, id) => page.evaluate((of) => {
+  const row = document.getElementById(document.getElementById(of).getAttribute('aria-activedescendant') || '');
+  return row && row.dataset.id;
+}, id);
+const measured = (page, name) => page.evaluate((of) => performance.getEntriesByName(of).at(-1).duration, name);
+const frame = (page) => page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
+
+const parts = {
+  async opens(browser) {
+    const page = await open(browser, 'all.html');
+    check('the list has the newest first', (await texts(page, '#traces .first .text')).slice(0, 1), ['nightly']);
+    check('all are counted', await page.textContent('#count'), '5 traces');
+    await page.click(`#traces [data-id="${ORDINARY}"]`);
+    check('the title', await page.textContent('#title'), 'weather');
+    check('the spans stand in order', await texts(page, '#spans .span .text'), ['thread.create', 'thread.messages.create', 'run',
+      'chat gpt-4o-mini', 'tool get_weather', 'http GET station', 'log', 'chat gpt-4o-mini', 'thread.messages.list']);
+    check('tokens and cost', (await texts(page, '#facts span')).slice(4, 6), ['473 tokens', '$0.000098']);
+    check('the critical path', await page.evaluate(() => [...document.querySelectorAll('.span.critical')].length), 8);
+    const bars = await page.evaluate(() => [...document.querySelectorAll('#spans .mark')].map((mark) => mark.getBoundingClientRect().left));
+    holds('bars stand where their spans began', bars[0] < bars[1] && bars[1] < bars[2] && bars[5] > bars[4]);
+    check('tokens per turn', await texts(page, '.turns .sums'), ['180 in, 21 out · $0.000040', '232 in, 40 out · $0.000059']);
+    check('levels are told', await page.evaluate(() => [...document.querySelectorAll('#spans [role=row]')].map((row) => row.ariaLevel).join('')), '111223321');
+    await page.goBack();
+    check('the browser goes back', await page.textContent('#title'), 'nightly');
+  },
+
+  async details(browser) {
+    const page = await open(browser, `all.html#trace=${ORDINARY}`);
+    await page.click('#spans [data-id="a8"]');
+    check('messages', await texts(page, '.message .role'), ['system', 'user', 'assistant', 'tool']);
+    holds('arguments of a call are unfolded', (await page.textContent('.message[data-role=assistant] .box')).includes('units: metric'));
+    holds('what came out', (await page.textContent('#details')).includes('take an umbrella for the evening'));
+    await page.click('#spans [data-id="a5"]');
+    check('JSON is folded', await page.evaluate(() => [...document.querySelectorAll('#details summary')].map((one) => one.textContent).slice(0, 3)),
+      ['{2}', '{3}', 'rain: [3]']);
+    const summary = page.locator('#details summary').nth(1);
+    await summary.click();
+    check('and folds', await summary.evaluate((one) => one.parentElement.open), false);
+    await page.click(`#traces [data-id="${FAILED}"]`);
+    holds('the failure is said', (await page.textContent('#failure')).includes('rate_limit_exceeded'));
+    check('findings and advice', await page.locator('.finding').count(), 2);
+    holds('advice', (await page.textContent('.finding >> nth=1')).includes('Waiting will not help'));
+    await page.click('#spans [data-id="f4"]');
+    check('the error of a span', await page.textContent('#details pre.failed'), 'weather_tools.lua:14: the station is down');
+    check('an answer can do nothing', await page.evaluate(() => [document.querySelectorAll('#evil').length, typeof window.evil]), [0, 'undefined']);
+  },
+
+  async zooms(browser) {
+    const page = await open(browser, `all.html#trace=${ORDINARY}`);
+    const ticks = () => texts(page, '.tick');
+    const whole = await ticks();
+    await page.click('#zoom-in');
+    holds('a button zooms', JSON.stringify(await ticks()) !== JSON.stringify(whole));
+    await page.click('#fit');
+    check('and fits', await ticks(), whole);
+    await page.dblclick('#spans [data-id="a7"] .text');
+    const box = await page.locator('#spans [data-id="a7"] .mark').boundingBox();
+    holds('two clicks zoom to a span', box.width > 300);
+    const before = await page.locator('#spans [data-id="a7"] .mark').evaluate((mark) => mark.getBoundingClientRect().left);
+    await page.keyboard.press('Shift+ArrowRight');
+    holds('keys pan', await page.locator('#spans [data-id="a7"] .mark').evaluate((mark) => mark.getBoundingClientRect().left) < before);
+    await page.keyboard.press('0');
+    check('0 fits', await ticks(), whole);
+    await page.keyboard.press('+');
+    await page.keyboard.press('-');
+    check('+ and - are each other’s opposite', await ticks(), whole);
+    const track = await page.locator('#spans [data-id="a3"] .track').boundingBox();
+    await page.mouse.move(track.x + track.width / 2, track.y + 5);
+    await page.keyboard.down('Control');
+    await page.mouse.wheel(0, -400);
+    await page.keyboard.up('Control');
+    await frame(page);
+    holds('the wheel zooms', JSON.stringify(await ticks()) !== JSON.stringify(whole));
+  },
+
+  async filters(browser) {
+    const page = await open(browser, 'all.html');
+    const names = () => texts(page, '#traces .first .text');
+    await page.selectOption('#status', 'failed');
+    check('by status', [await names(), await page.textContent('#count')], [['weather'], '1 of 5 traces']);
+    await page.selectOption('#status', '');
+    await page.selectOption('#agent', 'importer');
+    check('by agent', await names(), ['import of 2000 rows']);
+    await page.selectOption('#agent', '');
+    await page.fill('#search', 'GET STATION');
+    check('by what is in a trace', await names(), ['weather', 'weather']);
+    await page.fill('#search', 'no such thing');
+    check('nothing', [await names(), await page.textContent('#count')], [[], '0 of 5 traces']);
+    await page.fill('#search', '');
+    await page.click(`#traces [data-id="${ORDINARY}"]`);
+    await page.selectOption('#kind', 'model');
+    check('spans by kind, with those they are below of', await texts(page, '#spans .text'), ['run', 'chat gpt-4o-mini', 'chat gpt-4o-mini']);
+    check('how many', await page.textContent('#found'), '2 of 9');
+    await page.selectOption('#kind', '');
+    await page.fill('#find', 'station');
+    await page.waitForFunction(() => document.getElementById('found').textContent === '1 of 9');
+    check('spans by their words', await texts(page, '#spans .text'), ['run', 'tool get_weather', 'http GET station']);
+    await page.fill('#find', 'umbrella?');
+    await page.waitForFunction(() => document.getElementById('found').textContent === '3 of 9');
+    holds('and by what went in', true);
+  },
+
+  async keys(browser) {
+    const page = await open(browser, 'all.html');
+    await page.focus('#traces');
+    await page.keyboard.press('Home');
+    await page.keyboard.press('ArrowDown');
+    check('arrows choose a trace', [await active(page, 'traces'), await page.textContent('#failure').then((said) => said.length > 0)], [FAILED, true]);
+    await page.keyboard.press('Enter');
+    check('enter goes into it', await focused(page), 'spans');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowDown');
+    check('arrows go from span to span', await active(page, 'spans'), 'f2');
+    await page.keyboard.press('ArrowLeft');
+    check('left closes', await texts(page, '#spans .text'), ['thread.create', 'run']);
+    check('and is told', await page.getAttribute('#spans [data-id="f2"]', 'aria-expanded'), 'false');
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowRight');
+    check('right opens, and goes in', await active(page, 'spans'), 'f3');
+    await page.keyboard.press('ArrowLeft');
+    check('left goes out', await active(page, 'spans'), 'f2');
+    await page.keyboard.press('Enter');
+    check('enter shows details', await page.textContent('#details strong'), 'run');
+    await page.keyboard.press('Escape');
+    check('esc closes them', await page.isHidden('#details'), true);
+    await page.keyboard.press('/');
+    check('/ searches', await focused(page), 'find');
+    await page.keyboard.type('station');
+    await page.keyboard.press('Enter');
+    check('enter goes to what is found', await focused(page), 'spans');
+    await page.keyboard.press('Escape');
+    check('esc ends the search', await page.inputValue('#find'), '');
+    await page.keyboard.press('Escape');
+    check('esc goes to the list', await focused(page), 'traces');
+    await page.keyboard.press('?');
+    check('? tells the keys', await page.isVisible('#keys'), true);
+    await page.keyboard.press('Escape');
+    check('until esc', await page.isVisible('#keys'), false);
+  },
+
+  async compares(browser) {
+    const page = await open(browser, `all.html#trace=${ORDINARY}`);
+    await page.click('#compare-button');
+    check('asks for another', await page.isVisible('#picking'), true);
+    await page.click(`#traces [data-id="${OTHER}"]`);
+    check('both stand beside each other', await page.isVisible('#compare'), true);
+    const names = await texts(page, '#pairs .text');
+    check('spans are aligned by name and position', names, ['thread.create', 'thread.messages.create', 'run', 'chat gpt-4o-mini',
+      'tool get_forecast', 'http GET station', 'log', 'tool get_weather', 'http GET station', 'log', 'chat gpt-4o-mini', 'thread.messages.list']);
+    check('what one has alone is marked', await page.locator('#pairs .absent').count(), 6);
+    check('the difference in time', await page.locator('#pairs .pair-row').nth(3).locator('.number').nth(2).locator('.more-of').textContent(), '+400 ms');
+    check('the difference in tokens', await page.locator('#pairs .pair-row').nth(2).locator('.number').nth(3).textContent(), '+1,000');
+    check('totals', await texts(page, '#totals tbody tr:nth-child(5) td'), ['473', '1,473', '+1,000']);
+    await page.click('#swap');
+    check('the other way round', await texts(page, '#totals tbody tr:nth-child(5) td'), ['1,473', '473', '−1,000']);
+    await page.keyboard.press('Escape');
+    check('esc goes back', await page.isVisible('#trace'), true);
+  },
+
+  async looks(browser) {
+    const ground = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const dark = await open(browser, 'all.html', { colorScheme: 'dark' });
+    const light = await open(browser, 'all.html', { colorScheme: 'light' });
+    const [black, white] = [await ground(dark), await ground(light)];
+    check('as the system has it', [black, white], ['rgb(22, 24, 29)', 'rgb(255, 255, 255)']);
+    await dark.click('#theme');
+    check('a switch turns it', await ground(dark), white);
+    for (const width of [1280, 390]) {
+      for (const name of ['all.html', 'none.html']) {
+        const page = await open(browser, name, { viewport: { width, height: 800 } });
+        check(`${name} fits in ${width}`, await page.evaluate(() => document.documentElement.scrollWidth), width);
+      }
+    }
+    const narrow = await open(browser, 'all.html', { viewport: { width: 390, height: 800 } });
+    check('a narrow page begins with the list', [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')], [true, false]);
+    await narrow.click(`#traces [data-id="${ORDINARY}"]`);
+    check('then shows the trace', [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')], [false, true]);
+    await narrow.click('#back');
+    check('and goes back', [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')], [true, false]);
+    const none = await open(browser, 'none.html');
+    check('nothing is said to be nothing', await none.textContent('#empty h2'), 'No traces');
+  },
+
+  async quick(browser) {
+    for (const [name, count, most] of [['2000.html', 2000, 1000], ['20000.html', 20000, 4000]]) {
+      const page = await open(browser, name);
+      await page.waitForFunction(() => performance.getEntriesByName('nxa:open').length > 0);
+      const spent = await measured(page, 'nxa:open');
+      holds(`${count} spans are open within ${most} ms (${Math.round(spent)} ms)`, spent < most);
+      check(`${count} spans are there`, await page.getAttribute('#spans', 'aria-rowcount'), String(count));
+      holds('only what is in the window is drawn', await page.locator('#spans .span').count() < 60);
+      await page.focus('#spans');
+      await page.keyboard.press('End');
+      check('up to the last', await active(page, 'spans'), `s${count}`);
+      holds('which can be seen', await page.locator(`#spans [data-id="s${count}"]`).isVisible());
+    }
+  },
+
+  async live(browser) {
+    const page = await open(browser);
+    await page.waitForSelector('#empty pre');
+    check('it says how to send a trace', (await page.textContent('#empty pre')).split('\n'),
+      [`export NEXUS_BASE_URL=${place}`, 'export NEXUS_API_KEY=nxs_local', 'lua your_script.lua']);
+    const send = async (method, path, body) => (await fetch(place + path, { method, body: JSON.stringify(body),
+      headers: { Authorization: 'Bearer nxs_local' } })).json();
+    const time = (seconds) => `2026-01-01T00:00:0${seconds}.000Z`;
+    const { trace_id: id } = await send('POST', '/api/v1/traces', { agent_id: 'bot', name: 'live one', status: 'running', started_at: time(0) });
+    await page.waitForFunction(() => document.getElementById('title').textContent === 'live one');
+    holds('a trace appears', true);
+    await send('POST', `/api/v1/traces/${id}/spans`, { name: 'first', status: 'ok', started_at: time(1), ended_at: time(2) });
+    await page.waitForSelector('#spans .span');
+    await page.click('#spans .span');
+    await send('POST', `/api/v1/traces/${id}/spans`, { name: 'second', status: 'ok', started_at: time(2), ended_at: time(3) });
+    await page.waitForFunction(() => document.querySelectorAll('#spans .span').length === 2);
+    check('it grows, and what was chosen stays so', await texts(page, '#spans [aria-selected=true] .text'), ['first']);
+    await send('PATCH', `/api/v1/traces/${id}`, { status: 'success', ended_at: time(4) });
+    await page.waitForFunction(() => document.querySelector('#facts .badge').textContent === 'success');
+    check('and ends', (await texts(page, '#facts span')).slice(1, 3), ['bot', '4.00 s']);
+    check('it says that it follows', await page.textContent('#live'), 'live');
+  },
+
+  async key(browser) {
+    const page = await open(browser);
+    await page.waitForSelector('#empty form');
+    trouble.length = 0; // that it was refused is an error to the browser
+    check('the key is asked for', await page.textContent('#empty h2'), 'This server wants a key');
+    await page.fill('#empty input', 'the-right-key');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('#empty pre');
+    check('and does', await page.textContent('#live'), 'live');
+  },
+};
+
+const browser = await chromium.launch({ executablePath: process.env.NXA_CHROMIUM, args: ['--no-sandbox'] });
+try {
+  await parts[part](browser);
+  check('nobody was asked for anything, and nothing went wrong', trouble, []);
+} catch (error) {
+  console.log(`not ok ${part}: ${error.stack}`);
+} finally {
+  await browser.close();
+}
