@@ -239,6 +239,29 @@ describe("streams of events", function()
     assert.equal("cancelled", client:wait(task).kind)
   end)
 
+  it("leave others their turn, however much is there at once", function()
+    client:close(0)
+    client = new_client(chat.url)
+    local piece, over, taken, most = 'data: {"choices": []}\n\n', false, 0, 0
+    chat.answer = function() return { stream = piece:rep(500) .. "data: [DONE]\n\n" } end
+    client:task(function()
+      repeat
+        taken = 0
+        client.scheduler:breathe()
+      until over
+    end)
+    chat:run(client, function()
+      local stream = assert(client.chat.completions:stream({ model = "m",
+        messages = { { role = "user", content = "?" } } }))
+      while stream:next() do
+        taken = taken + 1
+        most = math.max(most, taken)
+      end
+      over = true
+    end)
+    assert.is_true(most > 1 and most <= 16, most .. " events were taken at once")
+  end)
+
   it("are read by one at a time", function()
     answer = function() return { output = { { text = "One two." } }, breaks_off = 6, stays_open = true } end
     endpoint:run(client, function()

@@ -14,6 +14,7 @@ local provider_mt = { __index = provider_methods, __name = "nexus_assistants.pro
 
 local NO_OPTIONS = {}
 local MOST_STREAMED = 256 * 1024 * 1024 -- bytes of the events of one stream: what they add up to is kept
+local EVENTS_A_TURN = 16 -- that a task may take of a stream before others have their turn: many may be there at once
 local LINGERING = 0.05 -- seconds that the end of a stream may come after its last event
 
 local REMOVED = "OpenAI removed the Assistants API on 2026-08-26: api.openai.com no longer answers it. Set"
@@ -228,7 +229,7 @@ function provider_methods:open(operation, params)
   self.calls = self.calls + 1
   local call, refused = self.scheduler:call(request)
   if not call then return nil, failure(self, operation, refused) end
-  return setmetatable({ provider = self, operation = operation, call = call, taken = 0 }, source_mt)
+  return setmetatable({ provider = self, operation = operation, call = call, taken = 0, count = 0 }, source_mt)
 end
 
 local function decoded(self, name, data)
@@ -271,6 +272,12 @@ local function finish(self)
   self.call:cancel()
 end
 
+-- Now and then, since it costs.
+local function take_turns(self)
+  self.count = self.count + 1
+  if self.count % EVENTS_A_TURN == 0 then self.provider.scheduler:breathe() end
+end
+
 --- The next event: its name and its object. Nil at the end; nil and an error; false where none came within `seconds`.
 -- `concluded` is true once the server has said itself that it was the end.
 function source_methods:next(seconds)
@@ -279,7 +286,10 @@ function source_methods:next(seconds)
     local name, data = self.call:event()
     if name then self.taken = self.taken + #data end
     if self.taken > MOST_STREAMED then return too_long(self) end
-    if name and data ~= "[DONE]" then return decoded(self, name, data) end
+    if name and data ~= "[DONE]" then
+      take_turns(self)
+      return decoded(self, name, data)
+    end
     if name then return finish(self) end
     if self.call:done() then
       return at_end(self)
