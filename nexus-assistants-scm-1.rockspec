@@ -61,6 +61,7 @@ build = {
     ["nexus_assistants.models.responses.output"] = "lua/nexus_assistants/models/responses/output.lua",
     ["nexus_assistants.models.responses.request"] = "lua/nexus_assistants/models/responses/request.lua",
     ["nexus_assistants.models.script"] = "lua/nexus_assistants/models/script.lua",
+    ["nexus_assistants.models.usage"] = "lua/nexus_assistants/models/usage.lua",
     ["nexus_assistants.operations"] = "lua/nexus_assistants/operations.lua",
     ["nexus_assistants.options"] = "lua/nexus_assistants/options.lua",
     ["nexus_assistants.pages"] = "lua/nexus_assistants/pages.lua",

@@ -1022,8 +1022,8 @@ describe("a client whose provider is a chat endpoint", function()
 
   it("gets an incomplete run where nothing is left to be written, without a question", function()
     start(function() return { calls = { { "c1", "get_weather", "{}" } }, usage = { 5, 20 } } end)
-    local tool = nexus.tool({ name = "get_weather", call = function() return "sun" end })
-    local _, err = polled({ tools = { tool }, max_completion_tokens = 20 })
+    local sun = nexus.tool({ name = "get_weather", call = function() return "sun" end })
+    local _, err = polled({ tools = { sun }, max_completion_tokens = 20 })
     assert.same({ "incomplete", { reason = "max_completion_tokens" }, 25, 1 }, { err.run.status,
       err.run.incomplete_details, err.run.usage.total_tokens, #endpoint.requests })
   end)

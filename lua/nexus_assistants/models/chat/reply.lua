@@ -4,6 +4,7 @@ local errors = require("nexus_assistants.error")
 local failure = require("nexus_assistants.models.chat.failure")
 local json = require("nexus_assistants.json")
 local thoughts = require("nexus_assistants.models.chat.thoughts")
+local usage = require("nexus_assistants.models.usage")
 local written = require("nexus_assistants.written")
 
 local reply = {}
@@ -79,21 +80,6 @@ end
 
 -- -------------------------------------------------------------------------------------------------- what goes with it
 
-local function count_of(details, name)
-  local count = type(details) == "table" and details[name]
-  return type(count) == "number" and count or nil
-end
-
-local function usage_of(reported)
-  local prompt, completion = count_of(reported, "prompt_tokens"), count_of(reported, "completion_tokens")
-  if not prompt or not completion then return nil end
-  return {
-    prompt_tokens = prompt, completion_tokens = completion,
-    cached_tokens = count_of(reported.prompt_tokens_details, "cached_tokens"),
-    reasoning_tokens = count_of(reported.completion_tokens_details, "reasoning_tokens"),
-  }
-end
-
 local function filled(value)
   return type(value) == "string" and value ~= "" and value or nil
 end
@@ -112,7 +98,7 @@ function reply_methods:take(object)
   local problem = error_in(self, object, choice)
   if problem then return nil, problem end
   self.model = filled(object.model) or self.model
-  self.usage = usage_of(object.usage) or self.usage
+  self.usage = usage.read(object.usage, "prompt_tokens", "completion_tokens") or self.usage
   if not choice then return true end
   local piece = present(choice.delta)
   self.is_whole = self.is_whole or piece == nil and present(choice.message) ~= nil

@@ -4,6 +4,7 @@ local errors = require("nexus_assistants.error")
 local failure = require("nexus_assistants.models.chat.failure")
 local hosted = require("nexus_assistants.models.responses.hosted")
 local json = require("nexus_assistants.json")
+local usage = require("nexus_assistants.models.usage")
 local values = require("nexus_assistants.values")
 
 local output = {}
@@ -44,23 +45,6 @@ local function add_item(answer, item)
   answer.items[#answer.items + 1] = item
   if item.type == "function_call" then return add_call(answer, item) end
   answer.hosted[#answer.hosted + 1] = hosted.call(item)
-end
-
--- ------------------------------------------------------------------------------------------------------------ usage
-
-local function count_of(details, name)
-  local count = type(details) == "table" and details[name]
-  return type(count) == "number" and count or nil
-end
-
-local function usage_of(reported)
-  local prompt, completion = count_of(reported, "input_tokens"), count_of(reported, "output_tokens")
-  if not prompt or not completion then return nil end
-  return {
-    prompt_tokens = prompt, completion_tokens = completion,
-    cached_tokens = count_of(reported.input_tokens_details, "cached_tokens"),
-    reasoning_tokens = count_of(reported.output_tokens_details, "reasoning_tokens"),
-  }
 end
 
 -- ---------------------------------------------------------------------------------------------------------- failure
@@ -119,7 +103,8 @@ function output.answer(response)
   end
   local answer = {
     annotations = json.array(), tool_calls = {}, hosted = json.array(), items = json.array(),
-    usage = usage_of(response.usage), incomplete = incomplete_of(response), model = present(response.model),
+    usage = usage.read(response.usage, "input_tokens", "output_tokens"), incomplete = incomplete_of(response),
+    model = present(response.model),
   }
   for _, item in ipairs(values.tables(response.output)) do add_item(answer, item) end
   if answer.incomplete then drop_calls(answer) end
