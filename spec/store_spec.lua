@@ -600,6 +600,19 @@ describe("a store in PostgreSQL", function()
     other:close()
   end)
 
+  it("waits for a server that is out of reach no longer than for others, unless its URL says so", function()
+    local store, seen = assert(sql_store.open(server.url)), {}
+    local environment = { connect = function(_, url) seen[#seen + 1] = url return true end }
+    store.database.dialect.connect(environment, "postgresql://host/x")
+    store.database.dialect.connect(environment, "postgresql://host/x?tcp_user_timeout=9&connect_timeout=8")
+    store:close()
+    local keepalives = "keepalives_idle=5&keepalives_interval=1&keepalives_count=3"
+    assert.same({
+      "postgresql://host/x?connect_timeout=5&tcp_user_timeout=5000&" .. keepalives,
+      "postgresql://host/x?tcp_user_timeout=9&connect_timeout=8&" .. keepalives,
+    }, seen)
+  end)
+
   it("makes no new connection to close a lost one", function()
     local store = assert(sql_store.open(server.url))
     server:restart()

@@ -142,10 +142,24 @@ local postgres = {
 -- Of all advisory locks these are ours.
 local LOCKS, CREATION = 0x6e7861, 0
 
-function postgres.connect(environment, url)
-  if not url:find("connect_timeout=", 1, true) then
-    url = url .. (url:find("?", 1, true) and "&" or "?") .. "connect_timeout=" .. PATIENCE
+-- What a server that can't be reached any more is waited for: what it was sent, in milliseconds; what it is to send, in
+-- seconds. The server's own limit is of no use then.
+local UNREACHABLE = {
+  { "connect_timeout", PATIENCE }, { "tcp_user_timeout", PATIENCE * 1000 },
+  { "keepalives_idle", PATIENCE }, { "keepalives_interval", 1 }, { "keepalives_count", 3 },
+}
+
+local function with_limits(url)
+  for _, limit in ipairs(UNREACHABLE) do
+    if not url:find(limit[1] .. "=", 1, true) then
+      url = ("%s%s%s=%d"):format(url, url:find("?", 1, true) and "&" or "?", limit[1], limit[2])
+    end
   end
+  return url
+end
+
+function postgres.connect(environment, url)
+  url = with_limits(url)
   local connection, problem = environment:connect(url)
   if connection or problem:find("connection to server", 1, true) then return connection, problem end
   -- what libpq repeats of a URL that it doesn't understand may be of the password
