@@ -637,6 +637,7 @@ describe("the runtime", function()
       refused(400, "Invalid value: 'up'. Supported values are: 'asc' and 'desc'.", page({ order = "up" }))
       refused(404, "No message found with id 'msg_x'.", page({ after = "msg_x" }))
       refused(404, "No message found with id 'msg_x'.", page({ before = "msg_x" }))
+      refused(400, "Invalid type for 'after': expected a string, but got an array instead.", page({ after = { "m" } }))
     end)
   end)
 

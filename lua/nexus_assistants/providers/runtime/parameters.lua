@@ -189,6 +189,9 @@ function parameters.page(query, most)
   if type(limit) == "string" and limit:find("^%-?%d+$") then limit = tonumber(limit) end
   local fits, err = checks.number("integer", 1, most or 100)(limit, "limit")
   if fits then fits, err = check_order(query.order, "order") end
+  for _, cursor in ipairs({ "after", "before" }) do
+    if fits then fits, err = STRING(query[cursor], cursor) end
+  end
   if not fits then return nil, err end
   return {
     limit = limit, order = checks.given(query.order) or "desc", after = checks.given(query.after),
