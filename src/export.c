@@ -55,7 +55,8 @@ static void settle_span(nxa_tracer *tracer, nxa_span *span, unsigned bits, bool 
     return;
   tracer->stats.spans_pending--;
   tracer->stats.spans_failed += span->record.failed;
-  tracer->stats.spans_delivered += !span->record.failed;
+  tracer->stats.spans_spooled += !span->record.failed && span->record.spooled;
+  tracer->stats.spans_delivered += !span->record.failed && !span->record.spooled;
   nxa__record_drop_texts(tracer, &span->record);
   nxa__span_release(span);
 }
@@ -67,7 +68,8 @@ static void settle_trace(nxa_tracer *tracer, nxa_trace *trace, unsigned bits, bo
   if (settle(&trace->record, bits, delivered)) {
     tracer->stats.traces_pending--;
     tracer->stats.traces_failed += trace->record.failed;
-    tracer->stats.traces_delivered += !trace->record.failed;
+    tracer->stats.traces_spooled += !trace->record.failed && trace->record.spooled;
+    tracer->stats.traces_delivered += !trace->record.failed && !trace->record.spooled;
     nxa__record_drop_texts(tracer, &trace->record);
     nxa__trace_release(trace);
   }
@@ -80,6 +82,18 @@ void nxa__span_settled(nxa__sink *sink, nxa_span *span, bool delivered) {
 
 void nxa__trace_settled(nxa__sink *sink, nxa_trace *trace, bool delivered) {
   settle_trace(sink->tracer, trace, bit_of(sink), delivered);
+}
+
+void nxa__span_spooled(nxa__sink *sink, nxa_span *span) {
+  if (span->record.wanted & bit_of(sink))
+    span->record.spooled = true;
+  settle_span(sink->tracer, span, bit_of(sink), true);
+}
+
+void nxa__trace_spooled(nxa__sink *sink, nxa_trace *trace) {
+  if (trace->record.wanted & bit_of(sink))
+    trace->record.spooled = true;
+  settle_trace(sink->tracer, trace, bit_of(sink), true);
 }
 
 /* ------------------------------------------------------------------------------------------------ sinks */
@@ -177,7 +191,9 @@ static void give_up(nxa_tracer *tracer) {
 }
 
 static bool everything_delivered(const nxa_stats *stats) {
-  return stats->traces_failed + stats->traces_dropped + stats->spans_failed + stats->spans_dropped == 0;
+  return stats->traces_failed + stats->traces_dropped + stats->spans_failed + stats->spans_dropped +
+             stats->spool_dropped + stats->spool_left ==
+         0;
 }
 
 bool nxa_tracer_close(nxa_tracer *tracer, double timeout) {

@@ -29,6 +29,9 @@ nxa_kind nxa__tracer_add_sink(nxa_tracer *tracer, nxa__sink *sink, nxa_error *er
 void nxa__span_settled(nxa__sink *sink, nxa_span *span, bool delivered);
 /* Spans of it that this sink has not settled have failed with it. */
 void nxa__trace_settled(nxa__sink *sink, nxa_trace *trace, bool delivered);
+/* The same for what is neither delivered nor lost: it is in the spool. */
+void nxa__span_spooled(nxa__sink *sink, nxa_span *span);
+void nxa__trace_spooled(nxa__sink *sink, nxa_trace *trace);
 
 /* What the tracer tells its sinks. */
 void nxa__export_trace_started(nxa_trace *trace);

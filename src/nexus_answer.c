@@ -112,6 +112,11 @@ static void explain(nxa__nexus_answer *answer, const nxa_error *error, const nxa
   nxa__text_line(answer->cause, sizeof answer->cause, cause, strlen(cause));
 }
 
+/* None, one that broke off, or one of a gateway that heard none itself. */
+static bool may_be_done(int status) {
+  return status == 0 || is_success(status) || status == 502 || status == 504 || status == 520 || status == 524;
+}
+
 void nxa__nexus_read(nxa__nexus_answer *answer, const nxa_call *call, nxa__nexus_request request,
                      const nxa_endpoint *endpoint) {
   const nxa_response *response = nxa_call_response(call);
@@ -124,7 +129,7 @@ void nxa__nexus_read(nxa__nexus_answer *answer, const nxa_call *call, nxa__nexus
   else
     read_text(answer, response, endpoint);
   answer->timeout = error->kind == NXA_TIMEOUT;
-  answer->lost = (answer->status == 0 || is_success(answer->status)) && nxa__call_may_have_arrived(call);
+  answer->lost = may_be_done(answer->status) && nxa__call_may_have_arrived(call);
   answer->broke = answer->lost && error->kind == NXA_CONNECTION;
   answer->verdict = judge(answer, error->kind, request);
   explain(answer, error, endpoint);

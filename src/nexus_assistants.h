@@ -144,7 +144,8 @@ typedef enum nxa_event_type {
                         before all of it was read */
   NXA_EVENT_WARNING, /* text: something the user should know, one line; borrowed until the next nxa_engine_next_event */
   NXA_EVENT_SEND,    /* call: a part of its body is to come from the host, who is waited for: nxa_call_send */
-  NXA_EVENT_PROGRESS /* call: bytes moved since the last one was pulled, see nxa_call_progress; at most 20 a second */
+  NXA_EVENT_PROGRESS, /* call: bytes moved since the last one was pulled, see nxa_call_progress; at most 20 a second */
+  NXA_EVENT_SPOOLED   /* a trace was left in the spool, to be delivered from there */
 } nxa_event_type;
 
 typedef struct nxa_event {
@@ -315,7 +316,7 @@ typedef struct nxa_tracer_options {
 NXA_API void nxa_tracer_options_init(nxa_tracer_options *options);
 /* Returns a tracer owned by the caller. It records from now on, and delivers once a sink is added. */
 NXA_API nxa_tracer *nxa_tracer_new(nxa_engine *engine, const nxa_tracer_options *options, nxa_error *error);
-/* Frees at once; what is undelivered is lost: nxa_tracer_close comes first. */
+/* Frees at once; what is undelivered and in no spool is lost: nxa_tracer_close comes first. */
 NXA_API void nxa_tracer_free(nxa_tracer *tracer);
 
 typedef struct nxa_nexus_options {
@@ -323,10 +324,20 @@ typedef struct nxa_nexus_options {
   double timeout;         /* seconds for one request; unanswered for longer, Nexus counts as hanging; default 5 */
   double flush_interval;  /* seconds after its start that a running trace is created at Nexus; default 1 */
   int max_in_flight;      /* requests at once; default 6 */
+  const char *spool;      /* a folder: what isn't delivered is kept there on the disk; NULL (the default): nowhere */
+  size_t spool_files;     /* traces this tracer keeps there at most; the oldest go, failed ones last; default 10000 */
+  size_t spool_bytes;     /* the same in bytes; default 256 MiB */
+  double spool_age;       /* and in seconds since their start; default 7 days */
 } nxa_nexus_options;
 
 NXA_API void nxa_nexus_options_init(nxa_nexus_options *options);
-/* Delivers to Nexus's REST API in the background of nxa_engine_step. At most one Nexus sink a tracer. */
+/*
+ * Delivers to Nexus's REST API in the background of nxa_engine_step. At most one Nexus sink a tracer.
+ *
+ * With a spool, a span that has ended is in a file there when nxa_span_end returns, and its trace's file goes when Nexus
+ * has all of it. What the sink can't deliver it leaves there (NXA_EVENT_SPOOLED), and so does whatever ends the process.
+ * Whoever delivers from there asks Nexus first what of it has arrived: the Lua module does.
+ */
 NXA_API nxa_kind nxa_tracer_add_nexus(nxa_tracer *tracer, const nxa_nexus_options *options, nxa_error *error);
 
 typedef struct nxa_stats {
@@ -342,6 +353,12 @@ typedef struct nxa_stats {
   uint64_t requests;             /* sent by the sink, repetitions included */
   uint64_t requests_repeated;    /* of them, those sent again after a failure */
   uint64_t repeated_unconfirmed; /* of these, those whose first answer was lost: Nexus may hold them twice */
+  uint64_t traces_spooled;       /* left in the spool by the sink: for whoever delivers from there later */
+  uint64_t spans_spooled;        /* the same for spans */
+  uint64_t spool_dropped;        /* traces taken off the disk undelivered, for its caps */
+  size_t spool_left;             /* traces on the disk now that the sink has left there */
+  size_t spool_files;            /* traces on the disk now, with those the sink works on */
+  size_t spool_bytes;            /* what they take */
   size_t traces_pending;         /* held now */
   size_t spans_pending;
   size_t bytes_pending;

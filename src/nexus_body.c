@@ -172,6 +172,7 @@ void nxa__nexus_put_last_span(nxa__buffer *body, const nxa_trace *trace, uint64_
 
 /* ------------------------------------------------------------------------------------------------ spans */
 
+/* The span's own id comes last: by it a span is found that may have arrived. */
 static void put_folded_input(writer *out, const nxa_span *span) {
   const char *separator = "";
   put(out, ",\"input\":{");
@@ -185,7 +186,9 @@ static void put_folded_input(writer *out, const nxa_span *span) {
     put_metadata(out, span->record.metadata);
   }
   put_member(out, ",\"input\":", span->record.input);
-  put(out, "}");
+  put(out, ",\"span_id\":\"");
+  put(out, span->id);
+  put(out, "\"}");
 }
 
 void nxa__nexus_put_span(nxa__buffer *body, const nxa_span *span, const char *parent_id, uint64_t *cut) {
@@ -196,7 +199,8 @@ void nxa__nexus_put_span(nxa__buffer *body, const nxa_span *span, const char *pa
   put(&out, ",\"status\":\"");
   put(&out, span->status == NXA_SPAN_OK ? "ok" : "error");
   put_time(&out, "\",\"started_at\":\"", record->started_ns);
-  put_time(&out, ",\"ended_at\":\"", record->ended_ns);
+  if (record->ended)
+    put_time(&out, ",\"ended_at\":\"", record->ended_ns);
   if (*parent_id) {
     put(&out, ",\"parent_span_id\":\"");
     put(&out, parent_id);

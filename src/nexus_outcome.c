@@ -54,8 +54,8 @@ static void tell_of_outage(nxa__nexus *sink, const nxa__nexus_answer *answer) {
   if (sink->closing || sink->told_of_outage || (answer->broke && sink->outage < 2))
     return;
   sink->told_of_outage = true;
-  nxa__engine_warn(sink->engine, "Nexus %s; traces are sent when it is back, or lost when the client closes before",
-                   sink->cause);
+  nxa__engine_warn(sink->engine, "Nexus %s; traces are sent when it is back, or %s when the client closes before",
+                   sink->cause, sink->spool ? "kept on the disk" : "lost");
 }
 
 static void note_outage(nxa__nexus *sink, const nxa__flight *sent, const nxa__nexus_answer *answer) {
@@ -118,14 +118,20 @@ static void warn_once(nxa__nexus *sink, unsigned bit, const char *text, const nx
 static bool on_created(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer *answer) {
   nxa__trace_notes *notes = sent->trace;
   if (!*answer->id) {
-    warn_once(sink, WARNED_NO_ID, "took a trace but named no id that can be used; its spans are not delivered", answer);
-    nxa__nexus_give_up_trace(sink, notes);
+    warn_once(sink, WARNED_NO_ID,
+              notes->file ? "took a trace but named no id that can be used; it is looked for"
+                          : "took a trace but named no id that can be used; its spans are not delivered",
+              answer);
+    nxa__nexus_doubt(sink, notes, false);
+    nxa__nexus_leave_trace(sink, notes);
     return true;
   }
   memcpy(notes->id, answer->id, sizeof notes->id);
   notes->state = TRACE_CREATED;
   notes->ends_known = sent->knew_end;
   notes->changes_sent = sent->changes;
+  if (!notes->trace->record.ended)
+    nxa__nexus_keep_id(sink, notes);
   nxa__nexus_want_end(notes);
   return false;
 }
@@ -156,6 +162,12 @@ static bool on_later(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answe
   nxa__errand *job = nxa__nexus_job(sent);
   job->unconfirmed = answer->lost;
   note_outage(sink, sent, answer);
+  if (answer->lost && sent->kind != NXA__NEXUS_END && sent->trace->file) {
+    /* repeating it might double it; whoever delivers from the spool looks for it first */
+    nxa__nexus_doubt(sink, sent->trace, answer->timeout);
+    sent->trace->leaving = true;
+    return false;
+  }
   if (!is_poison(sink, job, answer) || sink->sends_no_more) {
     repeat(sent);
     return false;
@@ -173,22 +185,26 @@ static bool on_refused(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_ans
   return give_up_job(sink, sent);
 }
 
+static const char *kept_for_now(const nxa__nexus *sink) {
+  return sink->spool ? ", but kept until they can be" : "";
+}
+
 static bool on_agent_limit(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer *answer) {
   const nxa__json agent = sent->trace->trace->agent_id;
-  nxa__engine_warn(sink->engine, "Nexus refused the agent %.*s (%d)%s%s; its traces are not delivered",
+  nxa__engine_warn(sink->engine, "Nexus refused the agent %.*s (%d)%s%s; its traces are not delivered%s",
                    agent.length < 80 ? (int)agent.length : 80, agent.text, answer->status, *answer->text ? ": " : "",
-                   answer->text);
+                   answer->text, kept_for_now(sink));
   nxa__nexus_refuse_agent(sink, sent->trace->trace);
-  nxa__nexus_give_up_trace(sink, sent->trace);
+  nxa__nexus_leave_trace(sink, sent->trace);
   nxa__nexus_shed_all(sink);
   return true;
 }
 
 static bool on_trace_limit(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer *answer) {
-  nxa__engine_warn(sink->engine, "Nexus takes no more traces (%d)%s%s; new traces are not delivered", answer->status,
-                   *answer->text ? ": " : "", answer->text);
+  nxa__engine_warn(sink->engine, "Nexus takes no more traces (%d)%s%s; new traces are not delivered%s", answer->status,
+                   *answer->text ? ": " : "", answer->text, kept_for_now(sink));
   sink->no_more_traces = true;
-  nxa__nexus_give_up_trace(sink, sent->trace);
+  nxa__nexus_leave_trace(sink, sent->trace);
   nxa__nexus_shed_all(sink);
   return true;
 }
@@ -232,6 +248,8 @@ static bool act(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer *an
   case NXA__NEXUS_LATER:
     return on_later(sink, sent, answer);
   default:
+    if (sent->kind != NXA__NEXUS_END)
+      nxa__nexus_doubt(sink, sent->trace, true);
     nxa__nexus_stop(sink);
     return true;
   }

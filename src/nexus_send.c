@@ -160,6 +160,7 @@ static void wake_running(nxa__nexus *sink) {
     if (notes->due_ns > now)
       return;
     notes->create.wanted = true;
+    nxa__nexus_keep_open_spans(sink, notes);
     nxa__nexus_file(sink, notes);
   }
 }

@@ -20,6 +20,8 @@ nxa__span_notes *nxa__nexus_note_span(const nxa__nexus *sink, nxa_span *span) {
 }
 
 static bool has_work(const nxa__trace_notes *notes) {
+  if (notes->leaving)
+    return false;
   if (notes->state != TRACE_CREATED)
     return notes->create.wanted;
   return notes->end.wanted || notes->last.wanted || !nxa__list_empty(&notes->ready);
@@ -27,7 +29,8 @@ static bool has_work(const nxa__trace_notes *notes) {
 
 void nxa__nexus_file(nxa__nexus *sink, nxa__trace_notes *notes) {
   bool ready = has_work(notes);
-  nxa__list *list = ready ? &sink->ready : notes->state == TRACE_NEW ? &sink->running : &sink->resting;
+  bool runs = notes->state == TRACE_NEW && !notes->leaving;
+  nxa__list *list = ready ? &sink->ready : runs ? &sink->running : &sink->resting;
   if (notes->link.list == list)
     return;
   nxa__list_remove(&notes->link);
@@ -44,27 +47,63 @@ static void orphan_requests(nxa__nexus *sink, const nxa__trace_notes *notes) {
   }
 }
 
+static void forget_file(nxa__nexus *sink, nxa__trace_notes *notes) {
+  nxa__spool_remove(sink->spool, notes->file);
+  notes->file = NULL;
+}
+
 void nxa__nexus_give_up_trace(nxa__nexus *sink, nxa__trace_notes *notes) {
   if (notes->flying > 0)
     orphan_requests(sink, notes);
   nxa__list_remove(&notes->link);
+  forget_file(sink, notes);
   nxa__trace_settled(&sink->sink, notes->trace, false);
 }
 
-static void give_up_list(nxa__nexus *sink, nxa__list *list) {
-  while (list->first)
-    nxa__nexus_give_up_trace(sink, list->first->owner);
+/* ------------------------------------------------------------------------------------------------ leaving */
+
+static void settle_kept_spans(nxa__nexus *sink, nxa_trace *trace) {
+  for (nxa_span *span = nxa__span_first(trace); span; span = nxa__span_next(span)) {
+    const nxa__span_notes *own = notes_of_span(sink, span);
+    if (own && own->is_kept)
+      nxa__span_spooled(&sink->sink, span);
+  }
 }
 
-static void give_up_all(nxa__nexus *sink) {
-  give_up_list(sink, &sink->ready);
-  give_up_list(sink, &sink->running);
-  give_up_list(sink, &sink->resting);
+void nxa__nexus_leave_now(nxa__nexus *sink, nxa__trace_notes *notes) {
+  if (!nxa__nexus_keep_rest(sink, notes)) {
+    nxa__nexus_give_up_trace(sink, notes);
+    return;
+  }
+  nxa__list_remove(&notes->link);
+  nxa__spool_leave(sink->spool, notes->file);
+  notes->file = NULL;
+  settle_kept_spans(sink, notes->trace);
+  nxa__trace_spooled(&sink->sink, notes->trace);
+  nxa__engine_queue_event(sink->engine, &sink->left);
+}
+
+void nxa__nexus_leave_trace(nxa__nexus *sink, nxa__trace_notes *notes) {
+  if (!notes->file) {
+    nxa__nexus_give_up_trace(sink, notes);
+    return;
+  }
+  notes->leaving = true;
+  nxa__nexus_settle_or_file(sink, notes);
+}
+
+static void leave_list(nxa__nexus *sink, const nxa__list *list) {
+  for (nxa__link *link = list->first, *next; link; link = next) {
+    next = link->next;
+    nxa__nexus_leave_trace(sink, link->owner);
+  }
 }
 
 void nxa__nexus_stop(nxa__nexus *sink) {
   sink->stopped = true;
-  give_up_all(sink);
+  leave_list(sink, &sink->ready);
+  leave_list(sink, &sink->running);
+  leave_list(sink, &sink->resting);
 }
 
 static bool is_agent(const char *json, const nxa_trace *trace) {
@@ -86,7 +125,7 @@ static void shed(nxa__nexus *sink, nxa__list *list) {
     nxa__trace_notes *notes = link->owner;
     next = link->next;
     if (notes->state != TRACE_CREATED && !nxa__nexus_may_create(sink, notes->trace))
-      nxa__nexus_give_up_trace(sink, notes);
+      nxa__nexus_leave_trace(sink, notes);
   }
 }
 
@@ -114,12 +153,21 @@ static bool is_finished(const nxa__trace_notes *notes) {
          notes->unsettled == 0 && notes->flying == 0;
 }
 
+static bool can_be_left(const nxa__trace_notes *notes) {
+  return notes->leaving && notes->trace->record.ended && notes->flying == 0;
+}
+
 void nxa__nexus_settle_or_file(nxa__nexus *sink, nxa__trace_notes *notes) {
-  if (!is_finished(notes)) {
+  if (can_be_left(notes)) {
+    nxa__nexus_leave_now(sink, notes);
+    return;
+  }
+  if (notes->leaving || !is_finished(notes)) {
     nxa__nexus_file(sink, notes);
     return;
   }
   nxa__list_remove(&notes->link);
+  forget_file(sink, notes);
   nxa__trace_settled(&sink->sink, notes->trace, !notes->end_failed);
 }
 

@@ -5,6 +5,7 @@
 #include "engine.h"
 #include "export.h"
 #include "nexus_answer.h"
+#include "spool.h"
 
 #define MILLISECOND INT64_C(1000000)
 #define AGENTS_MOST 64
@@ -38,6 +39,13 @@ typedef struct nxa__trace_notes {
   nxa__list ready;       /* spans to be posted */
   size_t unsettled;      /* spans that have ended */
   size_t flying;
+  nxa__spool_file *file;  /* NULL without a spool */
+  unsigned changes_kept;  /* the record's changes that the file knows */
+  bool is_kept;           /* there is a line for the trace */
+  bool end_kept;          /* also for its end */
+  bool leaving;           /* nothing more is sent for it: it is left in the spool once it has ended */
+  bool in_doubt;          /* what was sent may have arrived or not */
+  int64_t doubt_until_ns; /* wall clock: what was sent is there by then, or never */
   char id[NXA__NEXUS_ID_SIZE];
 } nxa__trace_notes;
 
@@ -49,6 +57,8 @@ typedef struct nxa__span_notes {
   nxa__link link;     /* in its trace's `ready` or its parent's `children` */
   nxa__list children; /* have ended, and wait for this one */
   nxa__span_state state;
+  bool seen;    /* the file knows of it, or needn't */
+  bool is_kept; /* it is in the file, with its end */
   nxa__errand job;
   char id[NXA__NEXUS_ID_SIZE];
 } nxa__span_notes;
@@ -76,6 +86,10 @@ typedef struct nxa__nexus {
   bool closing;
   bool sends_no_more; /* closing, and in vain */
   char cause[400];    /* of the last failure */
+
+  nxa__spool *spool; /* NULL for none */
+  nxa__buffer lines; /* to be written to it */
+  nxa__event left;   /* NXA_EVENT_SPOOLED */
 } nxa__nexus;
 
 /* Under way. */
@@ -117,13 +131,18 @@ static inline nxa_stats *stats_of(nxa__nexus *sink) {
 nxa__span_notes *nxa__nexus_note_span(const nxa__nexus *sink, nxa_span *span);
 /* Puts a trace into the list it belongs to; one that stays among the ready keeps its place. */
 void nxa__nexus_file(nxa__nexus *sink, nxa__trace_notes *notes);
-/* Lets a trace go; what is under way for it is left to end by itself. */
+/* Lets a trace go, from the spool too; what is under way for it is left to end by itself. */
 void nxa__nexus_give_up_trace(nxa__nexus *sink, nxa__trace_notes *notes);
-/* Gives up all there is and takes nothing more. */
+/* Sends nothing more for a trace and leaves it in the spool, at its end where that is to come; gives it up where it
+ * isn't there. The notes may be gone afterwards. */
+void nxa__nexus_leave_trace(nxa__nexus *sink, nxa__trace_notes *notes);
+/* The same at once, for one that has ended. */
+void nxa__nexus_leave_now(nxa__nexus *sink, nxa__trace_notes *notes);
+/* Leaves all there is and sends nothing more. */
 void nxa__nexus_stop(nxa__nexus *sink);
 bool nxa__nexus_may_create(const nxa__nexus *sink, const nxa_trace *trace);
 void nxa__nexus_refuse_agent(nxa__nexus *sink, const nxa_trace *trace);
-/* Gives up the traces that would be refused. */
+/* Leaves the traces that would be refused. */
 void nxa__nexus_shed_all(nxa__nexus *sink);
 /* To be called last: the notes may be gone afterwards. */
 void nxa__nexus_settle_or_file(nxa__nexus *sink, nxa__trace_notes *notes);
@@ -132,6 +151,20 @@ void nxa__nexus_want_end(nxa__trace_notes *notes);
 void nxa__nexus_make_ready(nxa__trace_notes *notes, nxa__span_notes *span);
 /* Settles a span that has ended, and lets those go that waited for it. */
 void nxa__nexus_settle_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span, bool delivered);
+
+/* ------------------------------------------------------------------------------------------------ nexus_spool.c */
+
+/* Each does nothing without a spool. What can't be written now is tried again before the trace is left. */
+void nxa__nexus_keep_trace(nxa__nexus *sink, nxa__trace_notes *notes);
+void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span);
+/* The spans that have begun. */
+void nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes);
+/* The trace's id at Nexus. */
+void nxa__nexus_keep_id(nxa__nexus *sink, nxa__trace_notes *notes);
+/* Writes what is still missing, and that the trace is left. False where not even the trace is there. */
+bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes);
+/* A request for it may have been carried out, though no answer said so. */
+void nxa__nexus_doubt(nxa__nexus *sink, nxa__trace_notes *notes, bool timed_out);
 
 /* ------------------------------------------------------------------------------------------------ nexus_send.c */
 

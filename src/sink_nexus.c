@@ -14,14 +14,24 @@ static nxa__nexus *nexus_of(nxa__sink *sink) {
 
 /* ------------------------------------------------------------------------------------------------ recording */
 
+static nxa__spool_file *take_file(nxa__nexus *sink) {
+  nxa__spool_count_in(sink->spool, stats_of(sink));
+  return nxa__spool_take(sink->spool);
+}
+
 static void trace_started(nxa__sink *base, nxa_trace *trace) {
   nxa__nexus *sink = nexus_of(base);
-  nxa__trace_notes *notes = nxa__nexus_may_create(sink, trace) ? nxa__allocate_zeroed(sizeof *notes) : NULL;
-  if (!notes) {
+  bool may_create = nxa__nexus_may_create(sink, trace);
+  nxa__trace_notes *notes = may_create || sink->spool ? nxa__allocate_zeroed(sizeof *notes) : NULL;
+  if (notes && sink->spool)
+    notes->file = take_file(sink);
+  if (!notes || !(may_create || notes->file)) {
+    nxa__release(notes);
     nxa__trace_settled(base, trace, false);
     return;
   }
   notes->trace = trace;
+  notes->leaving = !may_create;
   notes->link.owner = notes;
   notes->due_ns = trace->started_monotonic_ns + nxa__ns_of(sink->options.flush_interval);
   trace->record.slots[base->index] = notes;
@@ -34,6 +44,7 @@ static void trace_ended(nxa__sink *base, nxa_trace *trace) {
   nxa__trace_notes *notes = notes_of(sink, trace);
   if (notes->state == TRACE_NEW)
     notes->create.wanted = true;
+  nxa__nexus_keep_trace(sink, notes);
   nxa__nexus_want_end(notes);
   nxa__nexus_settle_or_file(sink, notes);
   nxa__nexus_schedule(sink);
@@ -69,7 +80,8 @@ static void span_ended(nxa__sink *base, nxa_span *span) {
   }
   own->state = SPAN_WAITING;
   notes->unsettled++;
-  if (!place_span(sink, notes, own))
+  nxa__nexus_keep_span(sink, notes, own);
+  if (!notes->leaving && !place_span(sink, notes, own))
     nxa__nexus_settle_span(sink, notes, own, false);
   nxa__nexus_file(sink, notes);
   nxa__nexus_schedule(sink);
@@ -131,6 +143,15 @@ static void count_left(const nxa__nexus *sink, const nxa__list *list, size_t *tr
   }
 }
 
+/* What is on its way may arrive though its answer will not be heard. */
+static void doubt_requests(nxa__nexus *sink) {
+  for (nxa__link *link = sink->flying.first; link; link = link->next) {
+    const nxa__flight *sent = link->owner;
+    if (sent->trace && sent->kind != NXA__NEXUS_END)
+      nxa__nexus_doubt(sink, sent->trace, true);
+  }
+}
+
 /* Whoever was told of the outage was told what it means for what is left. */
 static void warn_of_loss(nxa__nexus *sink) {
   size_t traces = 0, spans = 0;
@@ -142,15 +163,19 @@ static void warn_of_loss(nxa__nexus *sink) {
   count_left(sink, &sink->resting, &traces, &spans);
   if (traces + spans == 0)
     return;
-  nxa__engine_warn(sink->engine, "not delivered to Nexus: %zu trace%s and %zu span%s; %s%s", traces,
-                   traces == 1 ? "" : "s", spans, spans == 1 ? "" : "s", *cause ? "it " : "the time to close was over",
-                   cause);
+  nxa__engine_warn(sink->engine, "not delivered to Nexus%s: %zu trace%s and %zu span%s; %s%s",
+                   sink->spool ? ", but kept where that can be" : "", traces, traces == 1 ? "" : "s", spans,
+                   spans == 1 ? "" : "s", *cause ? "it " : "the time to close was over", cause);
 }
 
 /* A trace that Nexus has, with its end, counts as delivered though spans of it were not. */
 static void settle_left(nxa__nexus *sink, nxa__list *list) {
   while (list->first) {
     nxa__trace_notes *notes = list->first->owner;
+    if (notes->file) {
+      nxa__nexus_leave_now(sink, notes);
+      continue;
+    }
     nxa__list_remove(&notes->link);
     nxa__trace_settled(&sink->sink, notes->trace, notes->state == TRACE_CREATED && notes->ends_known);
   }
@@ -158,6 +183,7 @@ static void settle_left(nxa__nexus *sink, nxa__list *list) {
 
 static void give_up(nxa__sink *base) {
   nxa__nexus *sink = nexus_of(base);
+  doubt_requests(sink);
   forget_requests(sink);
   warn_of_loss(sink);
   settle_left(sink, &sink->ready);
@@ -169,10 +195,21 @@ static void give_up(nxa__sink *base) {
 
 /* ------------------------------------------------------------------------------------------------ life */
 
+static void forget_files(nxa__nexus *sink, const nxa__list *list) {
+  for (nxa__link *link = list->first; link; link = link->next)
+    nxa__spool_forget(sink->spool, ((nxa__trace_notes *)link->owner)->file);
+}
+
 static void free_sink(nxa__sink *base) {
   nxa__nexus *sink = nexus_of(base);
   forget_requests(sink);
   nxa__timer_disarm(sink->engine, &sink->timer);
+  nxa__event_remove(&sink->left);
+  forget_files(sink, &sink->running);
+  forget_files(sink, &sink->ready);
+  forget_files(sink, &sink->resting);
+  nxa__spool_free(sink->spool);
+  nxa__buffer_free(&sink->lines);
   for (unsigned i = 0; i < AGENTS_MOST; i++)
     nxa__release(sink->refused[i]);
   nxa__endpoint_release(sink->endpoint);
@@ -181,7 +218,12 @@ static void free_sink(nxa__sink *base) {
 }
 
 void nxa_nexus_options_init(nxa_nexus_options *options) {
-  *options = (nxa_nexus_options){.timeout = 5, .flush_interval = 1, .max_in_flight = 6};
+  *options = (nxa_nexus_options){.timeout = 5,
+                                 .flush_interval = 1,
+                                 .max_in_flight = 6,
+                                 .spool_files = 10000,
+                                 .spool_bytes = (size_t)256 << 20,
+                                 .spool_age = 7 * 86400};
 }
 
 static nxa_kind check_options(const nxa_nexus_options *options, nxa_error *error) {
@@ -193,6 +235,10 @@ static nxa_kind check_options(const nxa_nexus_options *options, nxa_error *error
     return nxa__error_set(error, NXA_INVALID, "flush_interval must be from 0 to 86400 seconds");
   if (options->max_in_flight < 1 || options->max_in_flight > 100)
     return nxa__error_set(error, NXA_INVALID, "max_in_flight must be from 1 to 100");
+  if (options->spool && !*options->spool)
+    return nxa__error_set(error, NXA_INVALID, "spool must not be empty");
+  if (options->spool && !(options->spool_age > 0))
+    return nxa__error_set(error, NXA_INVALID, "spool_age must be above 0");
   return NXA_OK;
 }
 
@@ -209,16 +255,26 @@ static const nxa__sink functions = {.trace_started = trace_started,
                                     .give_up = give_up,
                                     .free = free_sink};
 
+static nxa__spool *new_spool(nxa_engine *engine, const nxa_nexus_options *options) {
+  nxa__spool_limits limits = {options->spool_files, options->spool_bytes, options->spool_age};
+  return nxa__spool_new(engine, options->spool, nxa_endpoint_base_url(options->endpoint), &limits);
+}
+
 nxa__sink *nxa__nexus_new(nxa_engine *engine, const nxa_nexus_options *options, nxa_error *error) {
   if (check_options(options, error) != NXA_OK)
     return NULL;
   nxa__nexus *sink = nxa__allocate_zeroed(sizeof *sink);
-  if (!sink) {
+  if (sink && options->spool)
+    sink->spool = new_spool(engine, options);
+  if (!sink || (options->spool && !sink->spool)) {
+    nxa__release(sink);
     nxa__error_memory(error);
     return NULL;
   }
   sink->sink = functions;
   sink->options = *options;
+  sink->options.spool = NULL; /* the caller's */
+  nxa__event_init(&sink->left, NXA_EVENT_SPOOLED, NULL);
   sink->engine = engine;
   sink->endpoint = nxa__endpoint_retain(options->endpoint);
   sink->timer.fire = on_timer;
@@ -227,11 +283,41 @@ nxa__sink *nxa__nexus_new(nxa_engine *engine, const nxa_nexus_options *options, 
   return &sink->sink;
 }
 
-static bool has_nexus(const nxa_tracer *tracer) {
+static nxa__nexus *nexus_in(const nxa_tracer *tracer) {
   for (unsigned i = 0; i < tracer->sink_count; i++)
     if (tracer->sinks[i]->free == free_sink)
-      return true;
-  return false;
+      return nexus_of(tracer->sinks[i]);
+  return NULL;
+}
+
+nxa__spool *nxa__nexus_spool(const nxa_tracer *tracer) {
+  const nxa__nexus *sink = nexus_in(tracer);
+  return sink ? sink->spool : NULL;
+}
+
+bool nxa__nexus_is_reachable(const nxa_tracer *tracer) {
+  const nxa__nexus *sink = nexus_in(tracer);
+  return sink && !sink->outage && !sink->hangs && !sink->sends_no_more;
+}
+
+void nxa__nexus_release_spool(const nxa_tracer *tracer) {
+  nxa__nexus *sink = nexus_in(tracer);
+  if (!sink || !tracer->closed)
+    return;
+  nxa__spool_free(sink->spool);
+  sink->spool = NULL;
+}
+
+void nxa__nexus_resume(const nxa_tracer *tracer) {
+  nxa__nexus *sink = nexus_in(tracer);
+  if (!sink || sink->closing)
+    return;
+  sink->stopped = sink->no_more_traces = false;
+  for (unsigned i = 0; i < AGENTS_MOST; i++) {
+    nxa__release(sink->refused[i]);
+    sink->refused[i] = NULL;
+  }
+  sink->refused_count = 0;
 }
 
 nxa_kind nxa_tracer_add_nexus(nxa_tracer *tracer, const nxa_nexus_options *options, nxa_error *error) {
@@ -241,7 +327,7 @@ nxa_kind nxa_tracer_add_nexus(nxa_tracer *tracer, const nxa_nexus_options *optio
   nxa__error_clear(error);
   if (!tracer || !options)
     return nxa__error_set(error, NXA_INVALID, "a tracer and options are required");
-  if (has_nexus(tracer))
+  if (nexus_in(tracer))
     return nxa__error_set(error, NXA_INVALID, "the tracer delivers to Nexus already");
   nxa__sink *sink = nxa__nexus_new(tracer->engine, options, error);
   if (!sink)

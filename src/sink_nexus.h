@@ -9,8 +9,19 @@
 #define NXA_SINK_NEXUS_H
 
 #include "export.h"
+#include "spool.h"
 
 /* A sink as nxa_tracer_add_nexus makes it, for the tracer to take; NULL with NXA_INVALID or NXA_MEMORY. */
 nxa__sink *nxa__nexus_new(nxa_engine *engine, const nxa_nexus_options *options, nxa_error *error);
+
+/* The spool of the tracer's Nexus sink, NULL without one. */
+nxa__spool *nxa__nexus_spool(const nxa_tracer *tracer);
+/* Whether Nexus took what it was last sent. */
+bool nxa__nexus_is_reachable(const nxa_tracer *tracer);
+/* Somebody else found that Nexus takes traces again: new ones are sent once more. */
+void nxa__nexus_resume(const nxa_tracer *tracer);
+
+/* Ends the spool of a tracer that is closed: what is left there is others' to deliver. */
+void nxa__nexus_release_spool(const nxa_tracer *tracer);
 
 #endif

@@ -46,6 +46,7 @@ typedef struct nxa__record {
   unsigned wanted;  /* a bit for every sink that has not settled it */
   bool ended;
   bool failed;        /* some sink gave it up */
+  bool spooled;       /* some sink left it in the spool */
   size_t bytes;       /* of its texts, as counted in the tracer */
   int64_t started_ns; /* wall clock */
   int64_t ended_ns;

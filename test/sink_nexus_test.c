@@ -1,5 +1,5 @@
 /* clang-format off
- * nxa-links: alloc buffer clock error random text endpoint request parts json_out trace export nexus_body nexus_answer nexus_state nexus_send nexus_outcome sink_nexus
+ * nxa-links: alloc buffer clock error random text endpoint request parts json_out trace export nexus_body nexus_answer nexus_state nexus_send nexus_spool nexus_outcome sink_nexus spool lock private
  * clang-format on */
 #include "support/fake_transport.h"
 #include "support/json_check.h"
@@ -266,6 +266,13 @@ static void a_short_trace_arrives_whole(void **state) {
   stop(&fix);
 }
 
+/* The span's input is folded with these members and the span's own id. */
+static void assert_input(const char *span, const char *members, const char *id) {
+  char input[200];
+  snprintf(input, sizeof input, ",\"input\":{%s,\"span_id\":\"%s\"}}", members, id);
+  assert_non_null(strstr(find_request(span)->body, input));
+}
+
 static void type_and_metadata_are_folded_into_the_input(void **state) {
   (void)state;
   fixture fix;
@@ -278,16 +285,19 @@ static void type_and_metadata_are_folded_into_the_input(void **state) {
   nxa_span_set_input(noted, "\"in\"", 4);
   nxa_span_set_metadata(both, "m", "{}", 2);
   nxa_span_set_input(plain, "{\"x\":1}", 7);
+  char typed_id[17], noted_id[17], both_id[17];
+  strcpy(typed_id, nxa_span_id(typed));
+  strcpy(noted_id, nxa_span_id(noted));
+  strcpy(both_id, nxa_span_id(both));
   end_and_free(typed);
   end_and_free(noted);
   end_and_free(both);
   end_and_free(plain);
   finish(trace);
   run_for(fix.engine, SECOND);
-  assert_non_null(strstr(find_request("\"typed\"")->body, ",\"input\":{\"type\":\"llm\"}}"));
-  assert_non_null(
-      strstr(find_request("\"noted\"")->body, ",\"input\":{\"metadata\":{\"k\":1,\"l\":[]},\"input\":\"in\"}}"));
-  assert_non_null(strstr(find_request("\"both\"")->body, ",\"input\":{\"type\":\"tool\",\"metadata\":{\"m\":{}}}}"));
+  assert_input("\"typed\"", "\"type\":\"llm\"", typed_id);
+  assert_input("\"noted\"", "\"metadata\":{\"k\":1,\"l\":[]},\"input\":\"in\"", noted_id);
+  assert_input("\"both\"", "\"type\":\"tool\",\"metadata\":{\"m\":{}}", both_id);
   assert_non_null(strstr(find_request("\"plain\"")->body, ",\"input\":{\"x\":1}}"));
   stop(&fix);
 }

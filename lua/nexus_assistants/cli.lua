@@ -136,6 +136,13 @@ local function run_view(options, arguments)
   return options.html and 0 or print_out(drawn)
 end
 
+local function run_flush(_, arguments)
+  local said, complete = require("nexus_assistants.spool.command").run(arguments[1])
+  if not said then return fail(complete) end
+  local code = print_out(said)
+  return complete and code or EXIT_FAILURE
+end
+
 local STORE = { name = "store", value = "WHERE", check = text,
   help = "where threads are kept: a file, postgresql://…, or memory (NEXUS_ASSISTANTS_STORE)" }
 
@@ -216,6 +223,11 @@ local COMMANDS = {
     name = "import", run = run_import, arguments = math.huge, least = 1, usage = "FILE …",
     summary = "puts assistants and threads that were exported from an account (JSON, or an object a line) into a store",
     options = { STORE },
+  },
+  {
+    name = "flush", run = run_flush, arguments = 1, usage = "[DIR]",
+    summary = "delivers what is left in the spool to NEXUS_BASE_URL (with NEXUS_API_KEY); ends with 1 where some stays",
+    options = {},
   },
   {
     name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE | DIR | URL]",

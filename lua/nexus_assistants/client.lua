@@ -9,6 +9,8 @@ local providers = require("nexus_assistants.providers")
 local resources = require("nexus_assistants.resources")
 local runs = require("nexus_assistants.resources.runs")
 local scheduler = require("nexus_assistants.scheduler")
+local spools = require("nexus_assistants.spool")
+local state_folder = require("nexus_assistants.state_folder")
 local trace = require("nexus_assistants.trace")
 
 local client = {}
@@ -57,8 +59,22 @@ local function nexus_endpoint(given, warn)
   warn("traces are not delivered: set NEXUS_API_KEY or nexus.api_key, or nexus = false for none")
 end
 
+local NO_SPOOL = "off"
+
+-- Where what isn't delivered waits; nil for nowhere.
+local function spool_folder(values)
+  if values.spool == false or values.spool == NO_SPOOL then return nil end
+  return values.spool or state_folder.path(spools.NAME)
+end
+
+local function tracer_limits(limits)
+  return { max_traces = limits.max_traces, max_spans = limits.max_spans, max_bytes = limits.max_bytes,
+    max_field_bytes = limits.max_field_bytes }
+end
+
 local function new_tracer(engine, values, endpoint)
-  local tracer, problem = core.tracer(engine, values.limits)
+  local limits = values.limits
+  local tracer, problem = core.tracer(engine, tracer_limits(limits))
   if not tracer then return nil, errors.of_configuration(problem, "nexus.new: limits") end
   local added
   added, problem = tracer:nexus({
@@ -66,6 +82,10 @@ local function new_tracer(engine, values, endpoint)
     timeout = values.nexus.timeout,
     flush_interval = values.nexus.flush_interval,
     max_in_flight = values.nexus.max_in_flight,
+    spool = spool_folder(values),
+    spool_files = limits.max_spool_files,
+    spool_bytes = limits.max_spool_bytes,
+    spool_age = limits.max_spool_age,
   })
   if not added then return nil, errors.of_configuration(problem, "nexus.new: nexus") end
   return tracer
@@ -75,7 +95,20 @@ end
 local function make_tracer(engine, values, warn)
   local endpoint, problem = nexus_endpoint(values.nexus, warn)
   if not endpoint then return nil, problem end
-  return new_tracer(engine, values, endpoint)
+  local tracer
+  tracer, problem = new_tracer(engine, values, endpoint)
+  return tracer, problem, endpoint
+end
+
+-- Who delivers from the spool; nil without one.
+local function make_spool(values, tasks, engine, tracer, endpoint)
+  local folder, limits = tracer and spool_folder(values), values.limits
+  if not folder then return nil end
+  return spools.new({
+    scheduler = tasks, engine = engine, tracer = tracer, endpoint = endpoint, folder = folder,
+    timeout = values.nexus.timeout,
+    limits = { files = limits.max_spool_files, bytes = limits.max_spool_bytes, age = limits.max_spool_age },
+  })
 end
 
 -- ----------------------------------------------------------------------------------------------------------- making
@@ -154,8 +187,8 @@ local function build(values)
   local engine, problem = core.engine({ max_transfers = values.max_transfers })
   if not engine then return nil, errors.of_configuration(problem, "nexus.new") end
   local tasks, book = scheduler.new(engine, core.monotonic, warn), ledger.new(core.wall)
-  local tracer, performer, undelivered
-  tracer, problem = make_tracer(engine, values, function(text) undelivered = text end)
+  local tracer, endpoint, performer, undelivered
+  tracer, problem, endpoint = make_tracer(engine, values, function(text) undelivered = text end)
   if problem then return nil, problem end
   local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
     examine_threads = thread_examiner(book) })
@@ -163,7 +196,13 @@ local function build(values)
   performer, problem = providers.new(values, tasks, recorder)
   if not performer then return nil, problem end
   if undelivered then warn(undelivered) end
-  return assemble(values, performer, tasks, engine, recorder, tracer, book)
+  local made = assemble(values, performer, tasks, engine, recorder, tracer, book)
+  made.spool = make_spool(values, tasks, engine, tracer, endpoint)
+  if made.spool then
+    tasks.on_spooled = function() made.spool:wake() end
+    made.spool:start()
+  end
+  return made
 end
 
 --- Makes a client. Returns nil and an error where the configuration lacks something, nil and a text for misuse.
@@ -256,6 +295,15 @@ end
 
 -- -------------------------------------------------------------------------------------------------- state, end
 
+local function add_spool_counts(stats, spool)
+  if not spool then return end
+  local counts = spool.counts
+  stats.spool_traces, stats.spool_spans = counts.traces, counts.spans
+  stats.spool_refused, stats.spool_undecided = counts.refused, counts.undecided
+  stats.spool_unreadable = counts.unreadable
+  stats.spool_dropped = stats.spool_dropped + counts.dropped
+end
+
 --- Counters: those of traces and their delivery (see `nxa_stats` in nexus_assistants.h), and calls, calls_failed,
 -- tasks, unknown_ids.
 function client_methods:stats()
@@ -263,6 +311,7 @@ function client_methods:stats()
   stats.calls, stats.calls_failed = self.transport.calls, self.transport.calls_failed
   stats.tasks = self.scheduler.task_count
   stats.unknown_ids = self.nexus.unknown_ids
+  add_spool_counts(stats, self.spool)
   return stats
 end
 
@@ -286,6 +335,11 @@ function client_methods:close(timeout)
   self.scheduler:close(timeout)
   if self.runtime then self.runtime:close() end
   self.delivered = not self.tracer or self.tracer:close(math.max(due - core.monotonic(), 0))
+  if self.spool then
+    self.spool:finish(due)
+    self.delivered = self.tracer:close(0)
+    self.tracer:release_spool()
+  end
   drain_warnings(self)
   self.engine:close()
   return self.delivered

@@ -283,7 +283,11 @@ options.client = {
     max_spans = { kind = "size", most = 1e7 },
     max_bytes = { kind = "size", most = 64 * GIBIBYTE },
     max_field_bytes = { kind = "size", most = GIBIBYTE },
+    max_spool_files = { kind = "size", most = 1e6, default = 10000 },
+    max_spool_bytes = { kind = "size", most = 64 * GIBIBYTE, default = GIBIBYTE / 4 },
+    max_spool_age = { kind = "seconds", default = 7 * 86400 },
   } },
+  spool = { kind = "text", environment = "NEXUS_ASSISTANTS_SPOOL", off = true },
   poll = { kind = "table", fields = {
     interval = { kind = "wait", environment = "NEXUS_ASSISTANTS_POLL_INTERVAL" },
     deadline = { kind = "seconds", default = 600 },

@@ -261,6 +261,7 @@ end
 
 local function handle_event(self, kind, subject)
   if kind == "warning" then return self.warn(subject) end
+  if kind == "spooled" then return self.on_spooled and self.on_spooled() end
   local service = self.services[subject]
   if service then service[kind], service.news = true, true end
   local task = self.waiting[subject]

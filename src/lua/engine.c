@@ -40,7 +40,8 @@ enum {
   UPVALUE_SEND,
   UPVALUE_PROGRESS,
   UPVALUE_WARNING,
-  UPVALUE_COUNT = UPVALUE_WARNING
+  UPVALUE_SPOOLED,
+  UPVALUE_COUNT = UPVALUE_SPOOLED
 };
 
 static int name_of(nxa_event_type type) {
@@ -80,12 +81,24 @@ static int push_warning(lua_State *L, const nxa_event *event) {
   return 2;
 }
 
+static int push_event(lua_State *L, const nxa_event *event) {
+  switch (event->type) {
+  case NXA_EVENT_WARNING:
+    return push_warning(L, event);
+  case NXA_EVENT_SPOOLED:
+    lua_pushvalue(L, lua_upvalueindex(UPVALUE_SPOOLED));
+    return 1;
+  default:
+    return push_call_event(L, event);
+  }
+}
+
 static int engine_next(lua_State *L) {
   const nxa__lua_engine *self = check(L);
   nxa_event event;
   int results = 0;
   while (results == 0 && self->engine && nxa_engine_next_event(self->engine, &event))
-    results = event.type == NXA_EVENT_WARNING ? push_warning(L, &event) : push_call_event(L, &event);
+    results = push_event(L, &event);
   return results ? results : nxa__lua_nothing(L);
 }
 
@@ -147,6 +160,7 @@ static void add_next(lua_State *L) {
   lua_pushliteral(L, "send");
   lua_pushliteral(L, "progress");
   lua_pushliteral(L, "warning");
+  lua_pushliteral(L, "spooled");
   lua_pushcclosure(L, engine_next, UPVALUE_COUNT);
   lua_setfield(L, -2, "next");
 }

@@ -1,3 +1,4 @@
+#include "../sink_nexus.h"
 #include "binding.h"
 
 static const nxa__lua_option tracer_options[] = {
@@ -12,6 +13,10 @@ static const nxa__lua_option nexus_options[] = {
     {"timeout", NXA__OPTION_NUMBER, offsetof(nxa_nexus_options, timeout), 0},
     {"flush_interval", NXA__OPTION_NUMBER, offsetof(nxa_nexus_options, flush_interval), 0},
     {"max_in_flight", NXA__OPTION_INTEGER, offsetof(nxa_nexus_options, max_in_flight), 0},
+    {"spool", NXA__OPTION_TEXT, offsetof(nxa_nexus_options, spool), 0},
+    {"spool_files", NXA__OPTION_SIZE, offsetof(nxa_nexus_options, spool_files), 0},
+    {"spool_bytes", NXA__OPTION_SIZE, offsetof(nxa_nexus_options, spool_bytes), 0},
+    {"spool_age", NXA__OPTION_NUMBER, offsetof(nxa_nexus_options, spool_age), 0},
 };
 
 static const nxa_error engine_closed = {.kind = NXA_CLOSED, .retry_after = -1, .message = "the engine is closed"};
@@ -59,7 +64,7 @@ static void set_count(lua_State *L, const char *name, uint64_t count) {
 }
 
 static void push_stats(lua_State *L, const nxa_stats *stats) {
-  lua_createtable(L, 0, 15);
+  lua_createtable(L, 0, 21);
   set_count(L, "traces_started", stats->traces_started);
   set_count(L, "traces_dropped", stats->traces_dropped);
   set_count(L, "traces_delivered", stats->traces_delivered);
@@ -72,6 +77,12 @@ static void push_stats(lua_State *L, const nxa_stats *stats) {
   set_count(L, "requests", stats->requests);
   set_count(L, "requests_repeated", stats->requests_repeated);
   set_count(L, "repeated_unconfirmed", stats->repeated_unconfirmed);
+  set_count(L, "traces_spooled", stats->traces_spooled);
+  set_count(L, "spans_spooled", stats->spans_spooled);
+  set_count(L, "spool_dropped", stats->spool_dropped);
+  set_count(L, "spool_left", stats->spool_left);
+  set_count(L, "spool_files", stats->spool_files);
+  set_count(L, "spool_bytes", stats->spool_bytes);
   set_count(L, "traces_pending", stats->traces_pending);
   set_count(L, "spans_pending", stats->spans_pending);
   set_count(L, "bytes_pending", stats->bytes_pending);
@@ -106,6 +117,47 @@ static int tracer_close(lua_State *L) {
   return 1;
 }
 
+/* The path of a trace's file that is to be delivered from the spool; each is told once. */
+static int tracer_collect(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  nxa__spool *spool = self->tracer ? nxa__nexus_spool(self->tracer) : NULL;
+  const char *path = spool ? nxa__spool_collect(spool) : NULL;
+  lua_pushstring(L, path);
+  return 1;
+}
+
+/* What became of it: true where it is done with, else it is told again. */
+static int tracer_collected(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  const char *path = nxa__lua_whole_text(L, 2);
+  bool done = lua_toboolean(L, 3);
+  nxa__spool *spool = self->tracer ? nxa__nexus_spool(self->tracer) : NULL;
+  if (spool)
+    nxa__spool_collected(spool, path, done);
+  return 0;
+}
+
+static int tracer_reachable(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  lua_pushboolean(L, self->tracer && nxa__nexus_is_reachable(self->tracer));
+  return 1;
+}
+
+static int tracer_resume(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  if (self->tracer)
+    nxa__nexus_resume(self->tracer);
+  return 0;
+}
+
+/* Once the tracer is closed: others may deliver what it left. */
+static int tracer_release_spool(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  if (self->tracer)
+    nxa__nexus_release_spool(self->tracer);
+  return 0;
+}
+
 static int tracer_gc(lua_State *L) {
   nxa__lua_tracer *self = check(L);
   nxa_tracer *tracer = self->tracer;
@@ -122,6 +174,11 @@ void nxa__lua_tracer_open(lua_State *L) {
                                      {"flush", tracer_flush},
                                      {"pending", tracer_pending},
                                      {"close", tracer_close},
+                                     {"collect", tracer_collect},
+                                     {"collected", tracer_collected},
+                                     {"reachable", tracer_reachable},
+                                     {"resume", tracer_resume},
+                                     {"release_spool", tracer_release_spool},
                                      {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_TRACER, metamethods, methods);
   lua_pop(L, 1);

@@ -115,6 +115,24 @@ void nxa__engine_warn(nxa_engine *engine, const char *format, ...) {
   strcpy(engine->warnings[engine->warning_count++], text);
 }
 
+static size_t events_queued;
+
+void nxa__event_init(nxa__event *event, nxa_event_type type, nxa_call *call) {
+  memset(event, 0, sizeof *event);
+  event->type = type;
+  event->call = call;
+}
+
+void nxa__engine_queue_event(nxa_engine *engine, nxa__event *event) {
+  (void)engine;
+  (void)event;
+  events_queued++;
+}
+
+void nxa__event_remove(nxa__event *event) {
+  (void)event;
+}
+
 /* ------------------------------------------------------------------------------------------------ timers */
 
 void nxa__timer_disarm(nxa_engine *engine, nxa__timer *timer) {

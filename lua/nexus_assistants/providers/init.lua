@@ -4,11 +4,12 @@ local assistants = require("nexus_assistants.providers.assistants")
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local model_span = require("nexus_assistants.model_span")
+local state_folder = require("nexus_assistants.state_folder")
 local values = require("nexus_assistants.values")
 
 local providers = {}
 
-local LOCAL_FILE = "nexus-assistants/threads.sqlite"
+local LOCAL_FILE = "threads.sqlite"
 
 local function configuration(message)
   return nil, errors.new({ kind = "configuration", message = message })
@@ -56,20 +57,12 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- the store
 
-local function state_folder()
-  local own = core.environment("XDG_STATE_HOME")
-  if own and own:sub(1, 1) == "/" then return own end
-  local home = core.environment("HOME")
-  return home and home ~= "" and home .. "/.local/state" or nil
-end
-
 --- The store of a runtime: `where` is a path, a URL, "memory" or nil; threads are kept in a file of the user's by
 -- default where they are worth keeping. Returns nil for memory; or nil and an error.
 function providers.store(where, is_kept)
   if where == nil and is_kept then
-    local folder = state_folder()
-    if not folder then return configuration("no place to keep threads in: set the option store, or HOME") end
-    where = folder .. "/" .. LOCAL_FILE
+    where = state_folder.path(LOCAL_FILE)
+    if not where then return configuration("no place to keep threads in: set the option store, or HOME") end
   end
   if where == nil or where == "memory" then return nil end
   return require("nexus_assistants.providers.runtime.sql_store").open(where)

@@ -1,0 +1,366 @@
+--- Delivers what is in the spool: what this client's core left there, and what processes left that have ended. It has
+-- tasks while there is something to do, and none otherwise.
+--
+-- What fails is tried again later: all rest while Nexus is away; a trace it has no room for is tried again rarely, and
+-- when another one was taken.
+local core = require("nexus_assistants.core")
+local delivery = require("nexus_assistants.spool.delivery")
+local folders = require("nexus_assistants.spool.folders")
+local json = require("nexus_assistants.json")
+local record = require("nexus_assistants.spool.record")
+
+local spool = {}
+
+local spool_methods = {}
+local spool_mt = { __index = spool_methods, __name = "nexus_assistants.spool" }
+
+--- The folder's name among the user's files.
+spool.NAME = "spool"
+
+local WORKERS = 3
+local TIMEOUT = 5 -- seconds, as the core has it
+local FIRST_REST, LONGEST_REST = 0.5, 30 -- seconds, after failures
+local LIMIT_REST = 600 -- seconds after which a trace that was too many is tried again
+local MOST_ANSWER = 64 * 1024 * 1024
+local MOST_WAIT = 60 -- seconds a server may ask for
+local LOST = { [0] = true, [502] = true, [504] = true, [520] = true, [524] = true }
+local MOST_FAILURES = 3 -- in a row, where somebody waits for the end
+local LONGEST_TURN = 1 -- seconds
+local BETWEEN = 32 -- lines of a file that are read at one go
+local TAKEN = '{"trace":"%s","left":false}\n'
+
+--- `parts`: scheduler, engine, endpoint (of Nexus), folder, limits {files, bytes, age}; tracer, where there is one;
+-- timeout, of a request, and grace, after which what was sent is there or never will be, both in seconds.
+function spool.new(parts)
+  return setmetatable({
+    scheduler = parts.scheduler, engine = parts.engine, endpoint = parts.endpoint, tracer = parts.tracer,
+    folder = parts.folder, timeout = parts.timeout or TIMEOUT, limits = parts.limits,
+    grace = parts.grace or parts.timeout or TIMEOUT,
+    queue = {}, workers = 0, failures = 0, rest_until = 0,
+    counts = { traces = 0, spans = 0, refused = 0, undecided = 0, dropped = 0, unreadable = 0 },
+  }, spool_mt)
+end
+
+-- --------------------------------------------------------------------------------------------------------- asking
+
+local function problem_of(self, response, err)
+  local status = response and response.status or 0
+  if status == 0 then return "can't be reached at " .. self.endpoint:base_url() .. ": " .. err.message end
+  return ("answers %d at %s"):format(status, self.endpoint:base_url())
+end
+
+local function answer_of(self, response, err)
+  local status = response and response.status or 0
+  local is_success = status >= 200 and status < 300
+  return {
+    status = status, value = is_success and not err and json.decode(response.body) or nil,
+    retry_after = response and response.retry_after, lost = LOST[status] or is_success and err ~= nil,
+    problem = err and problem_of(self, response, err) or nil,
+  }
+end
+
+local function drain(self)
+  repeat
+    local kind, text = self.engine:next()
+    if kind == "warning" then self.scheduler.warn(text) end
+  until not kind
+end
+
+-- For the end of a client, when its scheduler drives nothing any more.
+local function await_outside(self, call)
+  while not call:done() and core.monotonic() < self.due do
+    self.engine:step(self.due - core.monotonic())
+    drain(self)
+  end
+  call:cancel()
+  return call:result()
+end
+
+local function ask(self, method, path, query, body)
+  local request = {
+    endpoint = self.endpoint, method = method, path = path, query = query, body = body, timeout = self.timeout,
+    deadline = self.timeout, retries = 0, max_response = MOST_ANSWER,
+  }
+  local call, refused
+  if self.due then call, refused = self.engine:call(request) else call, refused = self.scheduler:call(request) end
+  if not call then return answer_of(self, nil, refused) end
+  if self.due then return answer_of(self, await_outside(self, call)) end
+  return answer_of(self, self.scheduler:await(call))
+end
+
+-- -------------------------------------------------------------------------------------------------------- a trace
+
+local function breather(self)
+  if self.due then return nil end
+  local lines = 0
+  return function()
+    lines = lines + 1
+    if lines % BETWEEN == 0 then self.scheduler:breathe() end
+  end
+end
+
+-- From now on what is sent may have arrived: whoever takes the file after this process must ask first.
+local function mark_taken(entry, found)
+  if not found.left then return end
+  local file = io.open(entry.path, "r+b")
+  if not file then return end
+  file:seek("set", found.length)
+  file:write(TAKEN:format(found.trace_id))
+  file:close()
+end
+
+-- What a file says is overruled by what happened here since.
+local function take_over(self, entry, found)
+  record.close(found)
+  if not found.left then
+    found.doubt, found.doubt_until = true, (core.wall() + self.grace) * 1000
+  end
+  if entry.known then
+    found.nexus_id, found.doubt, found.doubt_until = entry.nexus_id, entry.doubt, entry.doubt_until
+  end
+  mark_taken(entry, found)
+end
+
+local function read(self, entry)
+  local content = folders.read_file(entry.path)
+  local ok, found = pcall(record.read, content or "", breather(self))
+  if not ok or not found then return nil, content and content:sub(1, 1) == "{" end
+  if found.nexus ~= self.endpoint:base_url() then return found end
+  ok = pcall(take_over, self, entry, found)
+  return ok and found or nil, not ok
+end
+
+local function note_counts(self, found)
+  local counts = found.counts
+  if not counts then return end
+  for name, count in pairs(counts) do self.counts[name] = self.counts[name] + count end
+  self.counts.undecided = self.counts.undecided + (found.index and found.index.undecided or 0)
+  if counts.traces > 0 then self:resume() end
+end
+
+local function may_create(self)
+  return not self.limited_until or self.limited_until <= core.monotonic()
+end
+
+local function asker(self)
+  return function(method, path, query, body)
+    local creates = method == "POST" and path == delivery.TRACES
+    if creates and not may_create(self) then return { status = 429, problem = self.limit_problem } end
+    return ask(self, method, path, query, body)
+  end
+end
+
+local function attempt(self, entry)
+  local found, is_broken = read(self, entry)
+  if not found then
+    self.counts.unreadable = self.counts.unreadable + (is_broken and 1 or 0)
+    return "done"
+  end
+  if found.nexus ~= self.endpoint:base_url() then return "elsewhere" end
+  local outcome, problem, seconds = delivery.deliver(found, {
+    ask = asker(self), wall = core.wall, grace = self.grace,
+  })
+  note_counts(self, found)
+  entry.known, entry.nexus_id = true, found.nexus_id
+  entry.doubt, entry.doubt_until = found.doubt, found.doubt_until
+  if outcome == "wait" then return outcome, nil, problem end
+  return outcome, problem, seconds
+end
+
+-- ------------------------------------------------------------------------------------------------------- outcomes
+
+local function remove(self, entry)
+  if entry.folder then return folders.remove(entry) end
+  self.tracer:collected(entry.path, true)
+end
+
+local function keep(self, entry)
+  if entry.folder then return folders.keep(entry) end
+  self.tracer:collected(entry.path, false)
+end
+
+local function put_back(self, entry, seconds)
+  entry.due = core.monotonic() + seconds
+  table.insert(self.queue, entry)
+end
+
+local function rest(self, seconds)
+  self.failures = self.failures + 1
+  local own = math.min(FIRST_REST * 2 ^ math.min(self.failures - 1, 10), LONGEST_REST)
+  self.rest_until = core.monotonic() + math.max(own, math.min(seconds or 0, MOST_WAIT))
+end
+
+local OUTCOMES = {}
+
+function OUTCOMES.done(self, entry)
+  self.failures = 0
+  remove(self, entry)
+end
+
+OUTCOMES.gone = function(self, entry)
+  self.counts.refused = self.counts.refused + 1
+  remove(self, entry)
+end
+
+function OUTCOMES.wait(self, entry, _, seconds)
+  put_back(self, entry, seconds)
+end
+
+function OUTCOMES.elsewhere(self, entry)
+  self.elsewhere = (self.elsewhere or 0) + 1
+  keep(self, entry)
+end
+
+function OUTCOMES.later(self, entry, problem, seconds)
+  self.problem = problem
+  rest(self, seconds)
+  put_back(self, entry, 0)
+end
+
+function OUTCOMES.limited(self, entry, problem)
+  if may_create(self) then self.limited_until = core.monotonic() + LIMIT_REST end
+  self.problem, self.limit_problem = problem, problem
+  entry.limited = true
+  put_back(self, entry, self.limited_until - core.monotonic())
+end
+
+function OUTCOMES.refused(self, entry, problem)
+  self.problem = problem
+  entry.limited = true
+  put_back(self, entry, LIMIT_REST)
+  self.rest_until = core.monotonic() + LIMIT_REST
+end
+
+local function handle(self, entry)
+  local outcome, problem, seconds = attempt(self, entry)
+  OUTCOMES[outcome](self, entry, problem, seconds)
+  return outcome
+end
+
+--- Nexus takes traces (again): those that were too many needn't wait any longer.
+function spool_methods:resume()
+  if not self.limited_until then return end
+  self.limited_until = nil
+  if self.tracer then self.tracer:resume() end
+  for _, entry in ipairs(self.queue) do
+    if entry.limited then entry.due, entry.limited = 0, nil end
+  end
+end
+
+-- ---------------------------------------------------------------------------------------------------------- tasks
+
+local function collect(self)
+  local path = self.tracer and self.tracer:collect()
+  while path do
+    self.queue[#self.queue + 1] = { path = path, due = 0 }
+    path = self.tracer:collect()
+  end
+end
+
+-- The first that is due; else nil, and the seconds until one is.
+local function take_due(self)
+  local now, soonest = core.monotonic(), math.huge
+  if self.rest_until > now then return nil, self.rest_until - now end
+  for position, entry in ipairs(self.queue) do
+    if entry.due <= now then return table.remove(self.queue, position) end
+    soonest = math.min(soonest, entry.due - now)
+  end
+  return nil, soonest
+end
+
+-- Where all is tried only once, what would take long isn't waited for.
+local function is_over(self, seconds)
+  if #self.queue == 0 then return true end
+  return self.impatient and (self.failures >= self.impatient or seconds > 2 * self.timeout)
+end
+
+local function work(self)
+  local going = true
+  while going do
+    collect(self)
+    local entry, seconds = take_due(self)
+    if entry then
+      handle(self, entry)
+      self.scheduler:breathe()
+      going = not self.scheduler.closed
+    else
+      going = not is_over(self, seconds) and self.scheduler:sleep(seconds)
+    end
+  end
+  self.workers = self.workers - 1
+end
+
+--- Sees to what the core has left, or what was found.
+function spool_methods:wake()
+  collect(self)
+  while self.workers < math.min(WORKERS, #self.queue) do
+    self.workers = self.workers + 1
+    self.scheduler:spawn(work, self)
+  end
+end
+
+local function oldest(limits)
+  return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(core.wall() - limits.age))
+end
+
+--- Looks for what ended processes left, and begins to deliver it.
+function spool_methods:start()
+  local limits = self.limits
+  local found, held = folders.take(self.folder, self.endpoint:base_url())
+  local entries, dropped = folders.cap(found, {
+    files = limits.files, bytes = limits.bytes, oldest = oldest(limits),
+  })
+  self.held = held
+  self.counts.dropped = self.counts.dropped + dropped
+  for _, entry in ipairs(entries) do
+    entry.due = 0
+    self.queue[#self.queue + 1] = entry
+  end
+  self:wake()
+end
+
+--- Delivers what ended processes left, and returns when all of it is delivered, or nothing more can be for now: how
+-- many traces are left, and why the last of them is, or nil.
+function spool_methods:flush()
+  self.impatient = MOST_FAILURES
+  self:start()
+  while self.workers > 0 do self.scheduler:turn(LONGEST_TURN) end
+  local left = #self.queue
+  for _, entry in ipairs(self.queue) do keep(self, entry) end
+  self.queue = {}
+  return left, self.problem
+end
+
+-- ------------------------------------------------------------------------------------------------------------ end
+
+local PASSING = { done = true, gone = true, elsewhere = true }
+
+local function pause_until_due(self, seconds)
+  if core.monotonic() + seconds >= self.due then return false end
+  local over = core.monotonic() + seconds
+  while core.monotonic() < over do
+    self.engine:step(over - core.monotonic())
+    drain(self)
+  end
+  return true
+end
+
+local function finish_one(self)
+  local entry, seconds = take_due(self)
+  if not entry then return pause_until_due(self, seconds) end
+  local outcome = handle(self, entry)
+  return PASSING[outcome] or outcome == "wait"
+end
+
+--- Delivers what it can until `due`, without the scheduler, as the client closes: what the core has left is asked for
+-- while Nexus answers. Gives everything else back.
+function spool_methods:finish(due)
+  self.due = due
+  collect(self)
+  local going = self.tracer and self.tracer:reachable()
+  while going and #self.queue > 0 and core.monotonic() < due do going = finish_one(self) end
+  for _, entry in ipairs(self.queue) do keep(self, entry) end
+  self.queue = {}
+end
+
+return spool

@@ -1,0 +1,191 @@
+/*
+ * What of traces is in the spool, a JSON object a line, each beginning with {"trace":"<its id>",
+ *
+ *   "nexus":"<base URL>","state":{…}      the trace as it would be created now; the last one counts
+ *   "span":"<id>","parent":"<id>","open":false,"body":{…}
+ *                                         a span as it would be posted, but for its parent, which is "" or an id of
+ * ours; one that had begun when something else was written is "open", the last counts "nexus_id":"<id>" the trace's id
+ * at Nexus "left":true,"doubt":<bool>,"until":<milliseconds> nothing more will come; with doubt, what was sent may have
+ * arrived, and has or never will at that time. Where there is no such line the process was killed
+ */
+#include "nexus_state.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "clock.h"
+#include "endpoint.h"
+#include "json_out.h"
+#include "nexus_body.h"
+
+#define LINES_MOST ((size_t)64 << 20)
+#define LINES_KEPT ((size_t)256 << 10) /* of memory between two uses */
+#define OFTEN_BYTES ((size_t)16 << 10) /* a trace of more is written at its start and end alone */
+#define BROKEN_GRACE (250 * MILLISECOND)
+
+static nxa__buffer *begin(nxa__nexus *sink) {
+  if (sink->lines.limit == 0)
+    nxa__buffer_init(&sink->lines, LINES_MOST);
+  nxa__buffer_clear(&sink->lines);
+  return &sink->lines;
+}
+
+static bool write_lines(nxa__nexus *sink, nxa__trace_notes *notes) {
+  const nxa__buffer *lines = &sink->lines;
+  bool written = lines->state == NXA_OK && nxa__spool_append(sink->spool, notes->file, lines->data, lines->length);
+  if (lines->capacity > LINES_KEPT)
+    nxa__buffer_free(&sink->lines);
+  return written;
+}
+
+static void begin_line(nxa__buffer *lines, const nxa_trace *trace) {
+  nxa__buffer_append(lines, "{\"trace\":\"", 10);
+  nxa__buffer_append(lines, trace->id, 32);
+  nxa__buffer_append(lines, "\",", 2);
+}
+
+/* ------------------------------------------------------------------------------------------------ the trace */
+
+static void put_url(const nxa__nexus *sink, nxa__buffer *lines) {
+  const char *url = nxa_endpoint_base_url(sink->endpoint);
+  size_t size = nxa__json_string(NULL, SIZE_MAX, url, strlen(url), NULL);
+  if (nxa__buffer_reserve(lines, size) != NXA_OK)
+    return;
+  lines->length += nxa__json_string(lines->data + lines->length, SIZE_MAX, url, strlen(url), NULL);
+}
+
+static void put_state(const nxa__nexus *sink, const nxa__trace_notes *notes, nxa__buffer *lines) {
+  uint64_t cut = 0;
+  begin_line(lines, notes->trace);
+  nxa__buffer_append_text(lines, "\"nexus\":");
+  put_url(sink, lines);
+  nxa__buffer_append_text(lines, ",\"state\":");
+  nxa__nexus_put_trace(lines, notes->trace, &cut);
+  nxa__buffer_append_text(lines, "}\n");
+}
+
+static bool state_is_due(const nxa__trace_notes *notes) {
+  const nxa__record *record = &notes->trace->record;
+  if (!notes->is_kept || (record->ended && !notes->end_kept))
+    return true;
+  return notes->changes_kept != record->changes && record->bytes <= OFTEN_BYTES;
+}
+
+static bool put_state_if_due(const nxa__nexus *sink, const nxa__trace_notes *notes, nxa__buffer *lines) {
+  bool due = state_is_due(notes);
+  if (due)
+    put_state(sink, notes, lines);
+  return due;
+}
+
+static void note_state(nxa__nexus *sink, nxa__trace_notes *notes) {
+  const nxa_trace *trace = notes->trace;
+  notes->is_kept = true;
+  notes->changes_kept = trace->record.changes;
+  notes->end_kept = trace->record.ended;
+  if (trace->record.ended && trace->status != NXA_TRACE_SUCCESS)
+    nxa__spool_mark_failed(sink->spool, notes->file);
+}
+
+void nxa__nexus_keep_trace(nxa__nexus *sink, nxa__trace_notes *notes) {
+  if (!notes->file || !state_is_due(notes))
+    return;
+  put_state(sink, notes, begin(sink));
+  if (write_lines(sink, notes))
+    note_state(sink, notes);
+}
+
+/* ------------------------------------------------------------------------------------------------ spans */
+
+static void put_span(const nxa_span *span, nxa__buffer *lines) {
+  uint64_t cut = 0;
+  begin_line(lines, span->trace);
+  nxa__buffer_append_format(lines, "\"span\":\"%s\",\"parent\":\"%s\",\"open\":%s,\"body\":", span->id,
+                            span->parent ? span->parent->id : "", span->record.ended ? "false" : "true");
+  nxa__nexus_put_span(lines, span, "", &cut);
+  nxa__buffer_append_text(lines, "}\n");
+}
+
+/* Those known are the first ones of the trace, since each time all that follow are looked at. */
+static void put_open_spans(const nxa__nexus *sink, const nxa_trace *trace, nxa__buffer *lines) {
+  for (nxa__link *link = trace->spans.last; link; link = link->previous) {
+    nxa_span *span = link->owner;
+    nxa__span_notes *notes = nxa__nexus_note_span(sink, span);
+    if (!notes || notes->seen)
+      return;
+    notes->seen = true;
+    if (!span->record.ended)
+      put_span(span, lines);
+  }
+}
+
+void nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes) {
+  if (!notes->file)
+    return;
+  nxa__buffer *lines = begin(sink);
+  bool has_state = put_state_if_due(sink, notes, lines);
+  put_open_spans(sink, notes->trace, lines);
+  if (lines->length > 0 && write_lines(sink, notes) && has_state)
+    note_state(sink, notes);
+}
+
+void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span) {
+  if (!notes->file)
+    return;
+  nxa__buffer *lines = begin(sink);
+  bool has_state = put_state_if_due(sink, notes, lines);
+  put_open_spans(sink, notes->trace, lines);
+  put_span(span->span, lines);
+  span->is_kept = write_lines(sink, notes);
+  if (span->is_kept && has_state)
+    note_state(sink, notes);
+}
+
+/* ------------------------------------------------------------------------------------------------ leaving */
+
+static void put_id(const nxa__trace_notes *notes, nxa__buffer *lines) {
+  begin_line(lines, notes->trace);
+  nxa__buffer_append_format(lines, "\"nexus_id\":\"%s\"}\n", notes->id);
+}
+
+void nxa__nexus_keep_id(nxa__nexus *sink, nxa__trace_notes *notes) {
+  if (!notes->is_kept)
+    return;
+  put_id(notes, begin(sink));
+  write_lines(sink, notes);
+}
+
+void nxa__nexus_doubt(nxa__nexus *sink, nxa__trace_notes *notes, bool timed_out) {
+  int64_t grace = timed_out ? nxa__ns_of(sink->options.timeout) : BROKEN_GRACE;
+  notes->in_doubt = true;
+  notes->doubt_until_ns = nxa__later(notes->doubt_until_ns, nxa__wall_ns() + grace);
+}
+
+static void keep_spans(nxa__nexus *sink, nxa__trace_notes *notes) {
+  for (nxa__link *link = notes->trace->spans.first; link; link = link->next) {
+    nxa_span *span = link->owner;
+    nxa__span_notes *own = notes_of_span(sink, span);
+    bool wanted = (span->record.wanted >> sink->sink.index) & 1;
+    if (wanted && own && span->record.ended && !own->is_kept)
+      nxa__nexus_keep_span(sink, notes, own);
+  }
+}
+
+static void keep_leaving(nxa__nexus *sink, nxa__trace_notes *notes) {
+  nxa__buffer *lines = begin(sink);
+  if (*notes->id)
+    put_id(notes, lines);
+  begin_line(lines, notes->trace);
+  nxa__buffer_append_format(lines, "\"left\":true,\"doubt\":%s,\"until\":%" PRId64 "}\n",
+                            notes->in_doubt ? "true" : "false", notes->doubt_until_ns / MILLISECOND);
+  write_lines(sink, notes);
+}
+
+bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes) {
+  keep_spans(sink, notes);
+  nxa__nexus_keep_trace(sink, notes);
+  if (notes->end_kept)
+    keep_leaving(sink, notes);
+  return notes->end_kept && nxa__spool_has_lines(notes->file);
+}

@@ -1,0 +1,497 @@
+#include "spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "clock.h"
+#include "lock.h"
+#include "private.h"
+#include "random.h"
+#include "text.h"
+
+#define OWNER_BYTES 8
+#define NAME_SIZE 32
+#define OPEN_MOST 16                   /* descriptors: the host needs them, too */
+#define SPARE_MOST 8                   /* files kept for traces to come */
+#define SPARE_BYTES ((size_t)64 << 10) /* what one of them may take */
+#define PAUSE INT64_C(5000000000)      /* after a failure nothing is tried for so long */
+#define FOLDER_TRIES 10
+
+struct nxa__spool_file {
+  nxa__link link;      /* by age, in the spool's files or failed_files; or in its spares */
+  nxa__link open_link; /* in the spool's open_files */
+  nxa__link left_link; /* in the spool's waiting */
+  unsigned number;     /* its name; 0 before it is made */
+  int descriptor;      /* negative where it isn't open */
+  size_t bytes;        /* of its trace */
+  size_t size;         /* on the disk, what came before included */
+  int64_t since_ns;    /* wall clock */
+  bool failed;
+  bool left;    /* nobody here writes to it any more */
+  bool dropped; /* there was too much: it is no more */
+};
+
+struct nxa__spool {
+  nxa_engine *engine;
+  nxa__spool_limits limits;
+  nxa_stats *stats;
+  nxa_stats no_stats;
+  char *own; /* the path of the client's own folder; NULL before it is made */
+  int folder;
+  nxa__lock *lock;
+  unsigned last_number;
+  size_t largest; /* a file may become, whatever the disk has: beyond, a write would end the process */
+  int64_t rests_until_ns;
+  bool has_warned;
+  nxa__list files, failed_files, spares, open_files, waiting;
+  char *collected; /* the latest path told */
+  const char *label;
+  char path[]; /* the spool's folder, then the label */
+};
+
+/* ------------------------------------------------------------------------------------------------ life */
+
+static size_t largest_file(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return SIZE_MAX;
+  return (size_t)limit.rlim_cur;
+}
+
+nxa__spool *nxa__spool_new(nxa_engine *engine, const char *folder, const char *label, const nxa__spool_limits *limits) {
+  size_t length = strlen(folder) + 1, label_length = strlen(label) + 1;
+  nxa__spool *spool = nxa__allocate_zeroed(sizeof *spool + length + label_length);
+  if (!spool)
+    return NULL;
+  memcpy(spool->path, folder, length);
+  spool->label = spool->path + length;
+  memcpy(spool->path + length, label, label_length);
+  spool->engine = engine;
+  spool->limits = *limits;
+  spool->stats = &spool->no_stats;
+  spool->folder = -1;
+  spool->largest = largest_file();
+  nxa__engine_retain(engine);
+  return spool;
+}
+
+void nxa__spool_count_in(nxa__spool *spool, nxa_stats *stats) {
+  spool->stats = stats;
+}
+
+static void name_of(const nxa__spool_file *file, char name[NAME_SIZE]) {
+  snprintf(name, NAME_SIZE, "%u.jsonl", file->number);
+}
+
+static void close_file(nxa__spool_file *file) {
+  if (file->descriptor < 0)
+    return;
+  close(file->descriptor);
+  file->descriptor = -1;
+  nxa__list_remove(&file->open_link);
+}
+
+static void forget(nxa__spool_file *file) {
+  close_file(file);
+  nxa__list_remove(&file->link);
+  nxa__list_remove(&file->left_link);
+  nxa__release(file);
+}
+
+static void delete_file(nxa__spool *spool, nxa__spool_file *file) {
+  char name[NAME_SIZE];
+  name_of(file, name);
+  if (file->number > 0)
+    unlinkat(spool->folder, name, 0);
+  close_file(file);
+}
+
+static void empty_spares(nxa__spool *spool) {
+  while (spool->spares.first) {
+    nxa__spool_file *file = spool->spares.first->owner;
+    delete_file(spool, file);
+    forget(file);
+  }
+}
+
+static void forget_all(nxa__list *files) {
+  while (files->first)
+    forget(files->first->owner);
+}
+
+/* The folder goes where nothing is in it; the lock is last, so that nobody else takes what is on its way out. */
+static void leave_folder(nxa__spool *spool) {
+  bool empty = spool->own && nxa__list_empty(&spool->files) && nxa__list_empty(&spool->failed_files);
+  if (spool->folder >= 0)
+    close(spool->folder);
+  if (empty)
+    nxa__lock_remove(spool->lock);
+  else
+    nxa__lock_release(spool->lock);
+  if (empty)
+    rmdir(spool->own);
+}
+
+void nxa__spool_free(nxa__spool *spool) {
+  if (!spool)
+    return;
+  empty_spares(spool);
+  leave_folder(spool);
+  forget_all(&spool->files);
+  forget_all(&spool->failed_files);
+  nxa__engine_release(spool->engine);
+  nxa__release(spool->own);
+  nxa__release(spool->collected);
+  nxa__release(spool);
+}
+
+/* ------------------------------------------------------------------------------------------------ failing */
+
+static bool fail(nxa__spool *spool, const char *reason) {
+  spool->rests_until_ns = nxa__monotonic_ns() + PAUSE;
+  if (!spool->has_warned)
+    nxa__engine_warn(spool->engine,
+                     "traces can't be kept in '%s': %s; until they can, what isn't delivered is in memory alone",
+                     spool->path, reason);
+  spool->has_warned = true;
+  return false;
+}
+
+static bool fail_by_errno(nxa__spool *spool) {
+  return fail(spool, strerror(errno));
+}
+
+/* ------------------------------------------------------------------------------------------------ the folder */
+
+static char *join(const char *folder, const char *name) {
+  size_t folder_length = strlen(folder), name_length = strlen(name);
+  char *path = nxa__allocate(folder_length + name_length + 2);
+  if (!path)
+    return NULL;
+  memcpy(path, folder, folder_length);
+  path[folder_length] = '/';
+  memcpy(path + folder_length + 1, name, name_length + 1);
+  return path;
+}
+
+static char *new_folder_path(const nxa__spool *spool) {
+  unsigned char bytes[OWNER_BYTES];
+  char name[2 * OWNER_BYTES + 1];
+  nxa__random_bytes(bytes, sizeof bytes);
+  nxa__hex(name, bytes, sizeof bytes);
+  return join(spool->path, name);
+}
+
+/* Whoever sweeps the spool may have taken the folder's lock, or the folder, before its maker could lock it: `*again`.
+ */
+static nxa__lock *lock_folder(const char *own, bool *again, nxa_error *error) {
+  bool is_held = false;
+  char *path = join(own, "lock");
+  if (!path)
+    nxa__error_memory(error);
+  nxa__lock *lock = path ? nxa__lock_take(path, &is_held, error) : NULL;
+  *again = is_held || (!lock && path && access(own, F_OK) != 0);
+  nxa__release(path);
+  return lock;
+}
+
+static bool try_folder(nxa__spool *spool, bool *again, nxa_error *error) {
+  *again = false;
+  spool->own = new_folder_path(spool);
+  if (!spool->own)
+    nxa__error_memory(error);
+  if (spool->own && nxa__private_folder(spool->own, error))
+    spool->lock = lock_folder(spool->own, again, error);
+  if (spool->lock)
+    return true;
+  nxa__release(spool->own);
+  spool->own = NULL;
+  return false;
+}
+
+/* A folder without one is looked into; so nothing depends on it. */
+static void write_label(const nxa__spool *spool) {
+  int file = openat(spool->folder, "lock", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (file < 0)
+    return;
+  ssize_t written = write(file, spool->label, strlen(spool->label));
+  (void)written;
+  close(file);
+}
+
+static bool make_folder(nxa__spool *spool) {
+  nxa_error error;
+  bool again = true;
+  nxa__error_clear(&error);
+  for (int tries = 0; again && tries < FOLDER_TRIES; tries++)
+    if (try_folder(spool, &again, &error))
+      break;
+  if (!spool->lock)
+    return fail(spool, error.message);
+  spool->folder = open(spool->own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (spool->folder < 0)
+    return fail_by_errno(spool);
+  write_label(spool);
+  return true;
+}
+
+/* ------------------------------------------------------------------------------------------------ files */
+
+static void note_size(nxa__spool *spool, nxa__spool_file *file, size_t size) {
+  spool->stats->spool_bytes += size - file->size;
+  file->size = size;
+}
+
+nxa__spool_file *nxa__spool_take(nxa__spool *spool) {
+  nxa__spool_file *file = spool->spares.last ? spool->spares.last->owner : NULL;
+  if (!file)
+    file = nxa__allocate_zeroed(sizeof *file);
+  else
+    nxa__list_remove(&file->link);
+  if (!file)
+    return NULL;
+  if (!file->link.owner)
+    file->descriptor = -1;
+  file->link.owner = file->open_link.owner = file->left_link.owner = file;
+  file->bytes = 0;
+  file->since_ns = nxa__wall_ns();
+  nxa__list_append(&spool->files, &file->link);
+  return file;
+}
+
+static bool open_file(nxa__spool *spool, nxa__spool_file *file) {
+  char name[NAME_SIZE];
+  bool is_new = file->number == 0;
+  if (is_new)
+    file->number = ++spool->last_number;
+  name_of(file, name);
+  int flags = O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (is_new ? O_CREAT | O_EXCL : 0);
+  file->descriptor = openat(spool->folder, name, flags, S_IRUSR | S_IWUSR);
+  if (file->descriptor < 0) {
+    file->number = is_new ? 0 : file->number;
+    return fail_by_errno(spool);
+  }
+  if (spool->open_files.count == OPEN_MOST)
+    close_file(spool->open_files.first->owner);
+  nxa__list_append(&spool->open_files, &file->open_link);
+  return true;
+}
+
+static bool is_ready(nxa__spool *spool, nxa__spool_file *file) {
+  if (file->dropped || spool->rests_until_ns > nxa__monotonic_ns())
+    return false;
+  if (spool->folder < 0 && !make_folder(spool))
+    return false;
+  return file->descriptor >= 0 || open_file(spool, file);
+}
+
+/* What was written in part counts as not written: the next lines overwrite it. */
+static bool write_lines(nxa__spool *spool, nxa__spool_file *file, const char *lines, size_t length) {
+  ssize_t written;
+  do
+    written = pwrite(file->descriptor, lines, length, (off_t)file->bytes);
+  while (written < 0 && errno == EINTR);
+  if (written < 0)
+    return fail_by_errno(spool);
+  if ((size_t)written < length)
+    return fail(spool, strerror(ENOSPC));
+  return true;
+}
+
+static void count_file(nxa__spool *spool, const nxa__spool_file *file) {
+  spool->stats->spool_files++;
+  spool->stats->spool_bytes += file->size;
+}
+
+/* ------------------------------------------------------------------------------------------------ caps */
+
+static void uncount_file(nxa__spool *spool, const nxa__spool_file *file) {
+  if (file->bytes == 0)
+    return;
+  spool->stats->spool_files--;
+  spool->stats->spool_bytes -= file->size;
+}
+
+static void drop(nxa__spool *spool, nxa__spool_file *file) {
+  uncount_file(spool, file);
+  spool->stats->spool_dropped++;
+  delete_file(spool, file);
+  nxa__list_remove(&file->link);
+  nxa__list_remove(&file->left_link);
+  file->dropped = true;
+  file->bytes = 0;
+  if (!file->left)
+    return;
+  spool->stats->spool_left--;
+  nxa__release(file);
+}
+
+static nxa__spool_file *oldest_written(const nxa__list *files) {
+  for (nxa__link *link = files->first; link; link = link->next)
+    if (((nxa__spool_file *)link->owner)->bytes > 0)
+      return link->owner;
+  return NULL;
+}
+
+static bool is_too_old(const nxa__spool *spool, const nxa__spool_file *file) {
+  return file && file->left && nxa__wall_ns() - file->since_ns > nxa__ns_of(spool->limits.age);
+}
+
+static bool is_too_much(const nxa__spool *spool) {
+  return spool->stats->spool_files > spool->limits.files || spool->stats->spool_bytes > spool->limits.bytes;
+}
+
+/* The oldest go first, and those that failed after all others. */
+static void make_room(nxa__spool *spool) {
+  while (is_too_much(spool)) {
+    nxa__spool_file *file = oldest_written(&spool->files);
+    if (!file)
+      file = oldest_written(&spool->failed_files);
+    if (!file)
+      return;
+    drop(spool, file);
+  }
+}
+
+static void drop_old(nxa__spool *spool, const nxa__list *files) {
+  nxa__spool_file *file = oldest_written(files);
+  while (is_too_old(spool, file)) {
+    drop(spool, file);
+    file = oldest_written(files);
+  }
+}
+
+/* ------------------------------------------------------------------------------------------------ writing */
+
+bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lines, size_t length) {
+  if (!file || !is_ready(spool, file))
+    return false;
+  if (length > spool->largest - file->bytes)
+    return fail(spool, strerror(EFBIG));
+  if (!write_lines(spool, file, lines, length))
+    return false;
+  bool is_first = file->bytes == 0;
+  if (is_first)
+    count_file(spool, file);
+  file->bytes += length;
+  if (file->bytes > file->size)
+    note_size(spool, file, file->bytes);
+  if (is_first) {
+    drop_old(spool, &spool->files);
+    drop_old(spool, &spool->failed_files);
+  }
+  make_room(spool);
+  return !file->dropped;
+}
+
+bool nxa__spool_has_lines(const nxa__spool_file *file) {
+  return file && file->bytes > 0 && !file->dropped;
+}
+
+void nxa__spool_mark_failed(nxa__spool *spool, nxa__spool_file *file) {
+  if (!file || file->failed || file->dropped)
+    return;
+  file->failed = true;
+  nxa__list_remove(&file->link);
+  nxa__list_append(&spool->failed_files, &file->link);
+}
+
+/* ------------------------------------------------------------------------------------------------ ends */
+
+/* No line begins so: what is behind it doesn't count. */
+static bool blank(nxa__spool_file *file) {
+  return file->bytes == 0 || pwrite(file->descriptor, "-", 1, 0) == 1;
+}
+
+static bool is_worth_keeping(const nxa__spool *spool, const nxa__spool_file *file) {
+  return file->descriptor >= 0 && file->size <= SPARE_BYTES && spool->spares.count < SPARE_MOST;
+}
+
+void nxa__spool_remove(nxa__spool *spool, nxa__spool_file *file) {
+  if (!file)
+    return;
+  uncount_file(spool, file);
+  nxa__list_remove(&file->link);
+  if (!file->dropped && is_worth_keeping(spool, file) && blank(file)) {
+    file->bytes = 0;
+    file->failed = false;
+    nxa__list_append(&spool->spares, &file->link);
+    return;
+  }
+  if (!file->dropped)
+    delete_file(spool, file);
+  forget(file);
+}
+
+void nxa__spool_forget(nxa__spool *spool, nxa__spool_file *file) {
+  if (nxa__spool_has_lines(file))
+    close_file(file); /* stays listed, so that its folder does */
+  else
+    nxa__spool_remove(spool, file);
+}
+
+void nxa__spool_leave(nxa__spool *spool, nxa__spool_file *file) {
+  if (!nxa__spool_has_lines(file)) {
+    nxa__spool_remove(spool, file);
+    return;
+  }
+  if (file->size > file->bytes && file->descriptor >= 0 && ftruncate(file->descriptor, (off_t)file->bytes) == 0)
+    note_size(spool, file, file->bytes);
+  close_file(file);
+  file->left = true;
+  spool->stats->spool_left++;
+  nxa__list_append(&spool->waiting, &file->left_link);
+}
+
+/* ------------------------------------------------------------------------------------------------ collecting */
+
+const char *nxa__spool_collect(nxa__spool *spool) {
+  char name[NAME_SIZE];
+  nxa__spool_file *file = spool->waiting.first ? spool->waiting.first->owner : NULL;
+  if (!file)
+    return NULL;
+  name_of(file, name);
+  char *path = join(spool->own, name);
+  if (!path)
+    return NULL;
+  nxa__list_remove(&file->left_link);
+  nxa__release(spool->collected);
+  spool->collected = path;
+  return path;
+}
+
+static nxa__spool_file *find_left(const nxa__spool *spool, const nxa__list *files, const char *path) {
+  char name[NAME_SIZE];
+  size_t folder = strlen(spool->own);
+  for (nxa__link *link = files->first; link; link = link->next) {
+    nxa__spool_file *file = link->owner;
+    name_of(file, name);
+    if (file->left && strncmp(path, spool->own, folder) == 0 && path[folder] == '/' &&
+        strcmp(path + folder + 1, name) == 0)
+      return file;
+  }
+  return NULL;
+}
+
+void nxa__spool_collected(nxa__spool *spool, const char *path, bool done) {
+  nxa__spool_file *file = spool->own ? find_left(spool, &spool->files, path) : NULL;
+  if (!file && spool->own)
+    file = find_left(spool, &spool->failed_files, path);
+  if (!file)
+    return;
+  if (!done) {
+    if (!file->left_link.list)
+      nxa__list_append(&spool->waiting, &file->left_link);
+    return;
+  }
+  spool->stats->spool_left--;
+  uncount_file(spool, file);
+  delete_file(spool, file);
+  forget(file);
+}

@@ -1,0 +1,298 @@
+/* clang-format off
+ * nxa-links: alloc buffer clock error random text endpoint request parts json_out lock private spool
+ * clang-format on */
+#include "support/fake_transport.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spool.h"
+
+#define LABEL "http://nexus.test"
+
+typedef struct fixture {
+  nxa_engine *engine;
+  nxa__spool *spool;
+  nxa_stats stats;
+  char path[64];
+} fixture;
+
+static void start_at(fixture *fix, const char *path, size_t files, size_t bytes) {
+  nxa__spool_limits limits = {files, bytes, 60};
+  fix->stats = (nxa_stats){0};
+  fix->engine = fake_engine();
+  fix->spool = nxa__spool_new(fix->engine, path, LABEL, &limits);
+  assert_non_null(fix->spool);
+  nxa__spool_count_in(fix->spool, &fix->stats);
+}
+
+static void start(fixture *fix, size_t files, size_t bytes) {
+  strcpy(fix->path, "/tmp/nxa_spool_XXXXXX");
+  assert_non_null(mkdtemp(fix->path));
+  start_at(fix, fix->path, files, bytes);
+}
+
+static size_t count_in(const char *path) {
+  size_t count = 0;
+  DIR *folder = opendir(path);
+  assert_non_null(folder);
+  for (struct dirent *entry = readdir(folder); entry; entry = readdir(folder))
+    count += entry->d_name[0] != '.';
+  closedir(folder);
+  return count;
+}
+
+static void own_folder(const fixture *fix, char *path, size_t size) {
+  DIR *folder = opendir(fix->path);
+  struct dirent *entry = readdir(folder);
+  while (entry && entry->d_name[0] == '.')
+    entry = readdir(folder);
+  assert_non_null(entry);
+  snprintf(path, size, "%s/%s", fix->path, entry->d_name);
+  closedir(folder);
+}
+
+static void remove_all(const fixture *fix) {
+  char command[128];
+  snprintf(command, sizeof command, "rm -rf '%s'", fix->path);
+  assert_int_equal(system(command), 0);
+}
+
+static void stop(fixture *fix) {
+  nxa__spool_free(fix->spool);
+  assert_int_equal(fix->engine->references, 1);
+  nxa_engine_free(fix->engine);
+  nxa__clock_real();
+  remove_all(fix);
+}
+
+static bool append(fixture *fix, nxa__spool_file *file, const char *line) {
+  return nxa__spool_append(fix->spool, file, line, strlen(line));
+}
+
+static nxa__spool_file *written(fixture *fix, const char *line) {
+  nxa__spool_file *file = nxa__spool_take(fix->spool);
+  assert_non_null(file);
+  assert_true(append(fix, file, line));
+  return file;
+}
+
+static void assert_content(const char *path, const char *expected) {
+  char content[256] = "";
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  size_t length = fread(content, 1, sizeof content - 1, file);
+  content[length] = '\0';
+  fclose(file);
+  assert_string_equal(content, expected);
+}
+
+/* ------------------------------------------------------------------------------------------------ files */
+
+static void test_makes_nothing_before_it_is_needed(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix, 10, 1000);
+  nxa__spool_file *file = nxa__spool_take(fix.spool);
+  assert_int_equal(count_in(fix.path), 0);
+  assert_false(nxa__spool_has_lines(file));
+  nxa__spool_leave(fix.spool, file);
+  assert_null(nxa__spool_collect(fix.spool));
+  stop(&fix);
+}
+
+static void test_keeps_lines_for_the_user_alone(void **state) {
+  (void)state;
+  fixture fix;
+  char folder[80], path[100];
+  struct stat known;
+  start(&fix, 10, 1000);
+  nxa__spool_file *file = written(&fix, "one\n");
+  assert_true(append(&fix, file, "two\n"));
+  own_folder(&fix, folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/1.jsonl", folder);
+  assert_content(path, "one\ntwo\n");
+  assert_int_equal(stat(path, &known), 0);
+  assert_int_equal(known.st_mode & 0777, 0600);
+  assert_int_equal(stat(folder, &known), 0);
+  assert_int_equal(known.st_mode & 0777, 0700);
+  snprintf(path, sizeof path, "%s/lock", folder);
+  assert_content(path, LABEL);
+  assert_int_equal(fix.stats.spool_files, 1);
+  assert_int_equal(fix.stats.spool_bytes, 8);
+  nxa__spool_remove(fix.spool, file);
+  assert_int_equal(fix.stats.spool_files, 0);
+  assert_int_equal(fix.stats.spool_bytes, 0);
+  nxa__spool_free(fix.spool);
+  assert_int_equal(count_in(fix.path), 0); /* nothing is left, the folder neither */
+  fix.spool = NULL;
+  stop(&fix);
+}
+
+static void test_writes_over_what_is_delivered(void **state) {
+  (void)state;
+  fixture fix;
+  char folder[80], path[100];
+  start(&fix, 10, 1000);
+  nxa__spool_file *file = written(&fix, "first trace\n");
+  nxa__spool_remove(fix.spool, file);
+  own_folder(&fix, folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/1.jsonl", folder);
+  assert_content(path, "-irst trace\n");
+  file = written(&fix, "second\n");
+  assert_content(path, "second\nrace\n");
+  nxa__spool_leave(fix.spool, file); /* what is left has its own lines and no others */
+  assert_content(path, "second\n");
+  assert_int_equal(fix.stats.spool_left, 1);
+  assert_int_equal(fix.stats.spool_bytes, 7);
+  stop(&fix);
+}
+
+static void test_opens_few_files_at_once(void **state) {
+  (void)state;
+  fixture fix;
+  nxa__spool_file *files[100];
+  start(&fix, 1000, 100000);
+  for (size_t i = 0; i < 100; i++)
+    files[i] = written(&fix, "a\n");
+  int next = dup(0); /* the lowest that is free */
+  assert_true(next < 40);
+  close(next);
+  for (size_t i = 0; i < 100; i++)
+    assert_true(append(&fix, files[i], "b\n"));
+  assert_int_equal(fix.stats.spool_bytes, 400);
+  for (size_t i = 0; i < 100; i++)
+    nxa__spool_remove(fix.spool, files[i]);
+  assert_int_equal(fix.stats.spool_files, 0);
+  stop(&fix);
+}
+
+/* ------------------------------------------------------------------------------------------------ collecting */
+
+static void test_what_is_left_is_collected_once(void **state) {
+  (void)state;
+  fixture fix;
+  char path[128];
+  start(&fix, 10, 1000);
+  nxa__spool_leave(fix.spool, written(&fix, "x\n"));
+  strcpy(path, nxa__spool_collect(fix.spool));
+  assert_content(path, "x\n");
+  assert_null(nxa__spool_collect(fix.spool));
+  nxa__spool_collected(fix.spool, path, false);
+  assert_string_equal(nxa__spool_collect(fix.spool), path);
+  nxa__spool_collected(fix.spool, "/elsewhere/1.jsonl", true);
+  assert_int_equal(fix.stats.spool_left, 1);
+  nxa__spool_collected(fix.spool, path, true);
+  assert_int_equal(fix.stats.spool_left, 0);
+  assert_int_equal(fix.stats.spool_bytes, 0);
+  assert_int_equal(access(path, F_OK), -1);
+  stop(&fix);
+}
+
+/* ------------------------------------------------------------------------------------------------ caps */
+
+static void test_the_oldest_go_and_failures_last(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix, 2, 1000);
+  nxa__spool_file *failed = written(&fix, "failed\n");
+  nxa__spool_mark_failed(fix.spool, failed);
+  nxa__spool_file *old = written(&fix, "old\n"), *new = written(&fix, "new\n");
+  assert_false(append(&fix, old, "more\n")); /* it had to go */
+  nxa__spool_file *newer = written(&fix, "newer\n");
+  assert_int_equal(fix.stats.spool_dropped, 2);
+  assert_int_equal(fix.stats.spool_files, 2);
+  assert_true(nxa__spool_has_lines(newer));
+  assert_true(nxa__spool_has_lines(failed));
+  assert_false(nxa__spool_has_lines(old));
+  (void)new;
+  nxa__spool_remove(fix.spool, failed);
+  nxa__spool_remove(fix.spool, old);
+  nxa__spool_remove(fix.spool, new);
+  nxa__spool_remove(fix.spool, newer);
+  stop(&fix);
+}
+
+static void test_bytes_and_age(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix, 100, 20);
+  nxa__spool_leave(fix.spool, written(&fix, "0123456789\n"));
+  nxa__spool_leave(fix.spool, written(&fix, "0123456789\n"));
+  assert_int_equal(fix.stats.spool_left, 1);
+  assert_int_equal(fix.stats.spool_bytes, 11);
+  assert_int_equal(fix.stats.spool_dropped, 1);
+  pass(61 * SECOND);
+  nxa__spool_leave(fix.spool, written(&fix, "a\n"));
+  assert_int_equal(fix.stats.spool_left, 1);
+  assert_int_equal(fix.stats.spool_bytes, 2);
+  nxa__spool_file *large = nxa__spool_take(fix.spool);
+  assert_false(append(&fix, large, "more than all that may be there\n"));
+  nxa__spool_remove(fix.spool, large);
+  assert_int_equal(fix.stats.spool_files, 0);
+  assert_int_equal(fix.stats.spool_bytes, 0);
+  stop(&fix);
+}
+
+/* ------------------------------------------------------------------------------------------------ failing */
+
+static void test_a_folder_that_cannot_be_made(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix, 10, 1000);
+  nxa__spool_free(fix.spool);
+  nxa_engine_free(fix.engine);
+  start_at(&fix, "/dev/null/spool", 10, 1000);
+  nxa__spool_file *file = nxa__spool_take(fix.spool);
+  assert_false(append(&fix, file, "x\n"));
+  assert_false(append(&fix, file, "y\n"));
+  assert_int_equal(fix.engine->warning_count, 1);
+  assert_non_null(strstr(fix.engine->warnings[0], "/dev/null/spool"));
+  nxa__spool_leave(fix.spool, file);
+  assert_int_equal(fix.stats.spool_files, 0);
+  stop(&fix);
+}
+
+static void test_a_folder_that_is_taken_away_is_warned_of(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix, 10, 1000);
+  nxa__spool_file *first = written(&fix, "x\n");
+  remove_all(&fix);
+  nxa__spool_file *second = nxa__spool_take(fix.spool);
+  assert_false(append(&fix, second, "y\n"));
+  assert_int_equal(fix.engine->warning_count, 1);
+  nxa__spool_remove(fix.spool, first);
+  nxa__spool_remove(fix.spool, second);
+  stop(&fix);
+}
+
+static void test_nothing_written_and_nothing_at_all(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix, 10, 1000);
+  nxa__spool_file *kept = nxa__spool_take(fix.spool);
+  nxa__spool_forget(fix.spool, kept);
+  nxa__spool_forget(fix.spool, NULL);
+  nxa__spool_remove(fix.spool, NULL);
+  nxa__spool_mark_failed(fix.spool, NULL);
+  assert_false(append(&fix, NULL, "x\n"));
+  stop(&fix);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_makes_nothing_before_it_is_needed),
+      cmocka_unit_test(test_keeps_lines_for_the_user_alone),
+      cmocka_unit_test(test_writes_over_what_is_delivered),
+      cmocka_unit_test(test_opens_few_files_at_once),
+      cmocka_unit_test(test_what_is_left_is_collected_once),
+      cmocka_unit_test(test_the_oldest_go_and_failures_last),
+      cmocka_unit_test(test_bytes_and_age),
+      cmocka_unit_test(test_a_folder_that_cannot_be_made),
+      cmocka_unit_test(test_a_folder_that_is_taken_away_is_warned_of),
+      cmocka_unit_test(test_nothing_written_and_nothing_at_all),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
