@@ -54,6 +54,7 @@ function nexus.is_error(value) end
 ---@field openai? nexus_assistants.OpenAIOptions
 ---@field nexus? nexus_assistants.NexusOptions|false where traces go; false: nowhere
 ---@field poll? nexus_assistants.PollOptions
+---@field spool? string|false where traces wait on the disk until Nexus has them (NEXUS_ASSISTANTS_SPOOL); false: nowhere
 ---@field lane? nexus_assistants.LanePolicy what to do where a run of the thread is active ("wait")
 ---@field limits? nexus_assistants.Limits what traces may take in memory
 ---@field max_transfers? integer requests on the wire at once (100; at most 100000)
@@ -93,6 +94,9 @@ function nexus.is_error(value) end
 ---@field max_spans? integer held at once (8192; at most 10 million)
 ---@field max_bytes? integer of all their texts (32 MiB; at most 64 GiB)
 ---@field max_field_bytes? integer of one input, output or metadata value (256 KiB; at most 1 GiB)
+---@field max_spool_files? integer traces that wait on the disk (10,000; at most a million)
+---@field max_spool_bytes? integer what they take (256 MiB; at most 64 GiB)
+---@field max_spool_age? number seconds that one waits (7 days)
 
 -- ------------------------------------------------------------------------------------------------------- client
 
@@ -180,6 +184,17 @@ function client:close(timeout) end
 ---@field requests? integer sent to deliver traces
 ---@field requests_repeated? integer
 ---@field repeated_unconfirmed? integer of these, those that may have arrived twice
+---@field traces_spooled? integer left in the spool
+---@field spans_spooled? integer
+---@field spool_left? integer traces that were left in the spool and are there now
+---@field spool_files? integer the same with those under way
+---@field spool_bytes? integer what they take
+---@field spool_dropped? integer traces that went from the spool undelivered, for its limits
+---@field spool_traces? integer delivered from the spool
+---@field spool_spans? integer
+---@field spool_refused? integer traces and spans from the spool that Nexus refused
+---@field spool_undecided? integer spans of which it couldn't be told whether they had arrived
+---@field spool_unreadable? integer files in the spool that couldn't be read
 ---@field traces_pending? integer held now
 ---@field spans_pending? integer
 ---@field bytes_pending? integer

@@ -295,9 +295,7 @@ end
 
 -- -------------------------------------------------------------------------------------------------- state, end
 
-local function add_spool_counts(stats, spool)
-  if not spool then return end
-  local counts = spool.counts
+local function add_spool_counts(stats, counts)
   stats.spool_traces, stats.spool_spans = counts.traces, counts.spans
   stats.spool_refused, stats.spool_undecided = counts.refused, counts.undecided
   stats.spool_unreadable = counts.unreadable
@@ -311,7 +309,7 @@ function client_methods:stats()
   stats.calls, stats.calls_failed = self.transport.calls, self.transport.calls_failed
   stats.tasks = self.scheduler.task_count
   stats.unknown_ids = self.nexus.unknown_ids
-  add_spool_counts(stats, self.spool)
+  if self.tracer then add_spool_counts(stats, self.spool and self.spool.counts or spools.no_counts()) end
   return stats
 end
 

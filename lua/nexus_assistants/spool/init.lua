@@ -29,6 +29,11 @@ local LONGEST_TURN = 1 -- seconds
 local BETWEEN = 32 -- lines of a file that are read at one go
 local TAKEN = '{"trace":"%s","left":false}\n'
 
+--- What is counted, before there is anything.
+function spool.no_counts()
+  return { traces = 0, spans = 0, refused = 0, undecided = 0, dropped = 0, unreadable = 0 }
+end
+
 --- `parts`: scheduler, engine, endpoint (of Nexus), folder, limits {files, bytes, age}; tracer, where there is one;
 -- timeout, of a request, and grace, after which what was sent is there or never will be, both in seconds.
 function spool.new(parts)
@@ -37,7 +42,7 @@ function spool.new(parts)
     folder = parts.folder, timeout = parts.timeout or TIMEOUT, limits = parts.limits,
     grace = parts.grace or parts.timeout or TIMEOUT,
     queue = {}, workers = 0, failures = 0, rest_until = 0,
-    counts = { traces = 0, spans = 0, refused = 0, undecided = 0, dropped = 0, unreadable = 0 },
+    counts = spool.no_counts(),
   }, spool_mt)
 end
 
