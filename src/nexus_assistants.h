@@ -334,9 +334,9 @@ NXA_API void nxa_nexus_options_init(nxa_nexus_options *options);
 /*
  * Delivers to Nexus's REST API in the background of nxa_engine_step. At most one Nexus sink a tracer.
  *
- * With a spool, a span that has ended is in a file there when nxa_span_end returns, and its trace's file goes when Nexus
- * has all of it. What the sink can't deliver it leaves there (NXA_EVENT_SPOOLED), and so does whatever ends the process.
- * Whoever delivers from there asks Nexus first what of it has arrived: the Lua module does.
+ * With a spool, a span that has ended is in a file there when nxa_span_end returns, and its trace's file goes when
+ * Nexus has all of it. What the sink can't deliver it leaves there (NXA_EVENT_SPOOLED), and so does whatever ends the
+ * process. Whoever delivers from there asks Nexus first what of it has arrived: the Lua module does.
  */
 NXA_API nxa_kind nxa_tracer_add_nexus(nxa_tracer *tracer, const nxa_nexus_options *options, nxa_error *error);
 
