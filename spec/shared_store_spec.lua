@@ -1,6 +1,7 @@
 -- Several runtimes on one store, as in several processes: whose a run is, and what an ended process leaves.
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
+local nexus = require("nexus_assistants")
 local operations = require("nexus_assistants.operations")
 local postgres = require("spec.support.postgres")
 local runtimes = require("nexus_assistants.providers.runtime")
@@ -365,6 +366,33 @@ for place, store_kind in pairs(KINDS) do
       now = now + 1
       settle(first)
       assert.equal("la la la li.", messages(second, { thread_id = thread.id })[2].content[1].text.value)
+    end)
+
+    it("fail a run whose model, which waits by itself, can't be heard any more", function()
+      local client = assert(nexus.new({ agent_id = "a", provider = "script", store = "memory", nexus = false }))
+      local told, abandoned, waiting = {}, 0, nil
+      local model = { name = "told", waits = true }
+      function model.think(_, _, _, _, context)
+        for index = 1, 2 do told[index] = context.tell("la ") end
+        waiting = true
+        return { text = "li." }
+      end
+      function model.abandon() abandoned = abandoned + 1 end
+      first:close()
+      first = runtimes.new({ store = assert(sql_store.open(path)), clock = function() return now end, model = model,
+        scheduler = client.scheduler })
+      local run = begin(first)
+      first:advance() -- it has begun to think, in a task that hasn't run
+      first:advance()
+      fail_to_commit(first)
+      for _ = 1, 5 do client:update(1000) end
+      client:close()
+      assert.same({ false, false }, told)
+      assert.is_true(waiting)
+      assert.equal(1, abandoned)
+      local left = look(second, run)
+      assert.same({ "failed", "the store failed: the disk is full" }, { left.status, left.last_error.message })
+      assert.equal(1, #messages(second, run))
     end)
 
     it("end a stream with the store's error where nothing can be kept any more", function()
