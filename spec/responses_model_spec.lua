@@ -98,8 +98,13 @@ describe("the responses model", function()
 
   describe("asks", function()
     it("for what isn't at its default alone", function()
-      assert.same({ model = "gpt-5", store = false, input = { { type = "message", role = "user",
+      assert.same({ model = "gpt-5", store = false, truncation = "auto", input = { { type = "message", role = "user",
         content = { { type = "input_text", text = "Hello?" } } } } }, body_for())
+    end)
+
+    it("to have long threads cut there, unless the run says how", function()
+      assert.equal("auto", body_for().truncation)
+      assert.is_nil(body_for({ truncation_strategy = { type = "last_messages", last_messages = 5 } }).truncation)
     end)
 
     it("with the parameters of the run", function()
@@ -492,8 +497,8 @@ describe("the responses model", function()
       assert.matches("^Mango sun%-kissed sweet,  \n", answered.text)
       assert.equal(20, answered.usage.completion_tokens)
       local sent = json.decode(report.body_mismatch[1].sent)
-      assert.is_false(sent.store)
-      sent.store = nil
+      assert.same({ false, "auto" }, { sent.store, sent.truncation })
+      sent.store, sent.truncation = nil, nil
       assert.same(json.decode(report.body_mismatch[1].recorded), sent)
     end)
 

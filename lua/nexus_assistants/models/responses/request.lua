@@ -134,6 +134,12 @@ local function add_metadata(body, metadata)
   if metadata and next(metadata) ~= nil then body.metadata = metadata end
 end
 
+-- A thread that has grown too long for the model is cut there, where the run leaves that to the API; Responses fails
+-- else.
+local function add_truncation(body, strategy)
+  if strategy == nil or strategy.type == "auto" then body.truncation = "auto" end
+end
+
 --- The body of a request, but for what it goes on from. `asked` has messages, tools, run and context, as a model's
 -- `think` gets them, `model`, and `keeps_reasoning`: what the model thought has to come back with its calls, since
 -- nothing is stored.
@@ -146,6 +152,7 @@ function request.body(asked)
   add_format(body, present(run.response_format))
   add_include(body, types, asked.keeps_reasoning)
   add_metadata(body, present(run.metadata))
+  add_truncation(body, present(run.truncation_strategy))
   body.max_output_tokens = most and math.max(most, LEAST_TOKENS)
   return body
 end
