@@ -3,6 +3,7 @@ local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
 local lfs = require("lfs")
 local process = require("spec.support.process")
+local samples = require("spec.support.traces")
 local servers = require("spec.support.server")
 local socket = require("socket")
 local text = require("nexus_assistants.view.text")
@@ -355,6 +356,64 @@ describe("the command view", function()
         run({ "view", "x" }, environment))
       assert.equal("nexus-assistants: there is no trace yet\n", run({ "view" }, environment).err)
     end
+  end)
+
+  it("lists what is in a file or a folder, and finds what is asked for in it", function()
+    local path = write_file(json.encode(json.array({ samples.ordinary(), samples.failed(), samples.empty() })))
+    local function listed(words)
+      local result = run({ "view", path, "--width", "100", (unpack or table.unpack)(words) }) -- luacheck: ignore
+      assert.same({ 0, "" }, { result.code, result.err })
+      local ids = {}
+      for begin in result.out:gmatch("  (%x%x%x%x)%x+\n") do ids[#ids + 1] = begin end
+      return table.concat(ids, " ")
+    end
+    assert.equal("e000 7c9d 0b1e", listed({}))
+    assert.equal("7c9d", listed({ "--status", "error" }))
+    assert.equal("7c9d 0b1e", listed({ "--agent", "weather-bot" }))
+    assert.equal("e000", listed({ "--name", "NIGHT" }))
+    assert.equal("e000", listed({ "--since", "2026-01-01T00:01:30Z" }))
+    assert.equal("", listed({ "--since", "1h" }))
+    assert.truthy(run({ "view", path, "--limit", "1" }).out:find("and 2 more: --limit N", 1, true))
+    assert.matches("^weather%-bot  weather  error", run({ "view", path, "--trace", "7c" }).out)
+    assert.equal("nexus-assistants: there is no trace 'ff'\n", run({ "view", path, "--trace", "ff" }).err)
+  end)
+
+  it("lists what a Nexus has, and finds it by the beginning of its id", function()
+    for _, words in ipairs({ { "view", "--list" }, { "view", server.nexus_url }, { "view", "--status", "ok" } }) do
+      local result = run(words, environment)
+      assert.same({ 0, "" }, { result.code, result.err })
+      assert.matches("second.*first", result.out)
+    end
+    assert.is_nil(run({ "view", "--agent", "first" }, environment).out:find("second", 1, true))
+    assert.matches("^first", run({ "view", server.nexus_url, "--trace", id:sub(1, 13) }, environment).out)
+    assert.matches("^first", run({ "view", server.nexus_url .. "/api/v1/traces/" .. id }, environment).out)
+    assert.equal("nexus-assistants: Nexus does not tell the names of traces: --name is for files\n",
+      run({ "view", "--name", "job" }, environment).err)
+  end)
+
+  it("says what tokens cost", function()
+    local path = write_file(json.encode(samples.ordinary()))
+    local prices = write_file('{"gpt-4o-mini":{"input":0.15,"output":0.6}}')
+    assert.truthy(run({ "view", path, "--prices", prices }).out:find("  $0.000098", 1, true))
+    local wrong = write_file('{"m":{"input":1}}')
+    assert.equal("nexus-assistants: " .. wrong .. ": the price of 'm' is not { input, output }, per million tokens\n",
+      run({ "view", path, "--prices", wrong }).err)
+    assert.matches("none%.json: No such file", run({ "view", path, "--prices", "none.json" }).err)
+  end)
+
+  it("writes a page", function()
+    local path, out = write_file(json.encode(samples.ordinary())), write_file("")
+    assert.same({ code = 0, out = "", err = "" }, run({ "view", path, "--html", out }))
+    local file = assert(io.open(out))
+    local html = file:read("*a")
+    file:close()
+    assert.equal("weather", json.decode(html:match('id="data">(.-)</script>')).traces[1].name)
+    assert.same({ code = 0, out = "", err = "" }, run({ "view", "--html", out }, environment))
+    file = assert(io.open(out))
+    local traces = json.decode(file:read("*a"):match('id="data">(.-)</script>')).traces
+    file:close()
+    assert.same({ "second", "step of second" }, { traces[1].agent_name, traces[1].spans[1].name })
+    assert.matches("nowhere/x: No such file", run({ "view", path, "--html", "/nowhere/x" }).err, 1, true)
   end)
 
   it("sends no file's name to Nexus", function()

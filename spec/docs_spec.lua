@@ -13,8 +13,8 @@ local process = require("spec.support.process")
 local responses_server = require("spec.support.responses_server")
 local servers = require("spec.support.server")
 
-local KINDS = { [""] = true, c = true, js = true, sh = true, output = true, lua = true, ["lua fragment"] = true,
-  ["lua model"] = true }
+local KINDS = { [""] = true, c = true, js = true, sh = true, json = true, output = true, lua = true,
+  ["lua fragment"] = true, ["lua model"] = true }
 local MODEL = "examples/weather_model.lua"
 -- What stands behind the page about Responses.
 local POET = [[
@@ -317,11 +317,11 @@ describe("docs", function()
   end)
 
   it("name every option of the command's", function()
-    local pipe = io.popen(process.command({ process.path("bin/nexus-assistants"), "serve", "--help" }))
-    local help = pipe:read("*a")
-    pipe:close()
-    for option in help:gmatch("\n  (%-%-[%w-]+)") do
-      assert.matches("`" .. option, pages["docs/server.md"], 1, true)
+    for command, page in pairs({ serve = "docs/server.md", view = "docs/view.md" }) do
+      local pipe = io.popen(process.command({ process.path("bin/nexus-assistants"), command, "--help" }))
+      local help = pipe:read("*a")
+      pipe:close()
+      for option in help:gmatch("\n  (%-%-[%w-]+)") do assert.matches("`" .. option, pages[page], 1, true) end
     end
   end)
 end)

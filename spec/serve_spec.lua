@@ -249,6 +249,41 @@ describe("the local server", function()
     assert.matches("^<!DOCTYPE html>", get("/api/v2/traces").body)
   end)
 
+  it("shows what Nexus's part received to who is here, and to nobody's page but its own", function()
+    local id = server:request("POST", "/api/v1/traces",
+      { agent_id = "bot", name = "seen-by-me", status = "running", started_at = "2024-01-01T00:00:00Z" }).json.trace_id
+    local page = server:request("GET", "/", nil, { Authorization = false })
+    assert.same({ 200, "text/html; charset=UTF-8", "nosniff", "DENY" }, { page.status, page.headers["content-type"],
+      page.headers["x-content-type-options"], page.headers["x-frame-options"] })
+    assert.is_nil(page.body:find("seen-by-me", 1, true))
+    assert.equal(401, server:request("GET", "/view/traces", nil, { Authorization = false }).status)
+    assert.equal(403, server:request("GET", "/view/traces", nil, { Origin = "http://evil.example" }).status)
+    assert.equal(405, server:request("POST", "/view/traces", nil, { ["Content-Length"] = "0" }).status)
+    assert.equal(404, server:request("GET", "/view/other").status)
+    assert.equal(404, server:request("GET", "/view/traces/none").status)
+    assert.equal("seen-by-me", server:request("GET", "/view/traces/" .. id).json.name)
+  end)
+
+  it("tells who looks again only what changed", function()
+    local before = server:request("GET", "/view/traces")
+    local tag = { ["If-None-Match"] = before.headers.etag }
+    assert.same({ 200, "seen-by-me" }, { before.status, before.json[1].name })
+    assert.equal(304, server:request("GET", "/view/traces", nil, tag).status)
+    server:request("PATCH", "/api/v1/traces/" .. before.json[1].id, { status = "success" })
+    local after = server:request("GET", "/view/traces", nil, tag)
+    assert.same({ 200, "success" }, { after.status, after.json[1].status })
+    assert.is_true(after.json[1].revision > before.json[1].revision)
+  end)
+
+  it("shows nothing to others without a key", function()
+    local pages = require("nexus_assistants.serve.page")
+    local nexus = { revision = 1, refusal = function() return nil end, overview = function() return "[]" end }
+    local request = { method = "GET", path = "/view/traces", headers = {} }
+    assert.equal(403, pages.new(nexus, "0.0.0.0", false):handle(request).status)
+    assert.equal(200, pages.new(nexus, "0.0.0.0", true):handle(request).status)
+    assert.equal(200, pages.new(nexus, "::1", false):handle(request).status)
+  end)
+
   it("writes a line a request, with the time, without control characters or keys", function()
     get("/v1/threads/thread_logged?secret=no", { Authorization = "Bearer sk-very-secret" })
     get("/v1/%1B\27[31m")

@@ -303,6 +303,136 @@ describe("the waterfall's columns", function()
   end)
 end)
 
+describe("what is said beside the waterfall", function()
+  local samples = require("spec.support.traces")
+  local PRICES = { ["gpt-4o"] = { input = 100, output = 100 }, ["gpt-4o-mini"] = { input = 0.15, output = 0.6 } }
+
+  it("is what was found, and what to do about it", function()
+    local lines = lines_of(render(samples.failed(), { width = 60, color = true }))
+    local said = table.concat(lines, "\n"):gsub("\27%[%d+m", "")
+    assert.truthy(said:find("\n  warning tool_failure_hidden: get_weather failed, and the\n  model was told", 1, true))
+    assert.truthy(said:find("\n    Let the tool raise: its error then goes to the model as\n    its output", 1, true))
+    assert.truthy(table.concat(lines, "\n"):find("\27[31merror quota: the API answered", 1, true))
+    local odd = render(trace({ span("a", 0, 1) }, { metadata = { findings = json.array({ 5, {}, { id = {} } }) } }))
+    assert.equal(4, #lines_of(odd))
+  end)
+
+  it("is the whole error of the trace", function()
+    local said = render(samples.failed(), { width = 50 })
+    local broken = "  the run failed: rate_limit_exceeded: You\n  exceeded your current quota, please check your\n"
+    assert.truthy(said:find(broken, 1, true))
+  end)
+
+  it("is what tokens cost, where that is known", function()
+    local lines = lines_of(render(samples.ordinary(), { width = 120, prices = PRICES }))
+    assert.matches("  473 tokens  $0.000098  ", lines[1], 1, true)
+    assert.matches("201 tokens  $0.000040$", lines[5])
+    assert.is_nil(render(samples.ordinary(), { width = 120 }):find("$", 1, true))
+    local unknown = render(samples.ordinary(), { width = 120, prices = { other = PRICES["gpt-4o"] } })
+    assert.is_nil(unknown:find("$", 1, true))
+  end)
+
+  it("is the critical path", function()
+    local drawn = render(samples.ordinary(), { width = 100, critical = true })
+    for _, line in ipairs(lines_of(drawn)) do
+      if line:find("^%*? +log") then assert.matches("^  ", line) end
+      if line:find("http GET") then assert.matches("^%*     http", line) end
+    end
+    local colored = render(samples.ordinary(), { width = 100, color = true })
+    assert.truthy(colored:find("    \27[1mchat gpt-4o-mini", 1, true))
+    assert.truthy(colored:find("      log ", 1, true))
+  end)
+end)
+
+describe("the critical path", function()
+  local critical = require("nexus_assistants.view.critical")
+
+  local function path(...)
+    local rows = { ... }
+    for index, row in ipairs(rows) do rows[index] = { name = row[1], depth = row[2], from = row[3], to = row[4] } end
+    critical.mark(rows, 100)
+    local names = {}
+    for _, row in ipairs(rows) do names[#names + 1] = row.is_critical and row.name or nil end
+    return table.concat(names, " ")
+  end
+
+  it("goes back from the end by what was waited for", function()
+    assert.equal("a b", path({ "a", 0, 0, 50 }, { "short", 0, 0, 30 }, { "b", 0, 50, 100 }))
+    assert.equal("a", path({ "a", 0, 0, 100 }, { "b", 0, 10, 90 }))
+    assert.equal("a c d", path({ "a", 0, 0, 100 }, { "b", 1, 0, 20 }, { "c", 1, 0, 60 }, { "d", 1, 60, 100 }))
+    assert.equal("open in", path({ "open", 0, 0, nil }, { "in", 1, 5, nil }))
+    assert.equal("a", path({ "a", 0, 0, 50 }, { "late", 1, 40, 90 }, { "none", 1, 10, 10 }))
+    assert.equal("", path())
+  end)
+end)
+
+describe("prices", function()
+  local usage = require("nexus_assistants.view.usage")
+
+  it("are by model, for whichever the longest name is that it begins with", function()
+    local prices = { ["gpt-4o"] = { input = 2, output = 4 }, ["gpt-4o-mini"] = { input = 1, output = 1 } }
+    local tokens = { total = 3000000, input = 1000000, output = 2000000 }
+    assert.equal(10, usage.cost(tokens, "gpt-4o-2024-08-06", prices))
+    assert.equal(3, usage.cost(tokens, "gpt-4o-mini-2024", prices))
+    assert.is_nil(usage.cost(tokens, "o1", prices))
+    assert.is_nil(usage.cost({ total = 5 }, "gpt-4o", prices))
+    assert.is_nil(usage.cost(tokens, "gpt-4o", nil))
+  end)
+
+  it("are looked at", function()
+    assert.is_nil(usage.fault({ m = { input = 0, output = 1.5 } }))
+    assert.equal("prices are a table by model", usage.fault(5))
+    for _, price in ipairs({ {}, { input = 1 }, { input = -1, output = 1 }, { input = "1", output = 1 } }) do
+      assert.equal("the price of 'm' is not { input, output }, per million tokens", usage.fault({ m = price }))
+    end
+  end)
+end)
+
+describe("the list of traces", function()
+  local list = require("nexus_assistants.view.list")
+  local samples = require("spec.support.traces")
+
+  local function all(count)
+    return { samples.empty(), samples.failed(), samples.ordinary(), samples.large(count or 20) }
+  end
+
+  it("has a line each", function()
+    assert.equal(table.concat({
+      "started           status   agent        name                 duration  tokens  spans  id",
+      "2026-01-01 00:02  running  reporter     nightly                  open              0  e0000000",
+      "2026-01-01 00:01  error    weather-bot  weather                2.45 s     210      5  7c9d20b3",
+      "2026-01-01 00:00  success  weather-bot  weather                2.84 s     473      9  0b1e4c52",
+      "2026-01-01 00:00  success  importer     import of 2000 rows    40.2 s   28600   2000  1a000000",
+      "",
+    }, "\n"), list.render(all(2000), { width = 100 }))
+  end)
+
+  it("keeps to the window", function()
+    for width = 40, 140 do
+      for _, unicode in ipairs({ true, false }) do
+        for _, line in ipairs(lines_of(list.render(all(), { width = width, unicode = unicode }))) do
+          assert(text.width(line) <= width, width .. ": " .. line)
+          assert(unicode or not line:find("[\128-\255]"))
+        end
+      end
+    end
+    assert.truthy(list.render(all(), { width = 160 }):find("0b1e4c52a9f04d0f8d6f0c2a3e5b7d11", 1, true))
+  end)
+
+  it("says the time alone of today, and how many are left out", function()
+    local drawn = list.render(all(), { width = 100, today = "2026-01-01", count = 7 })
+    assert.truthy(drawn:find("\n00:01:00  error", 1, true))
+    assert.truthy(drawn:find("\nand 3 more: --limit N\n", 1, true))
+  end)
+
+  it("takes traces that aren't what they should be", function()
+    local drawn = list.render({ { id = "x" }, { id = "\27[2J", status = {}, name = 5, started_at = "x", spans = 5 } },
+      { width = 80, color = true })
+    assert.is_nil(drawn:find("\27[2J", 1, true))
+    assert.equal(3, #lines_of(drawn))
+  end)
+end)
+
 describe("text for a terminal", function()
   it("is measured in columns", function()
     assert.same({ 3, 4, 1, 2 }, { text.width("abc"), text.width("日本"), text.width("e\204\129"), text.width("🌮") })
@@ -312,6 +442,12 @@ describe("text for a terminal", function()
     assert.equal("ab", text.harmless("a\226\128\139b"))
     assert.equal("👩💻👍", text.harmless("👩\226\128\141💻👍🏽"))
     assert.equal("xyz", text.harmless("x\194\173y\239\187\191z\243\160\129\129\239\184\143"))
+  end)
+
+  it("is broken at spaces", function()
+    assert.same({ "a bb", "ccc", "ddd…" }, text.wrap("a bb  ccc dddddd", 4, "…"))
+    assert.same({ "日本", "語" }, text.wrap("日本 語", 4, "…"))
+    assert.same({}, text.wrap("", 4, "…"))
   end)
 
   it("is fitted to a width", function()

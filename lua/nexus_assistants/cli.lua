@@ -189,7 +189,7 @@ end
 local COMMANDS = {
   {
     name = "serve", run = run_serve, arguments = 0, fault = misplaced,
-    summary = "a local server: the Assistants protocol at /v1, on any model, and Nexus's at /api/v1, in memory",
+    summary = "a local server: the Assistants protocol at /v1, on any model, Nexus's at /api/v1, and a page at /",
     options = {
       { name = "port", value = "N", check = whole_number(0, 65535),
         help = "where to listen; 0 picks a free port (4010)" },

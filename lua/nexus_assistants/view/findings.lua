@@ -25,7 +25,8 @@ function findings.of(trace)
   return {}
 end
 
-local function add_wrapped(lines, page, before, value, code)
+--- Adds a text to the lines of a page, over as many as it takes, behind `before` and in a colour or nil.
+function findings.add_text(lines, page, before, value, code)
   local harmless = text.harmless(value, not page.unicode)
   for _, line in ipairs(text.wrap(harmless, page.width - #before, page.drawing.ellipsis)) do
     lines[#lines + 1] = before .. page.paint(code, line)
@@ -35,9 +36,9 @@ end
 local function add_finding(lines, page, finding)
   local severity, id = format.present(finding.severity) or "note", format.present(finding.id) or "finding"
   local evidence = format.present(finding.evidence)
-  add_wrapped(lines, page, "  ", severity .. " " .. id .. (evidence and ": " .. evidence or ""), COLORS[severity])
+  findings.add_text(lines, page, "  ", severity .. " " .. id .. (evidence and ": " .. evidence or ""), COLORS[severity])
   local advice = format.present(finding.advice)
-  if advice then add_wrapped(lines, page, "    ", advice) end
+  if advice then findings.add_text(lines, page, "    ", advice) end
 end
 
 --- Adds what was found and what to do about it to the lines of a page.

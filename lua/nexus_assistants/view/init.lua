@@ -127,7 +127,8 @@ function view.write_page(target, options)
   if ok then text, problem = page.render({ traces = found.traces, prices = prices }) end
   if text then ok, problem = write(options.html, text) end
   if problem then return nil, problem end
-  return ok, found.warning
+  local left = found.count - #found.traces
+  return ok, found.warning or left > 0 and ("%d more are left out: --limit N"):format(left) or nil
 end
 
 return view

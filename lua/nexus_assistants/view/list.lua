@@ -13,7 +13,7 @@ local GAP, SHORT_ID = 2, 8
 local LEAST_OF_NAME, WIDEST_AGENT = 10, 16
 -- In the order in which they stand, and how soon they are left out where there is no room: the least important first.
 local COLUMNS = {
-  { name = "started" }, { name = "status", color = true }, { name = "agent", rank = 2 }, { name = "name" },
+  { name = "started", rank = 5 }, { name = "status", color = true }, { name = "agent", rank = 2 }, { name = "name" },
   { name = "duration", right = true }, { name = "tokens", right = true, rank = 3 },
   { name = "cost", right = true, rank = 4 }, { name = "spans", right = true, rank = 1 }, { name = "id" },
 }
@@ -76,7 +76,7 @@ end
 local function make_room(widths, width)
   local name = widths.name or 0
   if taken(widths) - math.min(name, LEAST_OF_NAME) + name > width then widths.id = math.min(widths.id, SHORT_ID) end
-  for rank = 1, 4 do
+  for rank = 1, 5 do
     for _, column in ipairs(COLUMNS) do
       if column.rank == rank and taken(widths) > width then widths[column.name] = nil end
     end

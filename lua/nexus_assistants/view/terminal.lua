@@ -195,7 +195,7 @@ function terminal.render(trace, options)
   local page = new_page(trace, rows, options or {})
   local lines = { header(page, trace, rows) }
   local failure = format.present(type(trace.metadata) == "table" and trace.metadata.error)
-  if failure then lines[2] = error_line(page, failure, -1) end
+  if failure then findings.add_text(lines, page, "  ", failure, RED) end
   findings.add_lines(lines, trace, page)
   for _, row in ipairs(rows) do
     lines[#lines + 1] = row_line(page, row)

@@ -28,7 +28,7 @@
   const state = {
     traces: /** @type {Trace[]} */ (given.traces), shown: /** @type {Trace[]} */ ([]), chosen: /** @type {?string} */ (null),
     model: /** @type {?Model} */ (null), rows: /** @type {Row[]} */ ([]), row: /** @type {?Row} */ (null), window: { from: 0, to: 1 },
-    first: /** @type {?string} */ (null), picking: false, overview: false, key: 'nxs_page', tag: '', pair: /** @type {?string[]} */ (null),
+    first: /** @type {?string} */ (null), picking: false, overview: false, key: 'nxs_page', refusal: 0, tag: '', pair: /** @type {?string[]} */ (null),
   };
 
   /** @returns {any} the element with this id */
@@ -104,7 +104,7 @@
       if (counted !== Infinity || !row.tokens || row.span.name === LAST_SPAN) continue;
       counted = row.depth;
       total = (total || 0) + row.tokens.total;
-      const price = costOf(row.tokens, modelBelow(row));
+      const price = prices && costOf(row.tokens, modelBelow(row));
       if (price !== null) cost = (cost || 0) + price;
     }
     return { total, cost };
@@ -317,7 +317,7 @@
    * @param {(index: number) => HTMLElement} draw
    */
   function virtualList(scroller, height, draw) {
-    const inner = element('div.inner');
+    const inner = element('div.inner', { role: 'presentation' });
     scroller.append(inner);
     let size = 0; let planned = false;
 
@@ -1101,11 +1101,15 @@
     const panel = at('empty');
     if (state.traces.length) return panel.replaceChildren(text('h2', 'Choose a trace'), text('p', 'Its spans, messages, tokens and errors are shown here.'));
     if (!given.live) return panel.replaceChildren(text('h2', 'No traces'), text('p', 'There were none where this page was made from.'));
-    if (state.key === '') return drawKeyForm(panel);
+    if (state.refusal === 401) return drawKeyForm(panel);
+    if (state.refusal) return panel.replaceChildren(text('h2', 'Nothing is shown here'), text('p', OPEN_TO_OTHERS));
     panel.replaceChildren(text('h2', 'Waiting for the first trace'),
       text('p', 'Run a script that traces with these set, and it appears here while it runs:'),
       text('pre', `export NEXUS_BASE_URL=${location.origin}\nexport NEXUS_API_KEY=nxs_local\nlua your_script.lua`));
   }
+
+  const OPEN_TO_OTHERS = 'This server can be reached from elsewhere. Start it with --api-key-environment, and who has the key sees '
+    + 'what it received.';
 
   /** Where the server wants a key, only who has it sees what it received. */
   function drawKeyForm(panel) {
@@ -1114,7 +1118,7 @@
     const form = element('form', {}, input, text('button', 'Open'));
     form.addEventListener('submit', (event) => {
       event.preventDefault();
-      state.key = input.value.trim();
+      Object.assign(state, { key: input.value.trim(), refusal: 0 });
       panel.replaceChildren();
       poll();
     });
@@ -1139,9 +1143,16 @@
     return known;
   }
 
-  function setLive(on) {
+  function setLive(on, said) {
     at('live').dataset.state = on ? 'on' : 'off';
-    at('live').textContent = on ? 'live' : 'the server is gone';
+    at('live').textContent = said;
+  }
+
+  /** Who isn't let in asks no more by itself. */
+  function refuse(status) {
+    state.refusal = status;
+    setLive(false, status === 401 ? 'a key is wanted' : 'refused');
+    showView('list');
   }
 
   /** What is known of a trace stays where nothing of it changed. */
@@ -1159,12 +1170,8 @@
 
   async function poll() {
     const response = await ask('/view/traces', { 'If-None-Match': state.tag }).catch(() => null);
-    setLive(response !== null && response.status !== 401);
-    if (response && response.status === 401) {
-      state.key = '';
-      at('live').textContent = 'a key is wanted';
-      return showView('list');
-    }
+    if (response && (response.status === 401 || response.status === 403)) return refuse(response.status);
+    setLive(response !== null, response ? 'live' : 'the server is gone');
     if (response && response.status === 200) {
       state.tag = response.headers.get('ETag') || '';
       takeIn(await response.json());
