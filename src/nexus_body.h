@@ -25,7 +25,8 @@ void nxa__nexus_put_end(nxa__buffer *body, const nxa_trace *trace);
  */
 void nxa__nexus_put_last_span(nxa__buffer *body, const nxa_trace *trace, uint64_t *cut);
 /*
- * A span, without an end where it has none; `parent_id` is Nexus's, or "". There is no field for type and metadata: where there are any, `input` becomes
+ * A span, without an end where it has none; `parent_id` is Nexus's, or "". There is no field for type and metadata:
+ * where there are any, `input` becomes
  * {"type":…,"metadata":{…},"input":…,"span_id":"…"}.
  */
 void nxa__nexus_put_span(nxa__buffer *body, const nxa_span *span, const char *parent_id, uint64_t *cut);

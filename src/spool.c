@@ -10,6 +10,7 @@
 
 #include "alloc.h"
 #include "clock.h"
+#include "error.h"
 #include "lock.h"
 #include "private.h"
 #include "random.h"

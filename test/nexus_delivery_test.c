@@ -88,7 +88,8 @@ static void traces_arrive_by_the_way(void **state) {
   assert_request(made.net, 0, "POST ", "Authorization: Bearer sk-test/secret-0123456789\r\n");
   assert_request(made.net, 1, "POST /api/v1/traces/t-1/spans HTTP/1.1\r\n", "\"name\":\"parent\"");
   assert_request(made.net, 2, "POST /api/v1/traces/t-1/spans HTTP/1.1\r\n", "\"parent_span_id\":\"s-1\"");
-  assert_request(made.net, 3, "POST /api/v1/traces/t-1/spans HTTP/1.1\r\n", "\"input\":{\"type\":\"tool\",\"span_id\":\"");
+  assert_request(made.net, 3, "POST /api/v1/traces/t-1/spans HTTP/1.1\r\n",
+                 "\"input\":{\"type\":\"tool\",\"span_id\":\"");
   nxa_tracer_free(made.tracer);
 }
 

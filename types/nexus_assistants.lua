@@ -54,7 +54,7 @@ function nexus.is_error(value) end
 ---@field openai? nexus_assistants.OpenAIOptions
 ---@field nexus? nexus_assistants.NexusOptions|false where traces go; false: nowhere
 ---@field poll? nexus_assistants.PollOptions
----@field spool? string|false where traces wait on the disk until Nexus has them (NEXUS_ASSISTANTS_SPOOL); false: nowhere
+---@field spool? string|false where traces wait on the disk until Nexus has them (NEXUS_ASSISTANTS_SPOOL); false: not
 ---@field lane? nexus_assistants.LanePolicy what to do where a run of the thread is active ("wait")
 ---@field limits? nexus_assistants.Limits what traces may take in memory
 ---@field max_transfers? integer requests on the wire at once (100; at most 100000)
