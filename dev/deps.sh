@@ -16,6 +16,7 @@ demo|command pkg-config          |pkg-config             |pkgconf     |pkgconf-p
 demo|lua                         |lua5.4                 |lua@5.4     |lua                |lua54       |lua5.4
 demo|library lua5.4 lua-5.4 lua54 lua|liblua5.4-dev      |lua@5.4     |lua-devel          |lua54       |lua5.4-dev
 demo|library libcurl             |libcurl4-openssl-dev   |curl        |libcurl-devel      |curl        |curl-dev
+demo|library zlib                |zlib1g-dev             |-           |zlib-devel         |zlib        |zlib-dev
 demo|certificates                |ca-certificates        |-           |ca-certificates    |ca-certificates|ca-certificates
 demo|module cjson                |lua-cjson              |rock:lua-cjson|rock:lua-cjson   |rock:lua-cjson|lua5.4-cjson
 demo|module socket               |lua-socket             |rock:luasocket|rock:luasocket   |rock:luasocket|lua5.4-socket

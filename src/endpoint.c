@@ -5,6 +5,7 @@
 
 #include "alloc.h"
 #include "error.h"
+#include "pairs.h"
 #include "text.h"
 
 struct nxa_endpoint {
@@ -16,6 +17,8 @@ struct nxa_endpoint {
   char *key; /* NULL where none */
   char **headers;
   size_t header_count;
+  size_t secret_headers; /* of them, the last, which came from the environment */
+  char *ca_file;
 };
 
 void nxa_endpoint_options_init(nxa_endpoint_options *options) {
@@ -205,13 +208,100 @@ static nxa_kind set_key(nxa_endpoint *endpoint, const nxa_endpoint_options *give
   return endpoint->key ? NXA_OK : nxa__error_memory(error);
 }
 
+/* ---- headers of the environment */
+
+#define LONGEST_NAME 256
+
+/* The first of these variables that is set. */
+static const char *find_variable(const char *names) {
+  char name[LONGEST_NAME];
+  while (names && *(names += strspn(names, " "))) {
+    size_t length = strcspn(names, " ");
+    if (length < sizeof name) {
+      memcpy(name, names, length);
+      name[length] = '\0';
+      const char *text = getenv(name);
+      if (text && *text)
+        return text;
+    }
+    names += length;
+  }
+  return NULL;
+}
+
+static size_t count_pairs(const char *text) {
+  size_t count = 1;
+  while ((text = strchr(text, ',')))
+    count++, text++;
+  return count;
+}
+
+static char *header_of(const nxa__pair *pair) {
+  char *line = nxa__allocate(pair->name_length + 2 + pair->value_length + 1);
+  if (!line)
+    return NULL;
+  memcpy(line, pair->name, pair->name_length);
+  memcpy(line + pair->name_length, ": ", 2);
+  memcpy(line + pair->name_length + 2, pair->value, pair->value_length);
+  line[pair->name_length + 2 + pair->value_length] = '\0';
+  return line;
+}
+
+static nxa_kind add_secret_header(nxa_endpoint *endpoint, const nxa__pair *pair, nxa_error *error) {
+  char *line = header_of(pair);
+  if (!line)
+    return nxa__error_memory(error);
+  endpoint->headers[endpoint->header_count++] = line;
+  endpoint->secret_headers++;
+  const char *fault = nxa__header_fault(line);
+  if (fault)
+    return nxa__error_set(error, NXA_INVALID, "headers_environment: entry %zu %s", endpoint->secret_headers, fault);
+  nxa__header_notate(line);
+  return NXA_OK;
+}
+
+static nxa_kind add_secret_headers(nxa_endpoint *endpoint, char *list, nxa_error *error) {
+  nxa__pair pair;
+  bool broken;
+  while (nxa__next_pair(&list, &pair, &broken)) {
+    nxa_kind kind = add_secret_header(endpoint, &pair, error);
+    if (kind != NXA_OK)
+      return kind;
+  }
+  return broken ? nxa__error_set(error, NXA_INVALID, "headers_environment: the value isn't \"name=value,…\"") : NXA_OK;
+}
+
+static nxa_kind set_secret_headers(nxa_endpoint *endpoint, const char *text, nxa_error *error) {
+  if (!text)
+    return NXA_OK;
+  size_t length = strlen(text);
+  char *copy = nxa__copy_string(text);
+  if (!copy)
+    return nxa__error_memory(error);
+  nxa_kind kind = add_secret_headers(endpoint, copy, error);
+  nxa__wipe(copy, length);
+  nxa__release(copy);
+  return kind;
+}
+
+static nxa_kind set_ca_file(nxa_endpoint *endpoint, const char *path, nxa_error *error) {
+  if (!path)
+    return NXA_OK;
+  if (!*path)
+    return nxa__error_set(error, NXA_INVALID, "ca_file is empty");
+  endpoint->ca_file = nxa__copy_string(path);
+  return endpoint->ca_file ? NXA_OK : nxa__error_memory(error);
+}
+
 /* ---- life */
 
 static nxa_kind set_headers(nxa_endpoint *endpoint, const nxa_endpoint_options *options, nxa_error *error) {
   if (options->header_count > 1000)
     return nxa__error_set(error, NXA_INVALID, "headers: more than 1000");
+  const char *more = find_variable(options->headers_environment);
   /* one more for the key */
-  endpoint->headers = nxa__allocate_zeroed((options->header_count + 1) * sizeof *endpoint->headers);
+  size_t room = options->header_count + (more ? count_pairs(more) : 0) + 1;
+  endpoint->headers = nxa__allocate_zeroed(room * sizeof *endpoint->headers);
   if (!endpoint->headers)
     return nxa__error_memory(error);
   for (size_t i = 0; i < options->header_count; i++) {
@@ -237,7 +327,8 @@ nxa_endpoint *nxa_endpoint_new(const nxa_endpoint_options *options, nxa_error *e
   endpoint->count = 1;
   if (set_base_url(endpoint, options->base_url, error) == NXA_OK &&
       set_query(endpoint, options->query, error) == NXA_OK && set_headers(endpoint, options, error) == NXA_OK &&
-      set_key(endpoint, options, error) == NXA_OK)
+      set_key(endpoint, options, error) == NXA_OK && set_ca_file(endpoint, options->ca_file, error) == NXA_OK &&
+      set_secret_headers(endpoint, find_variable(options->headers_environment), error) == NXA_OK)
     return endpoint;
   nxa__endpoint_release(endpoint);
   return NULL;
@@ -265,6 +356,7 @@ void nxa__endpoint_release(nxa_endpoint *endpoint) {
   release_secret(endpoint->query);
   nxa__release(endpoint->base_url);
   nxa__release(endpoint->host);
+  nxa__release(endpoint->ca_file);
   nxa__release(endpoint);
 }
 
@@ -302,6 +394,10 @@ char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index) {
   return endpoint->headers[index];
 }
 
+const char *nxa__endpoint_ca_file(const nxa_endpoint *endpoint) {
+  return endpoint->ca_file;
+}
+
 /* ---- redaction */
 
 static bool may_be_escaped(char c) {
@@ -333,8 +429,20 @@ static void overwrite(char *text, size_t length, const char *key) {
   }
 }
 
+/* A shorter one is a placeholder ("x", "no"), and would punch holes into every text. */
+static void overwrite_secret(char *text, size_t length, const char *secret) {
+  if (length > 0 && secret && strlen(secret) >= 4)
+    overwrite(text, length, secret);
+}
+
+/* What follows the last blank: of "Authorization: Bearer x", the "x". */
+static const char *last_word(const char *line) {
+  const char *blank = strrchr(line, ' ');
+  return blank ? blank + 1 : "";
+}
+
 void nxa_endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length) {
-  /* a shorter one is a placeholder ("x", "no"), and would punch holes into every text */
-  if (length > 0 && endpoint->key && strlen(endpoint->key) >= 4)
-    overwrite(text, length, endpoint->key);
+  overwrite_secret(text, length, endpoint->key);
+  for (size_t i = endpoint->header_count - endpoint->secret_headers; i < endpoint->header_count; i++)
+    overwrite_secret(text, length, last_word(endpoint->headers[i]));
 }

@@ -296,14 +296,14 @@ static bool take_string(reader *in, const char **start, size_t *length) {
   return true;
 }
 
-/* Passes what isn't a string: up to the comma or brace that ends it, brackets counted. */
+/* Passes what isn't a string: up to the comma, brace or bracket that ends it, brackets counted. */
 static bool skip_other(reader *in) {
   size_t depth = 0;
   while (in->at < in->end) {
     const char *start;
     size_t length;
     char next = *in->at;
-    if (depth == 0 && (next == ',' || next == '}'))
+    if (depth == 0 && (next == ',' || next == '}' || next == ']'))
       return true;
     if (next == '"') {
       if (!take_string(in, &start, &length))
@@ -330,6 +330,15 @@ static size_t encode(uint32_t code, char out[4]) {
   return tail + 1;
 }
 
+/* What a backslash and a letter stand for. */
+static char meaning(char letter) {
+  static const char short_escapes[] = "b\bf\fn\nr\rt\t";
+  for (const char *entry = short_escapes; *entry; entry += 2)
+    if (entry[0] == letter)
+      return entry[1];
+  return letter;
+}
+
 static uint32_t plain_escape(char letter) {
   switch (letter) {
   case 'b':
@@ -343,12 +352,17 @@ static uint32_t plain_escape(char letter) {
   }
 }
 
-static uint32_t escape_value(const char *text, unit read) {
-  if (read.length == 2)
-    return plain_escape(text[1]);
+static uint32_t code_point(const char *text, unit read) {
   uint32_t code = (uint32_t)escaped_code(text, 6);
   if (read.length == 12)
     code = 0x10000 + ((code - 0xD800) << 10) + (uint32_t)(escaped_code(text + 6, 6) - 0xDC00);
+  return code;
+}
+
+static uint32_t escape_value(const char *text, unit read) {
+  if (read.length == 2)
+    return plain_escape(text[1]);
+  uint32_t code = code_point(text, read);
   return code < 0x20 || (code >= 0x7F && code < 0xA0) ? ' ' : code;
 }
 
@@ -401,4 +415,61 @@ bool nxa__json_find_string(const char *json, size_t length, const char *key, cha
   unescape(&out, text, text_length);
   bytes[out.used] = '\0';
   return true;
+}
+
+/* ------------------------------------------------------------------------------------------------ reading */
+
+static const nxa__json absent = {NULL, 0};
+
+/* The value at the reader's place, without the blanks behind it. */
+static nxa__json value_at(reader *in) {
+  skip_blanks(in);
+  const char *start = in->at;
+  if (!skip_other(in))
+    in->at = in->end;
+  const char *end = in->at;
+  while (end > start && blank(end[-1]))
+    end--;
+  return end > start ? (nxa__json){(char *)start, (size_t)(end - start)} : absent;
+}
+
+nxa__json nxa__json_member(nxa__json json, const char *key) {
+  reader in = {json.text, json.text + json.length};
+  return json.text && find_member(&in, key) ? value_at(&in) : absent;
+}
+
+nxa__json nxa__json_next(nxa__json *rest) {
+  if (!rest->text)
+    return absent;
+  reader in = {rest->text, rest->text + rest->length};
+  nxa__json element = take(&in, '[') || take(&in, ',') ? value_at(&in) : absent;
+  *rest = (nxa__json){(char *)in.at, (size_t)(in.end - in.at)};
+  return element;
+}
+
+static size_t decode_unit(char *out, const char *text, unit read) {
+  if (*text != '\\')
+    memcpy(out, text, read.length);
+  else if (read.length > 2)
+    return encode(code_point(text, read), out);
+  else
+    *out = meaning(text[1]);
+  return *text == '\\' ? 1 : read.length;
+}
+
+size_t nxa__json_characters(char *out, nxa__json inside) {
+  const char *text = inside.text;
+  size_t length = inside.length, used = 0;
+  for (size_t at = 0; at < length;) {
+    size_t run = clean_run(text + at, length - at);
+    memcpy(out + used, text + at, run);
+    used += run;
+    at += run;
+    if (at == length)
+      break;
+    unit next = text[at] == '\\' ? escape(text + at, length - at) : character(text + at, length - at);
+    used += decode_unit(out + used, text + at, next);
+    at += next.length;
+  }
+  return used;
 }

@@ -96,6 +96,9 @@ typedef struct nxa_endpoint_options {
   const char *query; /* added to every request, encoded already, e.g. "api-version=2024-05-01-preview"; or NULL */
   const char *const *headers; /* "Name: value", sent with every request */
   size_t header_count;
+  const char *headers_environment; /* variables with more of them as "name=value,…", percent-encoded, their names
+                                      parted by blanks: the first that is set is read. Secret, as the key; or NULL */
+  const char *ca_file;             /* certificates to trust in place of the system's, PEM; or NULL */
 } nxa_endpoint_options;
 
 NXA_API void nxa_endpoint_options_init(nxa_endpoint_options *options);
@@ -108,9 +111,10 @@ NXA_API const char *nxa_endpoint_base_url(const nxa_endpoint *endpoint);
 /* True where a key was given or found. The key itself cannot be read. */
 NXA_API bool nxa_endpoint_has_key(const nxa_endpoint *endpoint);
 /*
- * Overwrites the key with "*" wherever it occurs, also with the escapes JSON may put before its characters; a key of
- * less than four bytes is let be. The text keeps its length. The core has done so with the answers of calls that
- * failed; a host does it again with what it decoded, since "\u0061" is an "a" only then.
+ * Overwrites the key, and the last word of each header from the environment, with "*" wherever it occurs, also with the
+ * escapes JSON may put before its characters; one of less than four bytes is let be. The text keeps its length. The
+ * core has done so with the answers of calls that failed; a host does it again with what it decoded, since "\u0061" is
+ * an "a" only then.
  */
 NXA_API void nxa_endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length);
 
@@ -340,6 +344,44 @@ NXA_API void nxa_nexus_options_init(nxa_nexus_options *options);
  */
 NXA_API nxa_kind nxa_tracer_add_nexus(nxa_tracer *tracer, const nxa_nexus_options *options, nxa_error *error);
 
+typedef struct nxa_otlp_options {
+  nxa_endpoint *endpoint;          /* required, kept by count */
+  const char *path;                /* behind the endpoint's base URL; default "/v1/traces" */
+  bool json;                       /* the JSON encoding; default false: protobuf */
+  bool gzip;                       /* compress; NXA_INVALID where this was built without zlib */
+  bool content;                    /* with what models, tools and people said: inputs and outputs; default false */
+  const char *service_name;        /* NULL: what the attributes say, else "unknown_service" */
+  const char *resource_attributes; /* "name=value,…", percent-encoded, as OTEL_RESOURCE_ATTRIBUTES; or NULL */
+  double timeout;                  /* seconds for one request; default 10 */
+  double flush_interval;           /* seconds that spans are gathered for, unless there are 512 before; default 5 */
+} nxa_otlp_options;
+
+NXA_API void nxa_otlp_options_init(nxa_otlp_options *options);
+/*
+ * Delivers to an OpenTelemetry receiver by OTLP/HTTP, in the background of nxa_engine_step; names and attributes follow
+ * the conventions for generative AI. Answers 429, 502, 503 and 504, and failures without an answer, are repeated for
+ * five minutes; any other status than 2xx gives a batch up. What a receiver says it rejected counts as spans_failed.
+ */
+NXA_API nxa_kind nxa_tracer_add_otlp(nxa_tracer *tracer, const nxa_otlp_options *options, nxa_error *error);
+
+typedef struct nxa_file_options {
+  const char *path;                /* required */
+  size_t max_bytes;                /* of one file; default 64 MiB. A line that is larger has a file of its own */
+  int max_files;                   /* older ones that are kept, as "<path>.1" (the latest), "<path>.2" …; default 3 */
+  bool content;                    /* with what models, tools and people said: inputs and outputs; default true */
+  const char *service_name;        /* as of nxa_otlp_options */
+  const char *resource_attributes; /* likewise */
+  double flush_interval;           /* seconds that spans wait at most before they are written; default 1 */
+} nxa_file_options;
+
+NXA_API void nxa_file_options_init(nxa_file_options *options);
+/*
+ * Writes to a file that is the user's alone, in OTLP's JSON encoding, one export request a line: when a trace ends, and
+ * at least every flush_interval. Several processes may write to one file. What can't be written is counted as failed
+ * and warned of once.
+ */
+NXA_API nxa_kind nxa_tracer_add_file(nxa_tracer *tracer, const nxa_file_options *options, nxa_error *error);
+
 typedef struct nxa_stats {
   uint64_t traces_started;
   uint64_t traces_dropped;   /* refused at start: a cap or memory */
@@ -350,9 +392,9 @@ typedef struct nxa_stats {
   uint64_t spans_delivered;
   uint64_t spans_failed;         /* given up by the sink */
   uint64_t fields_cut;           /* texts above max_field_bytes, or left out for want of memory */
-  uint64_t requests;             /* sent by the sink, repetitions included */
+  uint64_t requests;             /* sent by the sinks, repetitions included */
   uint64_t requests_repeated;    /* of them, those sent again after a failure */
-  uint64_t repeated_unconfirmed; /* of these, those whose first answer was lost: Nexus may hold them twice */
+  uint64_t repeated_unconfirmed; /* of these, those whose first answer was lost: it may be there twice */
   uint64_t traces_spooled;       /* left in the spool by the sink: for whoever delivers from there later */
   uint64_t spans_spooled;        /* the same for spans */
   uint64_t spool_dropped;        /* traces taken off the disk undelivered, for its caps */

@@ -283,6 +283,7 @@ nxa_trace *nxa_trace_start(nxa_tracer *tracer, const char *agent_id, const char 
     return NULL;
   }
   new_id(tracer, trace->id, 16);
+  new_id(tracer, trace->span_id, 8);
   trace->tracer = tracer;
   trace->started_monotonic_ns = nxa__monotonic_ns();
   trace->record.started_ns = nxa__wall_ns();

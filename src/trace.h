@@ -11,21 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "json_out.h"
 #include "list.h"
 #include "nexus_assistants.h"
 
-#define NXA__SINKS 3
+#define NXA__SINKS 6
 #define NXA__HELD (1u << NXA__SINKS) /* in `wanted`: kept for the first sink that comes */
 #define NXA__NAME_BYTES 1024         /* the most a name, type, agent id or metadata key takes */
 #define NXA__METADATA_MAX 256        /* keys of one trace or span */
 #define NXA__RANDOM_POOL 512
 
 typedef struct nxa__sink nxa__sink;
-
-typedef struct nxa__json {
-  char *text; /* NULL where absent */
-  size_t length;
-} nxa__json;
 
 typedef struct nxa__metadata {
   struct nxa__metadata *next;
@@ -63,7 +59,8 @@ struct nxa_trace {
   nxa_trace_status status;
   nxa__json agent_id;
   char id[33];
-  char text[]; /* agent id, name */
+  char span_id[17]; /* of the span that stands for the trace itself where there are only spans */
+  char text[];      /* agent id, name */
 };
 
 struct nxa_span {

@@ -202,6 +202,13 @@ static bool set_special(nxa__transfer *transfer, const nxa__frozen *request) {
   return true;
 }
 
+/* libcurl doesn't tell what it trusted before, so there is no way back. */
+static bool set_trust(nxa__transfer *transfer, const char *ca_file) {
+  CURL *easy = transfer->easy;
+  transfer->trusts_own = true;
+  return SET(CURLOPT_CAINFO, ca_file) && SET(CURLOPT_CAPATH, NULL);
+}
+
 /* ---- life */
 
 nxa__transfer *nxa__transfer_new(void) {
@@ -228,14 +235,15 @@ void nxa__transfer_free(nxa__transfer *transfer) {
 bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen *request) {
   CURL *easy = transfer->easy;
   bool secure = nxa__endpoint_secure(request->endpoint);
+  const char *ca_file = nxa__endpoint_ca_file(request->endpoint);
   transfer->call = call;
   transfer->request = nxa__frozen_retain(request);
   transfer->resolving = transfer->send_once = transfer->receive_paused = transfer->send_paused = false;
   transfer->refusal_awaited = false;
   transfer->sendings = 0;
   transfer->detail[0] = '\0';
-  return (transfer->secure == secure || set_version(transfer, secure)) && SET(CURLOPT_URL, request->url) &&
-         set_method(easy, request) && SET(CURLOPT_HTTPHEADER, request->headers) &&
+  return (transfer->secure == secure || set_version(transfer, secure)) && (!ca_file || set_trust(transfer, ca_file)) &&
+         SET(CURLOPT_URL, request->url) && set_method(easy, request) && SET(CURLOPT_HTTPHEADER, request->headers) &&
          (!(transfer->special || request->special) || set_special(transfer, request)) &&
          (!request->parts || (transfer->upload = nxa__upload_new(transfer, request->parts)));
 }

@@ -239,8 +239,63 @@ static void truncated_answers_are_safe(void **state) {
   }
 }
 
+static void expect_member(const char *json, const char *key, const char *expected) {
+  nxa__json value = nxa__json_member((nxa__json){(char *)json, strlen(json)}, key);
+  if (!expected) {
+    assert_null(value.text);
+    return;
+  }
+  assert_non_null(value.text);
+  assert_int_equal(value.length, strlen(expected));
+  assert_memory_equal(value.text, expected, value.length);
+}
+
+static void members_are_found_whatever_they_are(void **state) {
+  (void)state;
+  const char *json = " { \"a\" : [1 , \"]\"] , \"b\" : {\"c\":1} ,\"c\":-2.5 , \"d\":\"x\\\"y\"\n,\"e\":null }";
+  expect_member(json, "a", "[1 , \"]\"]");
+  expect_member(json, "b", "{\"c\":1}");
+  expect_member(json, "c", "-2.5");
+  expect_member(json, "d", "\"x\\\"y\"");
+  expect_member(json, "e", "null");
+  expect_member(json, "f", NULL);
+  expect_member("[\"a\"]", "a", NULL);
+  expect_member("\"a\"", "a", NULL);
+  expect_member("{}", "a", NULL);
+}
+
+static void elements_come_one_by_one(void **state) {
+  static const char *const expected[] = {"1", "\"a,]\"", "[2,[]]", "{\"b\":[3]}"};
+  const char *json = "[1 , \"a,]\",[2,[]] ,\n{\"b\":[3]} ]";
+  nxa__json rest = {(char *)json, strlen(json)}, empty = {(char *)" [ ] ", 5}, none = {NULL, 0};
+  (void)state;
+  for (size_t i = 0; i < 4; i++) {
+    nxa__json element = nxa__json_next(&rest);
+    assert_int_equal(element.length, strlen(expected[i]));
+    assert_memory_equal(element.text, expected[i], element.length);
+  }
+  assert_null(nxa__json_next(&rest).text);
+  assert_null(nxa__json_next(&rest).text);
+  assert_null(nxa__json_next(&empty).text);
+  assert_null(nxa__json_next(&none).text);
+}
+
+static void characters_are_those_that_are_meant(void **state) {
+  static const char inside[] = "a\\n\\\"\\\\\\/\\b\\u0041\\u00e9\\ud83d\\ude00\\u0000\xC3\xA9 plain enough for words";
+  static const char meant[] = "a\n\"\\/\b"
+                              "A\xC3\xA9\xF0\x9F\x98\x80\0\xC3\xA9 plain enough for words";
+  char *out = malloc(sizeof inside - 1);
+  (void)state;
+  assert_int_equal(nxa__json_characters(out, (nxa__json){(char *)inside, sizeof inside - 1}), sizeof meant - 1);
+  assert_memory_equal(out, meant, sizeof meant - 1);
+  free(out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(members_are_found_whatever_they_are),
+      cmocka_unit_test(elements_come_one_by_one),
+      cmocka_unit_test(characters_are_those_that_are_meant),
       cmocka_unit_test(strings_are_escaped),
       cmocka_unit_test(bad_utf8_is_replaced),
       cmocka_unit_test(values_are_passed_on),

@@ -9,8 +9,8 @@ local providers = require("nexus_assistants.providers")
 local resources = require("nexus_assistants.resources")
 local runs = require("nexus_assistants.resources.runs")
 local scheduler = require("nexus_assistants.scheduler")
+local sinks = require("nexus_assistants.sinks")
 local spools = require("nexus_assistants.spool")
-local state_folder = require("nexus_assistants.state_folder")
 local trace = require("nexus_assistants.trace")
 
 local client = {}
@@ -44,71 +44,6 @@ local function guarded(handler)
     local ok, problem = pcall(handler, text)
     if not ok then print_warning(("%s (on_warning failed: %s)"):format(text, errors.shown(problem))) end
   end
-end
-
--- ---------------------------------------------------------------------------------------------------------- tracing
-
--- Where traces go; nil where they go nowhere.
-local function nexus_endpoint(given, warn)
-  if given == false or given.api_key == false then return nil end
-  local endpoint, problem = core.endpoint({
-    key = given.api_key, key_environment = given.api_key == nil and "NEXUS_API_KEY" or nil, base_url = given.base_url,
-  })
-  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: nexus") end
-  if endpoint:has_key() then return endpoint end
-  warn("traces are not delivered: set NEXUS_API_KEY or nexus.api_key, or nexus = false for none")
-end
-
-local NO_SPOOL = "off"
-
--- Where what isn't delivered waits; nil for nowhere.
-local function spool_folder(values)
-  if values.spool == false or values.spool == NO_SPOOL then return nil end
-  return values.spool or state_folder.path(spools.NAME)
-end
-
-local function tracer_limits(limits)
-  return { max_traces = limits.max_traces, max_spans = limits.max_spans, max_bytes = limits.max_bytes,
-    max_field_bytes = limits.max_field_bytes }
-end
-
-local function new_tracer(engine, values, endpoint)
-  local limits = values.limits
-  local tracer, problem = core.tracer(engine, tracer_limits(limits))
-  if not tracer then return nil, errors.of_configuration(problem, "nexus.new: limits") end
-  local added
-  added, problem = tracer:nexus({
-    endpoint = endpoint,
-    timeout = values.nexus.timeout,
-    flush_interval = values.nexus.flush_interval,
-    max_in_flight = values.nexus.max_in_flight,
-    spool = spool_folder(values),
-    spool_files = limits.max_spool_files,
-    spool_bytes = limits.max_spool_bytes,
-    spool_age = limits.max_spool_age,
-  })
-  if not added then return nil, errors.of_configuration(problem, "nexus.new: nexus") end
-  return tracer
-end
-
--- Without a place to deliver to there is no tracer, so that nothing is recorded that nobody will see.
-local function make_tracer(engine, values, warn)
-  local endpoint, problem = nexus_endpoint(values.nexus, warn)
-  if not endpoint then return nil, problem end
-  local tracer
-  tracer, problem = new_tracer(engine, values, endpoint)
-  return tracer, problem, endpoint
-end
-
--- Who delivers from the spool; nil without one.
-local function make_spool(values, tasks, engine, tracer, endpoint)
-  local folder, limits = tracer and spool_folder(values), values.limits
-  if not folder then return nil end
-  return spools.new({
-    scheduler = tasks, engine = engine, tracer = tracer, endpoint = endpoint, folder = folder,
-    timeout = values.nexus.timeout,
-    limits = { files = limits.max_spool_files, bytes = limits.max_spool_bytes, age = limits.max_spool_age },
-  })
 end
 
 -- ----------------------------------------------------------------------------------------------------------- making
@@ -187,17 +122,17 @@ local function build(values)
   local engine, problem = core.engine({ max_transfers = values.max_transfers })
   if not engine then return nil, errors.of_configuration(problem, "nexus.new") end
   local tasks, book = scheduler.new(engine, core.monotonic, warn), ledger.new(core.wall)
-  local tracer, endpoint, performer, undelivered
-  tracer, problem, endpoint = make_tracer(engine, values, function(text) undelivered = text end)
+  local warnings, tracer, endpoint, performer = {}
+  tracer, problem, endpoint = sinks.tracer(engine, values, function(text) warnings[#warnings + 1] = text end)
   if problem then return nil, problem end
   local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
     examine_threads = thread_examiner(book) })
   -- the last that may fail, since it may open a store, which must be closed
   performer, problem = providers.new(values, tasks, recorder)
   if not performer then return nil, problem end
-  if undelivered then warn(undelivered) end
+  for _, text in ipairs(warnings) do warn(text) end
   local made = assemble(values, performer, tasks, engine, recorder, tracer, book)
-  made.spool = make_spool(values, tasks, engine, tracer, endpoint)
+  made.spool = sinks.spool(values, tasks, engine, tracer, endpoint)
   if made.spool then
     tasks.on_spooled = function() made.spool:wake() end
     made.spool:start()

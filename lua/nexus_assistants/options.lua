@@ -2,7 +2,8 @@
 --
 -- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…}, most =
 -- N }`; what a kind takes and how it is called in messages is in `kinds`. Counts and sizes have a bound, `most`, so
--- that a slip is refused where it was made. An option wins over the environment, that over the default.
+-- that a slip is refused where it was made. An option wins over the environment, that over the default. Of those with
+-- fields an `optional` one is nil where it wasn't given, and one with `short = NAME` may be given as that field alone.
 local core = require("nexus_assistants.core")
 local dialects = require("nexus_assistants.models.chat.dialects")
 local query = require("nexus_assistants.query")
@@ -83,6 +84,7 @@ local kinds = {
   script = { expected = "a function, or the path of a Lua file that returns one",
     check = function(value) return is_callable(value) or is_text(value) end, fault = text_fault },
   headers = { expected = "a table of strings by name", check = is_header_table, fault = headers_fault },
+  attributes = { expected = "a table of strings by name", check = is_header_table },
   parameters = { expected = "a table of parameters", check = is_table, fault = parameters_fault },
   query = { expected = "a string or a table of strings by name", check = is_query, fault = text_fault },
   seconds = { expected = "a positive number of seconds",
@@ -129,7 +131,9 @@ end
 
 local function expected(field)
   if field.choices then return choice_texts(field.choices) end
-  return kinds[field.kind].expected:format(field.most) .. (field.off and ", or false" or "")
+  local text = kinds[field.kind].expected:format(field.most)
+  if field.short then text = "a string, or " .. text end
+  return text .. (field.off and ", or false" or "")
 end
 
 -- What is wrong with a value, e.g. "must be a string, got nil"; nil where it is fine. `shown` is what it is called.
@@ -200,7 +204,8 @@ local function from_environment(where, field, environment)
 end
 
 local function read_field(where, prefix, name, field, value, environment)
-  if value == nil and not field.fields then
+  if field.short and is_text(value) then value = { [field.short] = value } end
+  if value == nil and (not field.fields or field.optional) then
     local found, problem, source = from_environment(where, field, environment)
     if found == nil and not problem and field.required then
       problem = where .. ": option '" .. prefix .. name .. "' is required"
@@ -266,6 +271,30 @@ local nexus = {
   max_in_flight = { kind = "size", most = 100 },
 }
 
+local otlp = {
+  endpoint = { kind = "text" },
+  traces_endpoint = { kind = "text" },
+  protocol = { kind = "text", choices = { "http/protobuf", "http/json" } },
+  compression = { kind = "text", choices = { "gzip", "none" } },
+  headers = { kind = "headers" },
+  certificate = { kind = "text" },
+  timeout = { kind = "seconds" },
+  flush_interval = { kind = "seconds" },
+  content = { kind = "flag" },
+  service_name = { kind = "text" },
+  resource_attributes = { kind = "attributes" },
+}
+
+local file = {
+  path = { kind = "text", required = true },
+  max_bytes = { kind = "size", most = 64 * GIBIBYTE },
+  max_files = { kind = "count", most = 1000 },
+  content = { kind = "flag" },
+  flush_interval = { kind = "seconds" },
+  service_name = { kind = "text" },
+  resource_attributes = { kind = "attributes" },
+}
+
 local LANE_POLICIES = { "wait", "cancel", "reject" }
 
 --- Options of `nexus.new`.
@@ -278,6 +307,8 @@ options.client = {
   store = { kind = "text", environment = "NEXUS_ASSISTANTS_STORE" },
   openai = { kind = "table", fields = openai },
   nexus = { kind = "table", fields = nexus, off = true },
+  otlp = { kind = "table", fields = otlp, optional = true, off = true },
+  file = { kind = "table", fields = file, optional = true, short = "path", off = true },
   limits = { kind = "table", fields = {
     max_traces = { kind = "size", most = 1e6 },
     max_spans = { kind = "size", most = 1e7 },

@@ -11,6 +11,8 @@ static const nxa__lua_option endpoint_options[] = {
     {"query", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, query), 0},
     {"headers", NXA__OPTION_HEADERS, offsetof(nxa_endpoint_options, headers),
      offsetof(nxa_endpoint_options, header_count)},
+    {"headers_environment", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, headers_environment), 0},
+    {"ca_file", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, ca_file), 0},
 };
 
 int nxa__lua_endpoint_new(lua_State *L) {

@@ -19,6 +19,28 @@ static const nxa__lua_option nexus_options[] = {
     {"spool_age", NXA__OPTION_NUMBER, offsetof(nxa_nexus_options, spool_age), 0},
 };
 
+static const nxa__lua_option otlp_options[] = {
+    {"endpoint", NXA__OPTION_ENDPOINT, offsetof(nxa_otlp_options, endpoint), 0},
+    {"path", NXA__OPTION_TEXT, offsetof(nxa_otlp_options, path), 0},
+    {"json", NXA__OPTION_FLAG, offsetof(nxa_otlp_options, json), 0},
+    {"gzip", NXA__OPTION_FLAG, offsetof(nxa_otlp_options, gzip), 0},
+    {"content", NXA__OPTION_FLAG, offsetof(nxa_otlp_options, content), 0},
+    {"service_name", NXA__OPTION_TEXT, offsetof(nxa_otlp_options, service_name), 0},
+    {"resource_attributes", NXA__OPTION_TEXT, offsetof(nxa_otlp_options, resource_attributes), 0},
+    {"timeout", NXA__OPTION_NUMBER, offsetof(nxa_otlp_options, timeout), 0},
+    {"flush_interval", NXA__OPTION_NUMBER, offsetof(nxa_otlp_options, flush_interval), 0},
+};
+
+static const nxa__lua_option file_options[] = {
+    {"path", NXA__OPTION_TEXT, offsetof(nxa_file_options, path), 0},
+    {"max_bytes", NXA__OPTION_SIZE, offsetof(nxa_file_options, max_bytes), 0},
+    {"max_files", NXA__OPTION_INTEGER, offsetof(nxa_file_options, max_files), 0},
+    {"content", NXA__OPTION_FLAG, offsetof(nxa_file_options, content), 0},
+    {"service_name", NXA__OPTION_TEXT, offsetof(nxa_file_options, service_name), 0},
+    {"resource_attributes", NXA__OPTION_TEXT, offsetof(nxa_file_options, resource_attributes), 0},
+    {"flush_interval", NXA__OPTION_NUMBER, offsetof(nxa_file_options, flush_interval), 0},
+};
+
 static const nxa_error engine_closed = {.kind = NXA_CLOSED, .retry_after = -1, .message = "the engine is closed"};
 static const nxa_error tracer_closed = {.kind = NXA_CLOSED, .retry_after = -1, .message = "the tracer is closed"};
 
@@ -43,6 +65,14 @@ static nxa__lua_tracer *check(lua_State *L) {
   return luaL_checkudata(L, 1, NXA__LUA_TRACER);
 }
 
+/* Returns true, or nil and what is wrong. */
+static int tell(lua_State *L, nxa_kind kind, const nxa_error *error) {
+  if (kind != NXA_OK)
+    return nxa__lua_fail(L, error);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
 static int tracer_nexus(lua_State *L) {
   const nxa__lua_tracer *self = check(L);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -52,10 +82,31 @@ static int tracer_nexus(lua_State *L) {
   if (!self->tracer)
     return nxa__lua_fail(L, &tracer_closed);
   nxa_error error;
-  if (nxa_tracer_add_nexus(self->tracer, &options, &error) != NXA_OK)
-    return nxa__lua_fail(L, &error);
-  lua_pushboolean(L, true);
-  return 1;
+  return tell(L, nxa_tracer_add_nexus(self->tracer, &options, &error), &error);
+}
+
+static int tracer_otlp(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  nxa_otlp_options options;
+  nxa_otlp_options_init(&options);
+  nxa__lua_options(L, 2, "tracer:otlp", otlp_options, NXA__COUNT(otlp_options), &options);
+  if (!self->tracer)
+    return nxa__lua_fail(L, &tracer_closed);
+  nxa_error error;
+  return tell(L, nxa_tracer_add_otlp(self->tracer, &options, &error), &error);
+}
+
+static int tracer_file(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  nxa_file_options options;
+  nxa_file_options_init(&options);
+  nxa__lua_options(L, 2, "tracer:file", file_options, NXA__COUNT(file_options), &options);
+  if (!self->tracer)
+    return nxa__lua_fail(L, &tracer_closed);
+  nxa_error error;
+  return tell(L, nxa_tracer_add_file(self->tracer, &options, &error), &error);
 }
 
 static void set_count(lua_State *L, const char *name, uint64_t count) {
@@ -169,6 +220,8 @@ static int tracer_gc(lua_State *L) {
 void nxa__lua_tracer_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", tracer_gc}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"nexus", tracer_nexus},
+                                     {"otlp", tracer_otlp},
+                                     {"file", tracer_file},
                                      {"trace", nxa__lua_trace_start},
                                      {"stats", tracer_stats},
                                      {"flush", tracer_flush},

@@ -1,0 +1,231 @@
+--- Where traces go: the tracer of a client, with what its options and the environment name.
+local core = require("nexus_assistants.core")
+local errors = require("nexus_assistants.error")
+local operations = require("nexus_assistants.operations")
+local spools = require("nexus_assistants.spool")
+local state_folder = require("nexus_assistants.state_folder")
+local values_of = require("nexus_assistants.values")
+
+local sinks = {}
+
+local OTLP_ENDPOINT = "http://localhost:4318"
+local TRACES_PATH = "/v1/traces"
+local OTLP_HEADERS = "OTEL_EXPORTER_OTLP_TRACES_HEADERS OTEL_EXPORTER_OTLP_HEADERS" -- read by the core: may be secret
+
+-- ---------------------------------------------------------------------------------------------------- environment
+
+-- The variable for traces wins over that for all signals. What can't be used of it is said and left out.
+local function from_environment(name, warn, check)
+  for _, variable in ipairs({ "OTEL_EXPORTER_OTLP_TRACES_" .. name, "OTEL_EXPORTER_OTLP_" .. name }) do
+    local text = core.environment(variable)
+    if text and text ~= "" then
+      local value = not check and text or check(text)
+      if value ~= nil then return value, variable end
+      warn("environment variable " .. variable .. " is left out: it can't be '" .. text:sub(1, 40) .. "'")
+    end
+  end
+end
+
+local function one_of(...)
+  local known = {}
+  for _, text in ipairs({ ... }) do known[text] = text end
+  return function(text) return known[text] end
+end
+
+local function milliseconds(text)
+  local number = tonumber(text)
+  if values_of.is_finite(number) and number > 0 then return number / 1000 end
+end
+
+local function is_disabled()
+  return (core.environment("OTEL_SDK_DISABLED") or ""):lower() == "true"
+end
+
+-- ------------------------------------------------------------------------------------------------------- resource
+
+-- As OTEL_RESOURCE_ATTRIBUTES has them.
+local function listed(attributes)
+  local pairs_of = {}
+  for _, name in ipairs(values_of.sorted_names(attributes)) do
+    pairs_of[#pairs_of + 1] = operations.escape(name) .. "=" .. operations.escape(attributes[name])
+  end
+  return table.concat(pairs_of, ",")
+end
+
+local function resource_attributes(given)
+  local environment = core.environment("OTEL_RESOURCE_ATTRIBUTES") or ""
+  local own = listed(given or {})
+  if environment == "" or own == "" then return environment .. own end
+  return environment .. "," .. own
+end
+
+-- Nil leaves it to the attributes.
+local function service_name(values, given, attributes)
+  local named = core.environment("OTEL_SERVICE_NAME")
+  if given.service_name then return given.service_name end
+  if named and named ~= "" then return named end
+  if not ("," .. attributes):find(",%s*service%.name%s*=") then return values.agent_id end
+end
+
+-- ----------------------------------------------------------------------------------------------------------- OTLP
+
+-- One for traces is used as it is, with path and query.
+local function split(url)
+  local base, path, rest = url:match("^(%w+://[^/?#]+)([^?#]*)%??(.*)$")
+  if not base then return { base_url = url, path = TRACES_PATH } end
+  return { base_url = base, path = path == "" and "/" or path, query = rest ~= "" and rest or nil }
+end
+
+local function below(url)
+  return { base_url = (url:gsub("/+$", "")), path = TRACES_PATH }
+end
+
+local function receiver(given, warn)
+  if given.traces_endpoint then return split(given.traces_endpoint) end
+  if given.endpoint then return below(given.endpoint) end
+  local url, variable = from_environment("ENDPOINT", warn)
+  if not url then return below(OTLP_ENDPOINT) end
+  return variable == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" and split(url) or below(url)
+end
+
+local function otlp_endpoint(given, place, warn)
+  local endpoint, problem = core.endpoint({
+    base_url = place.base_url, query = place.query, headers = given.headers,
+    headers_environment = not given.headers and OTLP_HEADERS or nil,
+    ca_file = given.certificate or from_environment("CERTIFICATE", warn),
+  })
+  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: otlp") end
+  return endpoint
+end
+
+-- It is wanted where it is asked for, and where the environment names a receiver.
+local function is_wanted(values)
+  if is_disabled() then return false end
+  if values.otlp ~= nil then return values.otlp ~= false end
+  return from_environment("ENDPOINT") ~= nil
+end
+
+local function otlp_options(values, warn)
+  if not is_wanted(values) then return nil end
+  local given = values.otlp or {}
+  local place, attributes = receiver(given, warn), resource_attributes(given.resource_attributes)
+  local endpoint, problem = otlp_endpoint(given, place, warn)
+  if not endpoint then return nil, problem end
+  local protocol = given.protocol or from_environment("PROTOCOL", warn, one_of("http/protobuf", "http/json"))
+  local compression = given.compression or from_environment("COMPRESSION", warn, one_of("gzip", "none"))
+  return {
+    endpoint = endpoint, path = place.path, content = given.content, flush_interval = given.flush_interval,
+    json = protocol == "http/json", gzip = compression == "gzip",
+    timeout = given.timeout or from_environment("TIMEOUT", warn, milliseconds),
+    resource_attributes = attributes, service_name = service_name(values, given, attributes),
+  }
+end
+
+-- ----------------------------------------------------------------------------------------------------------- file
+
+local function file_options(values)
+  local given = values.file
+  if not given then return nil end
+  local attributes = resource_attributes(given.resource_attributes)
+  return {
+    path = given.path, max_bytes = given.max_bytes, max_files = given.max_files, content = given.content,
+    flush_interval = given.flush_interval, resource_attributes = attributes,
+    service_name = service_name(values, given, attributes),
+  }
+end
+
+-- ------------------------------------------------------------------------------------------------------------ Nexus
+
+-- Somebody may still believe that traces go somewhere.
+local function warn_of_absence(values, warn)
+  if values.file or is_wanted(values) then return end
+  warn("traces are not delivered: set NEXUS_API_KEY or nexus.api_key, or nexus = false for none")
+end
+
+-- Nil where nothing goes to Nexus.
+local function nexus_endpoint(values, warn)
+  local given = values.nexus
+  if given == false or given.api_key == false then return nil end
+  local endpoint, problem = core.endpoint({
+    key = given.api_key, key_environment = given.api_key == nil and "NEXUS_API_KEY" or nil, base_url = given.base_url,
+  })
+  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: nexus") end
+  if endpoint:has_key() then return endpoint end
+  warn_of_absence(values, warn)
+end
+
+local NO_SPOOL = "off"
+
+-- Where what isn't delivered to Nexus waits; nil for nowhere.
+local function spool_folder(values)
+  if values.spool == false or values.spool == NO_SPOOL then return nil end
+  return values.spool or state_folder.path(spools.NAME)
+end
+
+local function nexus_options(values, warn)
+  local endpoint, problem = nexus_endpoint(values, warn)
+  if not endpoint then return nil, problem end
+  local given, limits = values.nexus, values.limits
+  return {
+    endpoint = endpoint, timeout = given.timeout, flush_interval = given.flush_interval,
+    max_in_flight = given.max_in_flight, spool = spool_folder(values), spool_files = limits.max_spool_files,
+    spool_bytes = limits.max_spool_bytes, spool_age = limits.max_spool_age,
+  }
+end
+
+--- Makes who delivers from the spool, to Nexus's `endpoint`; nil without either.
+function sinks.spool(values, tasks, engine, tracer, endpoint)
+  local folder, limits = endpoint and spool_folder(values), values.limits
+  if not folder then return nil end
+  return spools.new({
+    scheduler = tasks, engine = engine, tracer = tracer, endpoint = endpoint, folder = folder,
+    timeout = values.nexus.timeout,
+    limits = { files = limits.max_spool_files, bytes = limits.max_spool_bytes, age = limits.max_spool_age },
+  })
+end
+
+-- ------------------------------------------------------------------------------------------------------------ all
+
+-- In this order; each names what the core's tracer calls it, and the options it was given.
+local KINDS = { { "nexus", nexus_options }, { "otlp", otlp_options }, { "file", file_options } }
+
+local function wanted(values, warn)
+  local found = {}
+  for _, kind in ipairs(KINDS) do
+    local name, options_of = kind[1], kind[2]
+    local options, problem = options_of(values, warn)
+    if problem then return nil, problem end
+    if options then found[#found + 1] = { name = name, options = options } end
+    found[name] = options
+  end
+  return found
+end
+
+local function add(tracer, found)
+  for _, sink in ipairs(found) do
+    local added, problem = tracer[sink.name](tracer, sink.options)
+    if not added then return nil, errors.of_configuration(problem, "nexus.new: " .. sink.name) end
+  end
+  return tracer
+end
+
+local function tracer_limits(limits)
+  return {
+    max_traces = limits.max_traces, max_spans = limits.max_spans, max_bytes = limits.max_bytes,
+    max_field_bytes = limits.max_field_bytes,
+  }
+end
+
+--- Makes the tracer, or nil where traces go nowhere, so that nothing is recorded that nobody will see; nil and an error
+-- where something of the options can't be. With it comes, without a problem, Nexus's endpoint where there is one.
+function sinks.tracer(engine, values, warn)
+  local found, problem = wanted(values, warn)
+  if not found or not found[1] then return nil, problem end
+  local tracer
+  tracer, problem = core.tracer(engine, tracer_limits(values.limits))
+  if not tracer then return nil, errors.of_configuration(problem, "nexus.new: limits") end
+  tracer, problem = add(tracer, found)
+  return tracer, problem, tracer and found.nexus and found.nexus.endpoint
+end
+
+return sinks

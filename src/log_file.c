@@ -1,0 +1,165 @@
+#include "log_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "error.h"
+#include "lock.h"
+
+enum { PRIVATE = S_IRUSR | S_IWUSR, MODE_BITS = 07777 };
+
+bool nxa__log_file_init(nxa__log_file *log, const char *path, size_t max_bytes, int max_files) {
+  *log = (nxa__log_file){.path = nxa__copy_string(path), .max_bytes = max_bytes, .max_files = max_files, .file = -1};
+  return log->path != NULL;
+}
+
+static void close_file(nxa__log_file *log) {
+  if (log->file >= 0)
+    close(log->file);
+  log->file = -1;
+}
+
+void nxa__log_file_free(nxa__log_file *log) {
+  if (log->path)
+    close_file(log);
+  nxa__release(log->path);
+  log->path = NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------ opening */
+
+/* Only a regular file never makes a writer wait for a reader. */
+static int make_usable(int file) {
+  struct stat known;
+  if (fstat(file, &known) != 0)
+    return errno;
+  if (!S_ISREG(known.st_mode))
+    return EINVAL;
+  if ((known.st_mode & MODE_BITS) == PRIVATE)
+    return 0;
+  return fchmod(file, PRIVATE) == 0 ? 0 : errno;
+}
+
+static int open_file(nxa__log_file *log) {
+  do
+    log->file = open(log->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, PRIVATE);
+  while (log->file < 0 && errno == EINTR);
+  if (log->file < 0)
+    return errno;
+  int number = make_usable(log->file);
+  if (number != 0)
+    close_file(log);
+  return number;
+}
+
+/* Another process may have put another file in its place. */
+static bool is_in_place(const nxa__log_file *log) {
+  struct stat own, placed;
+  return fstat(log->file, &own) == 0 && stat(log->path, &placed) == 0 && own.st_dev == placed.st_dev &&
+         own.st_ino == placed.st_ino;
+}
+
+static int ensure_open(nxa__log_file *log) {
+  if (log->file >= 0 && !is_in_place(log))
+    close_file(log);
+  return log->file >= 0 ? 0 : open_file(log);
+}
+
+static off_t size_of(const nxa__log_file *log) {
+  struct stat known;
+  return fstat(log->file, &known) == 0 ? known.st_size : 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ rotation */
+
+static void name_of(const nxa__log_file *log, int number, char *name, size_t size) {
+  if (number == 0)
+    snprintf(name, size, "%s", log->path);
+  else
+    snprintf(name, size, "%s.%d", log->path, number);
+}
+
+/* Each file takes the next one's place, the last goes. Those that aren't there are no loss. */
+static void shift(const nxa__log_file *log, char *from, char *to, size_t size) {
+  for (int number = log->max_files; number >= 0; number--) {
+    name_of(log, number, from, size);
+    name_of(log, number + 1, to, size);
+    if (number == log->max_files)
+      unlink(from);
+    else
+      rename(from, to);
+  }
+}
+
+/* By one process at a time: another's turn is as good. */
+static void shift_alone(nxa__log_file *log, char *from, char *to, size_t size) {
+  bool is_held;
+  snprintf(from, size, "%s.lock", log->path);
+  nxa__lock *lock = nxa__lock_take(from, &is_held, NULL);
+  if (lock && is_in_place(log))
+    shift(log, from, to, size);
+  nxa__lock_remove(lock);
+}
+
+static void rotate(nxa__log_file *log) {
+  size_t size = strlen(log->path) + 16;
+  char *names = nxa__allocate(2 * size);
+  if (names)
+    shift_alone(log, names, names + size, size);
+  nxa__release(names);
+}
+
+static bool is_full(const nxa__log_file *log, size_t length) {
+  size_t size = (size_t)size_of(log);
+  return size > 0 && (size >= log->max_bytes || length > log->max_bytes - size);
+}
+
+/* ------------------------------------------------------------------------------------------------ writing */
+
+/* Beyond the process's own limit a write would end the process. */
+static bool is_beyond_limit(const nxa__log_file *log, size_t length) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return false;
+  return (rlim_t)size_of(log) + length + 1 > limit.rlim_cur;
+}
+
+/* Somebody's line broke off: this process's, or that of one that was killed. */
+static bool is_torn(const nxa__log_file *log) {
+  char last;
+  off_t size = size_of(log);
+  return size > 0 && pread(log->file, &last, 1, size - 1) == 1 && last != '\n';
+}
+
+static ssize_t write_once(const nxa__log_file *log, const char *line, size_t length) {
+  struct iovec parts[] = {{"\n", 1}, {(char *)line, length}};
+  bool torn = is_torn(log);
+  ssize_t written;
+  do
+    written = writev(log->file, torn ? parts : parts + 1, torn ? 2 : 1);
+  while (written < 0 && errno == EINTR);
+  return written < 0 ? written : written - torn;
+}
+
+int nxa__log_file_append(nxa__log_file *log, const char *line, size_t length) {
+  int number = ensure_open(log);
+  if (number == 0 && is_full(log, length)) {
+    rotate(log);
+    number = ensure_open(log);
+  }
+  if (number != 0)
+    return number;
+  if (is_beyond_limit(log, length))
+    return EFBIG;
+  ssize_t written = write_once(log, line, length);
+  if (written < 0)
+    return errno;
+  return (size_t)written == length ? 0 : ENOSPC;
+}

@@ -1,0 +1,35 @@
+/* What the answers of a receiver of OTLP mean. */
+#ifndef NXA_OTLP_ANSWER_H
+#define NXA_OTLP_ANSWER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nexus_assistants.h"
+
+typedef enum nxa__otlp_verdict {
+  NXA__OTLP_TAKEN,
+  NXA__OTLP_LATER,   /* to be repeated */
+  NXA__OTLP_REFUSED, /* this batch, for good */
+  NXA__OTLP_CLOSED   /* the engine was: there won't be a later */
+} nxa__otlp_verdict;
+
+typedef struct nxa__otlp_answer {
+  nxa__otlp_verdict verdict;
+  int status;        /* 0 where none came */
+  bool timeout;      /* none came in time */
+  bool lost;         /* the request may have been carried out all the same */
+  double wait;       /* seconds the server asked for, negative where it did not */
+  uint64_t rejected; /* spans that it did not take, of a batch that it did */
+  char text[201];    /* the server's own words, one line, without secrets; "" where none */
+  char cause[400];   /* "<url> can't be reached: …" and the like */
+} nxa__otlp_answer;
+
+/* Reads a call that is done. */
+void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_endpoint *endpoint);
+
+/* What a 2xx answer's body says of spans that were not taken; JSON or protobuf, whatever it holds. `text` is of `size`
+ * bytes and zero-terminated. */
+uint64_t nxa__otlp_rejected(const char *body, size_t length, bool is_json, char *text, size_t size);
+
+#endif

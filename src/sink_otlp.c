@@ -1,0 +1,464 @@
+#include "sink_otlp.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "call.h"
+#include "clock.h"
+#include "endpoint.h"
+#include "engine.h"
+#include "error.h"
+#include "gzip.h"
+#include "otlp_answer.h"
+#include "otlp_queue.h"
+#include "random.h"
+
+#define NEVER INT64_MAX
+#define MILLISECOND INT64_C(1000000)
+#define PACKED_AT_ONCE ((size_t)64 << 10)
+#define ANSWER_BYTES ((size_t)64 << 10)
+#define FIRST_WAIT 1.0
+#define LONGEST_WAIT 30.0
+#define LONGEST_ASKED 60.0 /* seconds a server may tell us to wait */
+#define GIVEN_UP_AFTER 300.0
+#define CLOSING_FAILURES_MOST 2
+#define CLOSING_STEP (5 * MILLISECOND)
+#define CLOSING_PATIENCE (50 * MILLISECOND)
+
+/* What becomes of the batch next. */
+typedef enum state { GATHERING, WRITING, PACKING, READY, SENDING } state;
+
+typedef struct sink_otlp {
+  nxa__sink sink; /* first */
+  nxa_engine *engine;
+  nxa_endpoint *endpoint;
+  char *path;
+  double timeout;
+  int64_t interval_ns;
+  nxa__otlp_queue queue;
+  nxa__gzip *gzip; /* NULL: not wanted */
+  nxa__buffer packed;
+  size_t packed_from; /* of the batch, so far */
+  nxa__timer timer;
+  state state;
+  int64_t gather_until_ns;
+  bool flushing; /* what waits isn't gathered any longer */
+  nxa_call *call;
+
+  unsigned failures;      /* of this batch, one after another */
+  bool unconfirmed;       /* its last answer was lost */
+  int64_t first_tried_ns; /* this batch */
+  int64_t held_until_ns;
+  bool told;  /* of this outage */
+  bool hangs; /* the last that was heard is a timeout */
+  bool closing, sends_no_more, stopped;
+  unsigned closing_failures;
+  char cause[400]; /* of the last failure */
+} sink_otlp;
+
+static sink_otlp *otlp_of(nxa__sink *sink) {
+  return (sink_otlp *)sink;
+}
+
+static void schedule(sink_otlp *sink);
+
+/* ------------------------------------------------------------------------------------------------ sending */
+
+static const nxa__buffer *body_of(const sink_otlp *sink) {
+  return sink->gzip ? &sink->packed : &sink->queue.body;
+}
+
+static void on_done(nxa_call *call, void *data);
+
+static nxa_call *start_call(sink_otlp *sink, nxa_error *error) {
+  static const char *const encoding[] = {"Content-Encoding: gzip"};
+  nxa_request request;
+  nxa_request_init(&request);
+  request.endpoint = sink->endpoint;
+  request.method = "POST";
+  request.path = sink->path;
+  request.headers = encoding;
+  request.header_count = sink->gzip ? 1 : 0;
+  request.content_type = sink->queue.format->content_type;
+  request.body = body_of(sink)->data;
+  request.body_length = body_of(sink)->length;
+  request.timeout = request.deadline = sink->timeout;
+  request.retries = 0;
+  request.max_response = ANSWER_BYTES;
+  return nxa__call_start(sink->engine, &request, on_done, sink, error);
+}
+
+static void count_request(sink_otlp *sink) {
+  nxa_stats *stats = &sink->sink.tracer->stats;
+  stats->requests++;
+  stats->requests_repeated += sink->failures > 0;
+  stats->repeated_unconfirmed += sink->unconfirmed;
+  sink->unconfirmed = false;
+}
+
+/* ------------------------------------------------------------------------------------------------ batches */
+
+static void start_batch(sink_otlp *sink) {
+  sink->state = WRITING;
+  sink->failures = 0;
+  sink->unconfirmed = false;
+  sink->held_until_ns = 0;
+  sink->first_tried_ns = nxa__monotonic_ns();
+  nxa__buffer_clear(&sink->packed);
+  sink->packed_from = 0;
+}
+
+static void settle_batch(sink_otlp *sink, bool delivered, uint64_t rejected) {
+  nxa__otlp_queue_settle(&sink->queue, delivered, rejected);
+  sink->state = GATHERING;
+  sink->gather_until_ns = nxa__monotonic_ns() + sink->interval_ns;
+  sink->flushing = sink->flushing && sink->queue.waiting.first;
+}
+
+/* It can't even be made; what is lost is counted, and the next one may be smaller. */
+static void lose_batch(sink_otlp *sink) {
+  nxa__engine_warn(sink->engine, "out of memory: spans for %s are lost", nxa_endpoint_base_url(sink->endpoint));
+  settle_batch(sink, false, 0);
+}
+
+static void write_some(sink_otlp *sink) {
+  if (!nxa__otlp_queue_write(&sink->queue))
+    return;
+  if (sink->queue.body.state != NXA_OK || sink->queue.batch.spans == 0)
+    lose_batch(sink);
+  else
+    sink->state = sink->gzip ? PACKING : READY;
+}
+
+static void pack_some(sink_otlp *sink) {
+  const nxa__buffer *body = &sink->queue.body;
+  size_t left = body->length - sink->packed_from, length = left < PACKED_AT_ONCE ? left : PACKED_AT_ONCE;
+  nxa__gzip_put(sink->gzip, &sink->packed, body->data + sink->packed_from, length, length == left);
+  sink->packed_from += length;
+  if (sink->packed.state != NXA_OK)
+    lose_batch(sink);
+  else if (length == left)
+    sink->state = READY;
+}
+
+/* ------------------------------------------------------------------------------------------------ failures */
+
+static int64_t backoff(const sink_otlp *sink) {
+  if (sink->closing)
+    return sink->closing_failures * CLOSING_STEP;
+  double seconds = FIRST_WAIT;
+  for (unsigned i = 1; i < sink->failures && seconds < LONGEST_WAIT; i++)
+    seconds *= 1.5;
+  return nxa__ns_of((seconds < LONGEST_WAIT ? seconds : LONGEST_WAIT) * (0.5 + 0.5 * nxa__random_fraction()));
+}
+
+static int64_t wait_of(const sink_otlp *sink, double asked) {
+  if (asked < 0)
+    return backoff(sink);
+  return nxa__ns_of(asked < LONGEST_ASKED ? asked : LONGEST_ASKED);
+}
+
+/* One connection that broke may just have been idle for too long; all else is told at once. */
+static void tell(sink_otlp *sink, const nxa__otlp_answer *answer) {
+  if (sink->closing || sink->told || (answer->lost && !answer->timeout && sink->failures < 2))
+    return;
+  sink->told = true;
+  nxa__engine_warn(sink->engine, "%s; spans are sent when it is back, or lost when the client closes before",
+                   sink->cause);
+}
+
+static void give_up_batch(sink_otlp *sink) {
+  nxa__engine_warn(sink->engine, "%s, for too long; %zu spans are lost", sink->cause, sink->queue.taken.count);
+  settle_batch(sink, false, 0);
+}
+
+static void repeat_later(sink_otlp *sink, const nxa__otlp_answer *answer) {
+  int64_t now = nxa__monotonic_ns();
+  memcpy(sink->cause, answer->cause, sizeof sink->cause);
+  sink->failures++;
+  sink->closing_failures += sink->closing;
+  sink->hangs = answer->timeout;
+  sink->unconfirmed = answer->lost;
+  int64_t wait = wait_of(sink, answer->wait);
+  sink->held_until_ns = now + wait;
+  sink->state = READY;
+  if (sink->closing && (sink->hangs || wait > CLOSING_PATIENCE || sink->closing_failures > CLOSING_FAILURES_MOST))
+    sink->sends_no_more = true;
+  tell(sink, answer);
+  if (now - sink->first_tried_ns > nxa__ns_of(GIVEN_UP_AFTER))
+    give_up_batch(sink);
+}
+
+/* ------------------------------------------------------------------------------------------------ answers */
+
+static void on_taken(sink_otlp *sink, const nxa__otlp_answer *answer) {
+  sink->told = sink->hangs = false;
+  sink->closing_failures = 0;
+  if (answer->rejected > 0)
+    nxa__engine_warn(sink->engine, "%s did not take all spans%s%s", nxa_endpoint_base_url(sink->endpoint),
+                     *answer->text ? ": " : "", answer->text);
+  settle_batch(sink, true, answer->rejected);
+}
+
+static void on_refused(sink_otlp *sink, const nxa__otlp_answer *answer) {
+  nxa__engine_warn(sink->engine, "%s: its spans are lost", answer->cause);
+  settle_batch(sink, false, 0);
+}
+
+static void stop(sink_otlp *sink) {
+  sink->stopped = true;
+  nxa__otlp_queue_give_up(&sink->queue);
+  sink->state = GATHERING;
+}
+
+static void on_done(nxa_call *call, void *data) {
+  sink_otlp *sink = data;
+  nxa__otlp_answer answer;
+  nxa__otlp_read(&answer, call, sink->endpoint);
+  nxa_call_free(call);
+  sink->call = NULL;
+  if (answer.verdict == NXA__OTLP_TAKEN)
+    on_taken(sink, &answer);
+  else if (answer.verdict == NXA__OTLP_LATER)
+    repeat_later(sink, &answer);
+  else if (answer.verdict == NXA__OTLP_REFUSED)
+    on_refused(sink, &answer);
+  else
+    stop(sink);
+  schedule(sink);
+}
+
+static void send_batch(sink_otlp *sink) {
+  nxa_error error;
+  count_request(sink);
+  sink->call = start_call(sink, &error);
+  if (sink->call)
+    sink->state = SENDING;
+  else
+    lose_batch(sink);
+}
+
+/* ------------------------------------------------------------------------------------------------ moving on */
+
+static bool wants_batch(const sink_otlp *sink) {
+  return sink->closing || sink->flushing || sink->queue.waiting.count >= NXA__OTLP_BATCH_SPANS;
+}
+
+static int64_t next_due(const sink_otlp *sink) {
+  if (sink->stopped || sink->sends_no_more)
+    return NEVER;
+  switch (sink->state) {
+  case GATHERING:
+    if (!sink->queue.waiting.first)
+      return NEVER;
+    return wants_batch(sink) ? 0 : sink->gather_until_ns;
+  case READY:
+    return sink->held_until_ns;
+  case SENDING:
+    return NEVER;
+  default:
+    return 0;
+  }
+}
+
+/* Due at once is due now: the engine keeps its timers in order. */
+static void schedule(sink_otlp *sink) {
+  int64_t due = next_due(sink);
+  if (due == NEVER)
+    nxa__timer_disarm(sink->engine, &sink->timer);
+  else if (!sink->timer.armed || sink->timer.due_ns > due)
+    nxa__timer_arm(sink->engine, &sink->timer, due);
+}
+
+static void move_on(sink_otlp *sink) {
+  switch (sink->state) {
+  case GATHERING:
+    start_batch(sink);
+    break;
+  case WRITING:
+    write_some(sink);
+    break;
+  case PACKING:
+    pack_some(sink);
+    break;
+  case READY:
+    send_batch(sink);
+    break;
+  default:
+    break;
+  }
+}
+
+static void on_timer(nxa__timer *timer) {
+  sink_otlp *sink = timer->data;
+  if (next_due(sink) <= nxa__monotonic_ns())
+    move_on(sink);
+  schedule(sink);
+}
+
+/* ------------------------------------------------------------------------------------------------ recording */
+
+static void trace_started(nxa__sink *base, nxa_trace *trace) {
+  if (otlp_of(base)->stopped)
+    nxa__trace_settled(base, trace, false);
+  else
+    nxa__otlp_queue_start(&otlp_of(base)->queue, trace);
+}
+
+/* What ends first begins the time that a batch is gathered for. */
+static void begin_gathering(sink_otlp *sink) {
+  if (sink->state == GATHERING && !sink->queue.waiting.first)
+    sink->gather_until_ns = nxa__monotonic_ns() + sink->interval_ns;
+}
+
+static void span_ended(nxa__sink *base, nxa_span *span) {
+  sink_otlp *sink = otlp_of(base);
+  begin_gathering(sink);
+  nxa__otlp_queue_span(&sink->queue, span);
+  schedule(sink);
+}
+
+static void trace_ended(nxa__sink *base, nxa_trace *trace) {
+  sink_otlp *sink = otlp_of(base);
+  begin_gathering(sink);
+  nxa__otlp_queue_trace(&sink->queue, trace);
+  schedule(sink);
+}
+
+/* ------------------------------------------------------------------------------------------------ closing */
+
+static void flush(nxa__sink *base) {
+  sink_otlp *sink = otlp_of(base);
+  sink->flushing = !nxa__otlp_queue_is_empty(&sink->queue);
+  schedule(sink);
+}
+
+/* What hangs already isn't waited for, and what waits for its time is tried at once. */
+static void closing(nxa__sink *base) {
+  sink_otlp *sink = otlp_of(base);
+  sink->closing = true;
+  sink->sends_no_more = sink->hangs;
+  sink->held_until_ns = 0;
+  schedule(sink);
+}
+
+static bool pending(const nxa__sink *base) {
+  const sink_otlp *sink = (const sink_otlp *)base;
+  if (sink->stopped || sink->sends_no_more)
+    return false;
+  return !nxa__otlp_queue_is_empty(&sink->queue);
+}
+
+static void give_up(nxa__sink *base) {
+  sink_otlp *sink = otlp_of(base);
+  nxa_call_free(sink->call);
+  sink->call = NULL;
+  size_t left = nxa__otlp_queue_give_up(&sink->queue);
+  const char *cause =
+      *sink->cause && (sink->failures || sink->sends_no_more) ? sink->cause : "the time to close was over";
+  if (left > 0 && !sink->told)
+    nxa__engine_warn(sink->engine, "not delivered to %s: %zu span%s; %s", nxa_endpoint_base_url(sink->endpoint), left,
+                     left == 1 ? "" : "s", cause);
+  sink->stopped = true;
+  sink->state = GATHERING;
+  schedule(sink);
+}
+
+/* ------------------------------------------------------------------------------------------------ life */
+
+static void free_sink(nxa__sink *base) {
+  sink_otlp *sink = otlp_of(base);
+  nxa_call_free(sink->call);
+  nxa__timer_disarm(sink->engine, &sink->timer);
+  nxa__otlp_queue_free(&sink->queue);
+  nxa__buffer_free(&sink->packed);
+  nxa__gzip_free(sink->gzip);
+  nxa__release(sink->path);
+  nxa__endpoint_release(sink->endpoint);
+  nxa__engine_release(sink->engine);
+  nxa__release(sink);
+}
+
+void nxa_otlp_options_init(nxa_otlp_options *options) {
+  *options = (nxa_otlp_options){.path = "/v1/traces", .timeout = 10, .flush_interval = 5};
+}
+
+static nxa_kind check_options(const nxa_otlp_options *options, nxa_error *error) {
+  if (!options->endpoint)
+    return nxa__error_set(error, NXA_INVALID, "endpoint is required");
+  if (!options->path || options->path[0] != '/')
+    return nxa__error_set(error, NXA_INVALID, "path must begin with '/'");
+  if (!(options->timeout > 0 && options->timeout <= 86400))
+    return nxa__error_set(error, NXA_INVALID, "timeout must be above 0 and at most 86400 seconds");
+  if (!(options->flush_interval >= 0 && options->flush_interval <= 86400))
+    return nxa__error_set(error, NXA_INVALID, "flush_interval must be from 0 to 86400 seconds");
+  if (options->gzip && !nxa__gzip_available())
+    return nxa__error_set(error, NXA_INVALID, "gzip: this was built without zlib");
+  return NXA_OK;
+}
+
+static const nxa__sink functions = {.trace_started = trace_started,
+                                    .trace_ended = trace_ended,
+                                    .span_ended = span_ended,
+                                    .flush = flush,
+                                    .closing = closing,
+                                    .pending = pending,
+                                    .give_up = give_up,
+                                    .free = free_sink};
+
+static sink_otlp *allocate_sink(nxa_engine *engine, const nxa_otlp_options *options) {
+  sink_otlp *sink = nxa__allocate_zeroed(sizeof *sink);
+  if (!sink)
+    return NULL;
+  sink->sink = functions;
+  sink->engine = engine;
+  sink->endpoint = nxa__endpoint_retain(options->endpoint);
+  sink->timeout = options->timeout;
+  sink->interval_ns = nxa__ns_of(options->flush_interval);
+  sink->timer.fire = on_timer;
+  sink->timer.data = sink;
+  nxa__buffer_init(&sink->packed, SIZE_MAX);
+  nxa__engine_retain(engine);
+  return sink;
+}
+
+static bool fill_sink(sink_otlp *sink, const nxa_otlp_options *options, bool *understood) {
+  sink->path = nxa__copy_string(options->path);
+  sink->gzip = options->gzip ? nxa__gzip_new() : NULL;
+  return nxa__otlp_queue_init(&sink->queue, &sink->sink, options->json ? &nxa__otlp_json : &nxa__otlp_protobuf,
+                              options->service_name, options->resource_attributes, options->content, understood) &&
+         sink->path && (sink->gzip || !options->gzip);
+}
+
+nxa__sink *nxa__otlp_new(nxa_engine *engine, const nxa_otlp_options *options, nxa_error *error) {
+  bool understood = true;
+  if (check_options(options, error) != NXA_OK)
+    return NULL;
+  sink_otlp *sink = allocate_sink(engine, options);
+  if (sink && fill_sink(sink, options, &understood)) {
+    if (!understood)
+      nxa__engine_warn(engine, "resource attributes are left out: they aren't \"name=value,…\"");
+    return &sink->sink;
+  }
+  if (sink)
+    free_sink(&sink->sink);
+  nxa__error_memory(error);
+  return NULL;
+}
+
+nxa_kind nxa_tracer_add_otlp(nxa_tracer *tracer, const nxa_otlp_options *options, nxa_error *error) {
+  nxa_error unread;
+  if (!error)
+    error = &unread;
+  nxa__error_clear(error);
+  if (!tracer || !options)
+    return nxa__error_set(error, NXA_INVALID, "a tracer and options are required");
+  nxa__sink *sink = nxa__otlp_new(tracer->engine, options, error);
+  if (!sink)
+    return error->kind;
+  nxa_kind kind = nxa__tracer_add_sink(tracer, sink, error);
+  if (kind != NXA_OK)
+    free_sink(sink);
+  return kind;
+}
