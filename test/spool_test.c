@@ -1,5 +1,5 @@
 /* clang-format off
- * nxa-links: alloc buffer clock error random text endpoint request parts json_out lock private spool
+ * nxa-links: alloc buffer clock error random text pairs endpoint request parts json_out lock private spool
  * clang-format on */
 #include "support/fake_transport.h"
 

@@ -52,7 +52,9 @@ function nexus.is_error(value) end
 ---@field script? nexus_assistants.Script|string of the provider "script": the function, or a file that returns one
 ---@field store? string where threads are kept: a path, a URL of PostgreSQL's, or "memory" (NEXUS_ASSISTANTS_STORE)
 ---@field openai? nexus_assistants.OpenAIOptions
----@field nexus? nexus_assistants.NexusOptions|false where traces go; false: nowhere
+---@field nexus? nexus_assistants.NexusOptions|false traces go to Nexus; false: they don't
+---@field otlp? nexus_assistants.OtlpOptions|false traces go to an OpenTelemetry receiver, too (OTEL_EXPORTER_OTLP_…)
+---@field file? string|nexus_assistants.FileOptions|false traces go to a file, too
 ---@field poll? nexus_assistants.PollOptions
 ---@field spool? string|false where traces wait on the disk until Nexus has them (NEXUS_ASSISTANTS_SPOOL); false: not
 ---@field lane? nexus_assistants.LanePolicy what to do where a run of the thread is active ("wait")
@@ -83,6 +85,28 @@ function nexus.is_error(value) end
 ---@field timeout? number seconds for one request (5)
 ---@field flush_interval? number seconds after which a running trace is shown (1)
 ---@field max_in_flight? integer requests at once (6; at most 100)
+
+---@class nexus_assistants.OtlpOptions
+---@field endpoint? string where "/v1/traces" is added ("http://localhost:4318")
+---@field traces_endpoint? string used as it is; wins over `endpoint`
+---@field protocol? "http/protobuf"|"http/json" ("http/protobuf")
+---@field compression? "gzip"|"none" ("none")
+---@field headers? table<string, string> in place of those of the environment
+---@field certificate? string a PEM file of what is trusted in place of the system's certificates
+---@field timeout? number seconds for one request (10)
+---@field flush_interval? number seconds that spans are gathered for, unless there are 512 before (5)
+---@field content? boolean with what models, tools and people said (false)
+---@field service_name? string (OTEL_SERVICE_NAME, else what the attributes say, else the agent's id)
+---@field resource_attributes? table<string, string> beside those of OTEL_RESOURCE_ATTRIBUTES
+
+---@class nexus_assistants.FileOptions
+---@field path string
+---@field max_bytes? integer of one file (64 MiB; at most 64 GiB)
+---@field max_files? integer older ones that are kept (3; at most 1000)
+---@field content? boolean with what models, tools and people said (true)
+---@field flush_interval? number seconds that spans of an open trace wait (1)
+---@field service_name? string as for `otlp`
+---@field resource_attributes? table<string, string> as for `otlp`
 
 ---@class nexus_assistants.PollOptions
 ---@field interval? number seconds between polls (NEXUS_ASSISTANTS_POLL_INTERVAL); by default 0.25 that grow to 5

@@ -27,7 +27,7 @@ function withBytes(value, key) {
 }
 
 const SHOWN = { longs: String, enums: Number, bytes: (bytes) => Buffer.from(bytes).toString("hex"), oneofs: false };
-const PLAIN = { longs: String, bytes: String };
+const PLAIN = { longs: String, bytes: String, arrays: true };
 
 function sorted(value) {
   if (Array.isArray(value)) return value.map(sorted);

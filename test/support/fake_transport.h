@@ -32,6 +32,7 @@ typedef struct fake_answer {
   nxa_kind kind; /* NXA_OK: by status; else the call fails so */
   int status;
   char body[1024];
+  const char *content_type; /* NULL: none */
   char message[128];
   double retry_after;
   bool arrived; /* of a failure: the request may have reached the server */
@@ -179,7 +180,14 @@ static inline void fill_call(nxa_call *call, const nxa_request *request) {
   call->due_ns = nxa__monotonic_ns() + answer.latency_ns;
   call->arrived = answer.arrived;
   strcpy(call->body, answer.body);
-  call->response = (nxa_response){answer.status, call->body, strlen(call->body), "", "", answer.retry_after, -1, 1};
+  call->response = (nxa_response){answer.status,
+                                  call->body,
+                                  strlen(call->body),
+                                  answer.content_type ? answer.content_type : "",
+                                  "",
+                                  answer.retry_after,
+                                  -1,
+                                  1};
   call->error = (nxa_error){.kind = kind, .status = answer.status, .attempts = 1, .retry_after = answer.retry_after};
   strcpy(call->error.message, answer.message);
 }

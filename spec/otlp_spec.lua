@@ -1,0 +1,408 @@
+-- Traces on their way to a receiver of OTLP: the core's sink over real connections, what the options and the
+-- environment make of it, and, by OpenTelemetry's own code, that both encodings are what the schema says.
+local core = require("nexus_assistants.core")
+local json = require("nexus_assistants.json")
+local loopback = require("spec.support.loopback")
+local nexus = require("nexus_assistants")
+local servers = require("spec.support.server")
+
+local CHECK = servers.root .. "spec/support/otlp_check.mjs"
+local PACKAGE = servers.root .. "dev/node_modules/@opentelemetry/otlp-transformer/package.json"
+
+local function output_of(command)
+  local pipe = assert(io.popen(command, "r"))
+  local text = pipe:read("*a")
+  pipe:close()
+  return text
+end
+
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+local function write_file(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  return path
+end
+
+local function spans_of(body)
+  local spans = {}
+  for _, span in ipairs(json.decode(body).resourceSpans[1].scopeSpans[1].spans) do spans[span.name] = span end
+  return spans
+end
+
+-- The value of an attribute as Lua has it, of any of the types that are used.
+local function attribute(owner, key)
+  for _, pair in ipairs(owner.attributes) do
+    if pair.key == key then
+      local name, value = next(pair.value)
+      return name == "intValue" and tonumber(value) or value
+    end
+  end
+end
+
+describe("an OTLP sink", function()
+  local engine, server, tracer, answer
+
+  before_each(function()
+    answer = function() return 200, "{}", { ["Content-Type"] = "application/json" } end
+    server = loopback.new(function(request) return answer(request) end)
+    engine = assert(core.engine({}))
+    tracer = assert(core.tracer(engine, {}))
+  end)
+
+  after_each(function()
+    engine:close()
+    server:close()
+  end)
+
+  local function add(options)
+    options.endpoint = assert(core.endpoint({ base_url = server.url, headers = options.headers }))
+    options.headers = nil
+    options.service_name = "bot"
+    assert(tracer:otlp(options))
+  end
+
+  local function record(count)
+    local trace = tracer:trace("bot", "weather")
+    for number = 1, count or 1 do trace:span("span " .. number):finish("ok") end
+    trace:finish("success")
+  end
+
+  local function deliver()
+    tracer:flush()
+    server:run(engine, function() return not tracer:pending() end)
+  end
+
+  it("sends what ended to where it is told, with its headers", function()
+    add({ json = true, headers = { ["X-Team"] = "weather" } })
+    record()
+    deliver()
+    local request = server.requests[1]
+    assert.equal(1, #server.requests)
+    assert.equal("POST /v1/traces", request.method .. " " .. request.path)
+    assert.equal("application/json", request.headers["content-type"])
+    assert.equal("weather", request.headers["x-team"])
+    assert.is_nil(request.headers["content-encoding"])
+    local spans = spans_of(request.body)
+    assert.equal(spans["invoke_workflow weather"].spanId, spans["span 1"].parentSpanId)
+    local stats = tracer:stats()
+    assert.equal(1, stats.traces_delivered)
+    assert.equal(1, stats.spans_delivered)
+    assert.is_true(tracer:close(1))
+  end)
+
+  it("says what it sends", function()
+    add({ path = "/x" })
+    record()
+    deliver()
+    assert.equal("/x", server.requests[1].path)
+    assert.equal("application/x-protobuf", server.requests[1].headers["content-type"])
+  end)
+
+  it("sends what can be unpacked", function()
+    local endpoint = assert(core.endpoint({ base_url = server.url }))
+    local added, err = tracer:otlp({ endpoint = endpoint, json = true, gzip = true })
+    if not added then
+      assert.equal("gzip: this was built without zlib", err.message)
+      return pending("this was built without zlib")
+    end
+    if output_of("gzip --version 2>/dev/null") == "" then return pending("gzip is absent") end
+    record(600)
+    deliver()
+    local count = 0
+    for _, request in ipairs(server.requests) do
+      assert.equal("gzip", request.headers["content-encoding"])
+      local path = write_file(request.body)
+      for _ in pairs(spans_of(output_of("gzip -dc < " .. servers.quote(path)))) do count = count + 1 end
+      os.remove(path)
+    end
+    assert.equal(601, count)
+  end)
+
+  it("takes a connection that breaks for one that may come back", function()
+    add({ json = true })
+    local calls = 0
+    answer = function()
+      calls = calls + 1
+      return calls == 1 and 503 or 200, "{}", { ["Retry-After"] = "0" }
+    end
+    record()
+    deliver()
+    assert.equal(2, calls)
+    assert.equal(server.requests[1].body, server.requests[2].body)
+    assert.equal(1, tracer:stats().requests_repeated)
+    assert.equal(1, tracer:stats().traces_delivered)
+  end)
+
+  it("closes in time where nobody answers", function()
+    answer = function() end
+    add({ json = true })
+    record()
+    local started = core.monotonic()
+    assert.is_false(tracer:close(1.0))
+    assert.is_true(core.monotonic() - started <= 1.05)
+    assert.equal(1, tracer:stats().spans_failed)
+  end)
+
+  it("refuses misuse", function()
+    local endpoint = assert(core.endpoint({ base_url = server.url }))
+    assert.has_error(function() tracer:otlp({ endpoint = endpoint, jsn = true }) end,
+      "tracer:otlp: unknown option 'jsn'")
+    assert.has_error(function() tracer:otlp({ endpoint = endpoint, json = 1 }) end,
+      "tracer:otlp: option 'json' must be a boolean, got number")
+    local added, err = tracer:otlp({ endpoint = endpoint, path = "traces" })
+    assert.is_nil(added)
+    assert.equal("path must begin with '/'", err.message)
+  end)
+
+  -- One of each kind there is, with all types of values, whatever is hard to write among them.
+  local function record_everything()
+    local trace = tracer:trace("bot \"x\"", "weather\n\1 \195\169 \240\159\152\128")
+    trace:metadata("threadId", '"thread_1"')
+    trace:metadata("run.usage", '{"total_tokens":10}')
+    trace:input('"Wie wird das Wetter in Z\195\188rich?"')
+    local run = trace:span("threads.runs.createAndPoll", "llm")
+    run:metadata("runId", '"run_1"')
+    run:input('{"instructions":"be \\"brief\\" \\u0000","additional_messages":[{"role":"user","content":"Hi"}]}')
+    run:output('{"status":"completed","model":"gpt-x","usage":{"prompt_tokens":7,"completion_tokens":3}}')
+    local tool = trace:span("tool get_weather", "tool", run)
+    tool:metadata("toolCallId", '"call_1"')
+    tool:input('{"city":"Z\\u00fcrich"}')
+    tool:output('[18,"\\ud83d\\ude00"]')
+    tool:error("timeout: it took too long")
+    tool:finish("error")
+    local chat = trace:span("chat gpt-x", "llm", run)
+    chat:input('{"messages":[{"role":"user","content":"Hi"}]}')
+    chat:output('{"text":"warm","status":"stop"}')
+    for index, value in ipairs({ "1", "-1", "9223372036854775807", "-9223372036854775808", "1e300", "0.1",
+      "-2.5e-3", "true", "false", "null", "{}", "[]", '""' }) do
+      chat:metadata("value " .. index, value)
+    end
+    for number = 1, 140 do tool:metadata("late " .. number, "1") end
+    chat:finish("ok")
+    run:finish("ok")
+    trace:span("no type"):finish("ok")
+    trace:finish("timeout", "it was too late")
+  end
+
+  for _, content in ipairs({ true, false }) do
+    it("says the same in both encodings, and what the schema knows" .. (content and ", with content" or ""), function()
+      if output_of("node --version 2>/dev/null") == "" then return pending("node is absent") end
+      if not exists(PACKAGE) then
+        return pending("the package @opentelemetry/otlp-transformer is absent (npm install in dev/)")
+      end
+      add({ json = true, content = content, resource_attributes = "a=%C3%A9,b=%22" })
+      add({ content = content, resource_attributes = "a=%C3%A9,b=%22" })
+      record_everything()
+      deliver()
+      assert.equal(2, #server.requests)
+      local first, second = server.requests[1], server.requests[2]
+      if first.headers["content-type"] ~= "application/json" then first, second = second, first end
+      local paths = { write_file(first.body), write_file(second.body) }
+      local said = output_of(("unset LD_PRELOAD; node --no-warnings %s %s %s 2>&1"):format(servers.quote(CHECK),
+        paths[1], paths[2]))
+      for _, path in ipairs(paths) do os.remove(path) end
+      assert.equal("5 spans\n", said)
+      assert.equal(content, first.body:find("gen_ai.input.messages", 1, true) ~= nil)
+      assert.equal(content, first.body:find("Hi", 1, true) ~= nil)
+    end)
+  end
+end)
+
+describe("a client's OTLP options", function()
+  local server, client, warnings, environment, real_environment
+
+  before_each(function()
+    server = loopback.new(function() return 200, "{}" end)
+    warnings, environment, real_environment = {}, {}, core.environment
+    core.environment = function(name) return environment[name] end -- luacheck: ignore 122
+  end)
+
+  after_each(function()
+    core.environment = real_environment -- luacheck: ignore 122
+    if client then client:close(0) end
+    client = nil
+    server:close()
+  end)
+
+  local function new(options)
+    options.provider = "script"
+    options.script = function() return "warm" end
+    if options.nexus == nil then options.nexus = false end
+    options.on_warning = function(text) warnings[#warnings + 1] = text end
+    local problem
+    client, problem = nexus.new(options)
+    return client, problem
+  end
+
+  local function deliver()
+    client:trace({ name = "weather", input = "secret" }, function() return 18 end)
+    client.tracer:flush()
+    server:run(client.engine, function() return not client.tracer:pending() end)
+    return server.requests[1]
+  end
+
+  local function resource(request)
+    return json.decode(request.body).resourceSpans[1].resource
+  end
+
+  it("name the receiver", function()
+    assert(new({ agent_id = "bot", otlp = { endpoint = server.url .. "/", protocol = "http/json",
+      headers = { Authorization = "Bearer x" }, content = true, resource_attributes = { ["team name"] = "a,b=c" } } }))
+    local request = deliver()
+    assert.equal("/v1/traces", request.path)
+    assert.equal("Bearer x", request.headers.authorization)
+    assert.equal("bot", attribute(resource(request), "service.name"))
+    assert.equal("a,b=c", attribute(resource(request), "team name"))
+    assert.equal("secret", attribute(spans_of(request.body)["invoke_workflow weather"], "input.value"))
+  end)
+
+  it("name an address for traces, which is used as it is", function()
+    assert(new({ otlp = { traces_endpoint = server.url .. "/own/path?key=1" } }))
+    assert.equal("/own/path?key=1", deliver().path)
+    assert.equal("application/x-protobuf", server.requests[1].headers["content-type"])
+    assert.is_nil(server.requests[1].body:find("secret", 1, true))
+  end)
+
+  it("may be the environment's", function()
+    environment = {
+      OTEL_EXPORTER_OTLP_ENDPOINT = server.url, OTEL_EXPORTER_OTLP_PROTOCOL = "http/protobuf",
+      OTEL_EXPORTER_OTLP_TRACES_PROTOCOL = "http/json", OTEL_EXPORTER_OTLP_TIMEOUT = "2500",
+      OTEL_SERVICE_NAME = "named", OTEL_RESOURCE_ATTRIBUTES = "service.name=other,team=x",
+      OTEL_EXPORTER_OTLP_COMPRESSION = "none",
+    }
+    assert(new({}))
+    local request = deliver()
+    assert.equal("/v1/traces", request.path)
+    assert.equal("named", attribute(resource(request), "service.name"))
+    assert.equal("x", attribute(resource(request), "team"))
+    assert.same({}, warnings)
+  end)
+
+  it("leave the service's name to the attributes where only they have one", function()
+    environment = { OTEL_RESOURCE_ATTRIBUTES = "service.name=other" }
+    assert(new({ otlp = { endpoint = server.url, protocol = "http/json" } }))
+    assert.equal("other", attribute(resource(deliver()), "service.name"))
+  end)
+
+  it("use an address for traces of the environment as it is", function()
+    environment = {
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = server.url, OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1",
+    }
+    assert(new({}))
+    assert.equal("/", deliver().path)
+  end)
+
+  it("leave out what the environment can't mean, and say so", function()
+    environment = {
+      OTEL_EXPORTER_OTLP_ENDPOINT = server.url, OTEL_EXPORTER_OTLP_PROTOCOL = "grpc",
+      OTEL_EXPORTER_OTLP_TIMEOUT = "soon",
+    }
+    assert(new({}))
+    assert.equal("application/x-protobuf", deliver().headers["content-type"])
+    table.sort(warnings)
+    assert.same({
+      "environment variable OTEL_EXPORTER_OTLP_PROTOCOL is left out: it can't be 'grpc'",
+      "environment variable OTEL_EXPORTER_OTLP_TIMEOUT is left out: it can't be 'soon'",
+    }, warnings)
+  end)
+
+  it("are off where they are false, and where the environment disables OpenTelemetry", function()
+    environment = { OTEL_EXPORTER_OTLP_ENDPOINT = server.url }
+    assert(new({ otlp = false }))
+    assert.is_nil(client.tracer)
+    client:close(0)
+    environment.OTEL_SDK_DISABLED = "True"
+    assert(new({ otlp = { endpoint = server.url } }))
+    assert.is_nil(client.tracer)
+  end)
+
+  it("make a warning of a missing key of Nexus's needless", function()
+    assert(new({ nexus = {}, otlp = { endpoint = server.url } }))
+    assert.same({}, warnings)
+    client:close(0)
+    assert(new({ nexus = {} }))
+    assert.equal(1, #warnings)
+  end)
+
+  it("are checked", function()
+    local made, err = new({ otlp = { endpoint = "ftp://x" } })
+    assert.is_nil(made)
+    assert.equal("configuration", err.kind)
+    assert.equal("base_url must begin with http:// or https://", err.message)
+    assert.equal("nexus.new: otlp", err.operation)
+    assert.has_error(function() new({ otlp = { protocol = "grpc" } }) end,
+      "nexus.new: option 'otlp.protocol' must be 'http/protobuf' or 'http/json', got 'grpc'")
+    assert.has_error(function() new({ otlp = { endpont = "x" } }) end,
+      "nexus.new: unknown option 'otlp.endpont' (did you mean 'otlp.endpoint'?)")
+    assert.has_error(function() new({ otlp = "x" }) end,
+      "nexus.new: option 'otlp' must be a table, or false, got a string")
+  end)
+end)
+
+describe("headers of the environment", function()
+  local SCRIPT = [[
+    local nexus = require("nexus_assistants")
+    local client, err = nexus.new({ provider = "script", script = function() end, nexus = false,
+      on_warning = print, otlp = {} })
+    if not client then print(err) os.exit(0) end
+    client:trace({ name = "weather" }, function() end)
+    print(client:close(2))
+  ]]
+  local server, path
+
+  setup(function()
+    server = servers.start({ kind = "fault" })
+    path = write_file(SCRIPT)
+  end)
+
+  teardown(function()
+    server:stop()
+    os.remove(path)
+  end)
+
+  before_each(function()
+    server:clear_requests()
+    server:faults({ { path = "/v1/traces", action = "status", status = 200, body = "{}" } })
+  end)
+
+  local function run(environment)
+    local exports = {}
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT, environment.OTEL_EXPORTER_OTLP_PROTOCOL = server.url, "http/json"
+    for name, value in pairs(environment) do
+      exports[#exports + 1] = "export " .. name .. "=" .. servers.quote(value)
+    end
+    return output_of(table.concat(exports, "; ") .. "; " .. servers.command({ path }) .. " 2>&1")
+  end
+
+  it("are sent, those for traces first", function()
+    assert.equal("true\n", run({
+      OTEL_EXPORTER_OTLP_HEADERS = "authorization=none",
+      OTEL_EXPORTER_OTLP_TRACES_HEADERS = "authorization=Bearer%20s3cret, x-team = a%2Cb",
+    }))
+    local request = server:requests()[1]
+    assert.equal("Bearer s3cret", request.headers.authorization)
+    assert.equal("a,b", request.headers["x-team"])
+  end)
+
+  it("aren't told where the receiver repeats them", function()
+    server:faults({ { path = "/v1/traces", action = "status", status = 401, body = '{"message":"no s3cret here"}' } })
+    local said = run({ OTEL_EXPORTER_OTLP_HEADERS = "authorization=Bearer%20s3cret" })
+    assert.truthy(said:find("answers 401: no ****** here", 1, true), said)
+    assert.truthy(said:find("false\n$"), said)
+  end)
+
+  it("are refused where they can't be sent, without a word of them", function()
+    local said = run({ OTEL_EXPORTER_OTLP_HEADERS = "s3cret" })
+    assert.equal("configuration: headers_environment: the value isn't \"name=value,…\" (nexus.new: otlp)\n", said)
+    said = run({ OTEL_EXPORTER_OTLP_HEADERS = "a=s3cret%0Ax" })
+    assert.equal("configuration: headers_environment: entry 1 holds a line break or another control character "
+      .. "(nexus.new: otlp)\n", said)
+  end)
+end)

@@ -1,0 +1,713 @@
+/* Delivery by OTLP/HTTP: what is sent when, and what each answer leads to. */
+/* clang-format off
+ * nxa-links: alloc buffer clock error random text pairs endpoint request parts json_out trace export gzip otlp_answer otlp_content otlp_json otlp_protobuf otlp_queue otlp_resource otlp_span otlp_value sink_otlp
+ * clang-format on */
+#include "support/fake_transport.h"
+#include "support/json_check.h"
+
+#include "gzip.h"
+#include "otlp_answer.h"
+#include "sink_otlp.h"
+
+#ifdef NXA_ZLIB
+#include <zlib.h>
+#endif
+
+/* ------------------------------------------------------------------------------------------------ the receiver */
+
+#define SEEN_MOST 64
+
+static struct {
+  char *body[SEEN_MOST];
+  size_t length[SEEN_MOST];
+  int64_t at_ns[SEEN_MOST];
+  fake_answer answers[SEEN_MOST]; /* in turn; the last one stays */
+  size_t answer_count;
+} seen;
+
+static void receive(const fake_request *request, fake_answer *answer) {
+  size_t number = requests_seen - 1;
+  assert_true(number < SEEN_MOST);
+  assert_string_equal(request->method, "POST");
+  seen.body[number] = calloc(1, request->length + 1);
+  memcpy(seen.body[number], request->body, request->length);
+  seen.length[number] = request->length;
+  seen.at_ns[number] = nxa__monotonic_ns() - FAKE_START_MONOTONIC;
+  if (seen.answer_count > 0)
+    *answer = seen.answers[number < seen.answer_count ? number : seen.answer_count - 1];
+  else
+    answer->status = 200;
+}
+
+static fake_answer status(int code) {
+  return (fake_answer){.status = code, .retry_after = -1, .arrived = true};
+}
+
+static fake_answer failure(nxa_kind kind, bool arrived) {
+  return (fake_answer){.kind = kind, .retry_after = -1, .arrived = arrived, .message = "it broke"};
+}
+
+static void will_answer(fake_answer answer) {
+  seen.answers[seen.answer_count++] = answer;
+}
+
+/* ------------------------------------------------------------------------------------------------ helpers */
+
+typedef struct fixture {
+  nxa_engine *engine;
+  nxa_tracer *tracer;
+} fixture;
+
+static nxa_endpoint *new_endpoint(void) {
+  nxa_endpoint_options options;
+  nxa_endpoint_options_init(&options);
+  options.base_url = "http://collector:4318";
+  return nxa_endpoint_new(&options, NULL);
+}
+
+static nxa_otlp_options json_options(void) {
+  nxa_otlp_options options;
+  nxa_otlp_options_init(&options);
+  options.json = true;
+  options.service_name = "bot";
+  return options;
+}
+
+static void start_with(fixture *fix, nxa_otlp_options options) {
+  nxa_error error;
+  fix->engine = fake_engine();
+  server = receive;
+  options.endpoint = new_endpoint();
+  fix->tracer = nxa_tracer_new(fix->engine, NULL, &error);
+  assert_int_equal(nxa_tracer_add_otlp(fix->tracer, &options, &error), NXA_OK);
+  nxa_endpoint_free(options.endpoint);
+}
+
+static void start(fixture *fix) {
+  start_with(fix, json_options());
+}
+
+static void forget(void) {
+  for (size_t i = 0; i < SEEN_MOST; i++)
+    free(seen.body[i]);
+  memset(&seen, 0, sizeof seen);
+}
+
+static void stop(fixture *fix) {
+  nxa_tracer_free(fix->tracer);
+  assert_int_equal(fix->engine->references, 1);
+  nxa_engine_free(fix->engine);
+  nxa__clock_real();
+  forget();
+}
+
+static void record_spans(nxa_trace *trace, int count) {
+  for (int i = 0; i < count; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "s%d.", i);
+    nxa_span *span = nxa_span_start(trace, NULL, name, NULL);
+    nxa_span_end(span, NXA_SPAN_OK);
+    nxa_span_free(span);
+  }
+}
+
+/* A trace with so many spans, its own not counted. */
+static void record(fixture *fix, int count) {
+  nxa_trace *trace = nxa_trace_start(fix->tracer, "bot", "weather");
+  record_spans(trace, count);
+  nxa_trace_end(trace, NXA_TRACE_SUCCESS, NULL);
+  nxa_trace_free(trace);
+}
+
+static nxa_stats stats_of(const fixture *fix) {
+  nxa_stats stats;
+  nxa_tracer_stats(fix->tracer, &stats);
+  return stats;
+}
+
+static void assert_counts(const fixture *fix, uint64_t traces, uint64_t spans, uint64_t traces_failed,
+                          uint64_t spans_failed) {
+  nxa_stats stats = stats_of(fix);
+  assert_int_equal(stats.traces_delivered, traces);
+  assert_int_equal(stats.spans_delivered, spans);
+  assert_int_equal(stats.traces_failed, traces_failed);
+  assert_int_equal(stats.spans_failed, spans_failed);
+  assert_int_equal(stats.spans_pending + stats.traces_pending + stats.bytes_pending, 0);
+}
+
+static size_t count(const char *text, const char *part) {
+  size_t found = 0;
+  for (const char *at = text; (at = strstr(at, part)); at++)
+    found++;
+  return found;
+}
+
+static bool is_there(const fixture *fix, const char *part) {
+  for (size_t i = 0; i < fix->engine->warning_count; i++)
+    if (strstr(fix->engine->warnings[i], part))
+      return true;
+  return false;
+}
+
+/* ------------------------------------------------------------------------------------------------ batches */
+
+static void spans_are_gathered_and_sent_together(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  record(&fix, 2);
+  run_for(fix.engine, 4900 * MILLISECOND);
+  assert_int_equal(requests_seen, 0);
+  run_for(fix.engine, 200 * MILLISECOND);
+  assert_int_equal(requests_seen, 1);
+  assert_true(json_check(seen.body[0], seen.length[0]));
+  assert_int_equal(count(seen.body[0], "\"spanId\""), 3);
+  assert_true(strstr(seen.body[0], "\"s0.\"") < strstr(seen.body[0], "\"s1.\""));
+  assert_true(strstr(seen.body[0], "\"s1.\"") < strstr(seen.body[0], "invoke_workflow weather"));
+  assert_counts(&fix, 1, 2, 0, 0);
+  run_for(fix.engine, 60 * SECOND);
+  assert_int_equal(requests_seen, 1);
+  assert_int_equal(fix.engine->warning_count, 0);
+  stop(&fix);
+}
+
+static void a_full_batch_does_not_wait_and_none_overtakes_another(void **state) {
+  fixture fix;
+  fake_answer slow = status(200);
+  (void)state;
+  start(&fix);
+  slow.latency_ns = 100 * MILLISECOND;
+  will_answer(slow);
+  record(&fix, 1100);
+  run_for(fix.engine, 300 * MILLISECOND);
+  assert_int_equal(requests_seen, 2);
+  assert_int_equal(count(seen.body[0], "\"spanId\""), 512);
+  assert_int_equal(count(seen.body[1], "\"spanId\""), 512);
+  assert_non_null(strstr(seen.body[1], "\"s512.\""));
+  assert_int_equal(fix.engine->most_calls, 1);
+  assert_true(seen.at_ns[1] - seen.at_ns[0] >= 100 * MILLISECOND);
+  run_for(fix.engine, 6 * SECOND);
+  assert_int_equal(requests_seen, 3);
+  assert_int_equal(count(seen.body[2], "\"spanId\""), 77);
+  assert_counts(&fix, 1, 1100, 0, 0);
+  stop(&fix);
+}
+
+static void a_flush_sends_what_there_is(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  nxa_tracer_flush(fix.tracer);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "weather");
+  record_spans(trace, 1);
+  nxa_engine_step(fix.engine, 0, 0);
+  assert_int_equal(requests_seen, 0);
+  nxa_tracer_flush(fix.tracer);
+  nxa_engine_step(fix.engine, 0, 0);
+  assert_int_equal(requests_seen, 1);
+  record_spans(trace, 1);
+  run_for(fix.engine, SECOND);
+  assert_int_equal(requests_seen, 1);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
+/* A step's budget counts between two pieces. */
+static void large_spans_make_small_batches_in_pieces(void **state) {
+  fixture fix;
+  static char text[200000];
+  (void)state;
+  start(&fix);
+  memset(text, 'x', sizeof text);
+  text[0] = text[sizeof text - 1] = '"';
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "weather");
+  for (int i = 0; i < 10; i++) {
+    nxa_span *span = nxa_span_start(trace, NULL, "large", NULL);
+    nxa_span_set_metadata(span, "text", text, sizeof text);
+    nxa_span_end(span, NXA_SPAN_OK);
+    nxa_span_free(span);
+  }
+  nxa_tracer_flush(fix.tracer);
+  assert_true(do_next(fix.engine));
+  for (int i = 0; i < 6; i++) {
+    assert_int_equal(requests_seen, 0);
+    assert_true(do_next(fix.engine));
+  }
+  nxa_engine_step(fix.engine, 0, 0);
+  assert_int_equal(requests_seen, 2);
+  assert_int_equal(count(seen.body[0], "\"large\""), 6);
+  assert_int_equal(count(seen.body[1], "\"large\""), 4);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
+static void protobuf_is_the_default(void **state) {
+  fixture fix;
+  nxa_otlp_options options;
+  (void)state;
+  nxa_otlp_options_init(&options);
+  start_with(&fix, options);
+  record(&fix, 1);
+  assert_true(nxa_tracer_close(fix.tracer, 1));
+  assert_int_equal(seen.body[0][0], 0x0a);
+  stop(&fix);
+}
+
+#ifdef NXA_ZLIB
+static void unpack(const char *packed, size_t length, char *out, size_t size) {
+  z_stream stream = {.next_in = (Bytef *)packed, .avail_in = (uInt)length, .next_out = (Bytef *)out};
+  stream.avail_out = (uInt)size;
+  assert_int_equal(inflateInit2(&stream, 15 + 16), Z_OK);
+  assert_int_equal(inflate(&stream, Z_FINISH), Z_STREAM_END);
+  assert_int_equal(stream.avail_in, 0);
+  inflateEnd(&stream);
+}
+#endif
+
+static void batches_are_packed_where_that_is_wanted(void **state) {
+  (void)state;
+#ifdef NXA_ZLIB
+  fixture fix;
+  static char text[2][500000];
+  nxa_otlp_options options = json_options();
+  options.gzip = true;
+  start_with(&fix, options);
+  record(&fix, 600);
+  assert_true(nxa_tracer_close(fix.tracer, 1));
+  assert_int_equal(requests_seen, 2);
+  for (int i = 0; i < 2; i++) {
+    unpack(seen.body[i], seen.length[i], text[i], sizeof text[i] - 1);
+    assert_true(json_check(text[i], strlen(text[i])));
+  }
+  assert_true(strlen(text[0]) > 64 << 10); /* more than is packed at once */
+  assert_int_equal(count(text[0], "\"spanId\"") + count(text[1], "\"spanId\""), 601);
+  stop(&fix);
+#else
+  nxa_otlp_options options = json_options();
+  nxa_error error;
+  nxa_engine *engine = fake_engine();
+  options.gzip = true;
+  options.endpoint = new_endpoint();
+  assert_null(nxa__otlp_new(engine, &options, &error));
+  assert_string_equal(error.message, "gzip: this was built without zlib");
+  nxa_endpoint_free(options.endpoint);
+  nxa_engine_free(engine);
+#endif
+}
+
+/* ------------------------------------------------------------------------------------------------ answers */
+
+static void some_answers_are_tried_again(void **state) {
+  static const int codes[] = {429, 502, 503, 504};
+  (void)state;
+  for (size_t i = 0; i < 4; i++) {
+    fixture fix;
+    start(&fix);
+    will_answer(status(codes[i]));
+    will_answer(status(codes[i]));
+    will_answer(status(200));
+    record(&fix, 1);
+    run_for(fix.engine, 10 * SECOND);
+    assert_int_equal(requests_seen, 3);
+    assert_string_equal(seen.body[0], seen.body[2]);
+    assert_in_range(seen.at_ns[1] - seen.at_ns[0], 500 * MILLISECOND, SECOND);
+    assert_in_range(seen.at_ns[2] - seen.at_ns[1], 750 * MILLISECOND, 1500 * MILLISECOND);
+    assert_counts(&fix, 1, 1, 0, 0);
+    assert_int_equal(stats_of(&fix).requests_repeated, 2);
+    assert_int_equal(stats_of(&fix).repeated_unconfirmed, 0);
+    assert_int_equal(fix.engine->warning_count, 1);
+    stop(&fix);
+  }
+}
+
+static void other_answers_end_a_batch_and_the_next_one_is_sent(void **state) {
+  static const int codes[] = {302, 400, 401, 403, 404, 408, 413, 415, 500, 501, 505};
+  (void)state;
+  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+    fixture fix;
+    start(&fix);
+    will_answer(status(codes[i]));
+    will_answer(status(200));
+    record(&fix, 1);
+    run_for(fix.engine, 6 * SECOND);
+    record(&fix, 2);
+    run_for(fix.engine, 60 * SECOND);
+    assert_int_equal(requests_seen, 2);
+    assert_counts(&fix, 1, 2, 1, 1);
+    assert_int_equal(fix.engine->warning_count, 1);
+    assert_true(is_there(&fix, "http://collector:4318 answers"));
+    stop(&fix);
+  }
+}
+
+static void the_receiver_says_when(void **state) {
+  fixture fix;
+  fake_answer later = status(503);
+  (void)state;
+  start(&fix);
+  later.retry_after = 7;
+  will_answer(later);
+  will_answer(status(200));
+  record(&fix, 1);
+  run_for(fix.engine, 20 * SECOND);
+  assert_int_equal(requests_seen, 2);
+  assert_int_equal(seen.at_ns[1] - seen.at_ns[0], 7 * SECOND);
+  stop(&fix);
+}
+
+static void a_lost_answer_is_counted(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(failure(NXA_CONNECTION, true));
+  will_answer(failure(NXA_CONNECTION, false));
+  will_answer(failure(NXA_TIMEOUT, true));
+  will_answer(status(200));
+  record(&fix, 1);
+  run_for(fix.engine, 20 * SECOND);
+  assert_int_equal(requests_seen, 4);
+  assert_counts(&fix, 1, 1, 0, 0);
+  assert_int_equal(stats_of(&fix).requests_repeated, 3);
+  assert_int_equal(stats_of(&fix).repeated_unconfirmed, 2);
+  stop(&fix);
+}
+
+static void what_was_rejected_is_counted_and_not_sent_again(void **state) {
+  fixture fix;
+  fake_answer partial = status(200);
+  (void)state;
+  start(&fix);
+  strcpy(partial.body, "{\"partialSuccess\":{\"rejectedSpans\":\"2\",\"errorMessage\":\"too old\"}}");
+  partial.content_type = "application/json";
+  will_answer(partial);
+  record(&fix, 3);
+  run_for(fix.engine, 60 * SECOND);
+  assert_int_equal(requests_seen, 1);
+  assert_counts(&fix, 1, 1, 0, 2);
+  assert_int_equal(fix.engine->warning_count, 1);
+  assert_true(is_there(&fix, "http://collector:4318 did not take all spans: too old"));
+  stop(&fix);
+}
+
+static void expect_rejected(const char *body, size_t length, bool is_json, uint64_t expected, const char *words) {
+  char text[64];
+  char *copy = malloc(length + 1); /* the sanitizer sees what is read beyond it */
+  memcpy(copy + 1, body, length);
+  assert_int_equal(nxa__otlp_rejected(copy + 1, length, is_json, text, sizeof text), expected);
+  assert_string_equal(text, words);
+  free(copy);
+}
+
+#define JSON(body, expected, words) expect_rejected(body, sizeof body - 1, true, expected, words)
+#define PROTOBUF(body, expected, words) expect_rejected(body, sizeof body - 1, false, expected, words)
+
+static void what_was_rejected_is_read(void **state) {
+  (void)state;
+  JSON("{\"partialSuccess\":{\"rejectedSpans\":\"2\",\"errorMessage\":\"too\\nold\"}}", 2, "too old");
+  JSON("{\"partialSuccess\":{\"rejectedSpans\":3}}", 3, "");
+  JSON("{\"partialSuccess\":{\"errorMessage\":\"beware\"}}", 0, "beware");
+  JSON("{\"partialSuccess\":{\"rejectedSpans\":-1}}", 0, "");
+  JSON("{\"partialSuccess\":null}", 0, "");
+  JSON("{}", 0, "");
+  JSON("", 0, "");
+  PROTOBUF("\x0a\x09\x08\x02\x12\x05late!", 2, "late!");
+  PROTOBUF("\x12\x01x\x0a\x03\x08\xac\x02", 300, "");
+  PROTOBUF("\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 0, "");
+  PROTOBUF("", 0, "");
+}
+
+static void broken_answers_are_safe(void **state) {
+  static const char answer[] = "\x0a\x09\x08\x02\x12\x05late!\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";
+  char text[64];
+  (void)state;
+  for (size_t length = 0; length < sizeof answer; length++) {
+    char *copy = malloc(length + 1);
+    memcpy(copy + 1, answer, length);
+    nxa__otlp_rejected(copy + 1, length, false, text, sizeof text);
+    free(copy);
+  }
+}
+
+static void a_receiver_that_stays_away_is_given_up(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(failure(NXA_CONNECTION, false));
+  record(&fix, 1);
+  run_for(fix.engine, 250 * SECOND);
+  assert_int_equal(stats_of(&fix).spans_failed, 0);
+  assert_int_equal(fix.engine->warning_count, 1);
+  run_for(fix.engine, 100 * SECOND);
+  assert_counts(&fix, 0, 0, 1, 1);
+  assert_true(is_there(&fix, "for too long; 2 spans are lost"));
+  assert_in_range(requests_seen, 10, 40);
+  stop(&fix);
+}
+
+/* ------------------------------------------------------------------------------------------------ closing */
+
+static void closing_sends_what_is_left(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  record(&fix, 1100);
+  nxa_trace_free(nxa_trace_start(fix.tracer, "bot", "open"));
+  assert_true(nxa_tracer_close(fix.tracer, 1));
+  assert_int_equal(requests_seen, 3);
+  assert_counts(&fix, 2, 1100, 0, 0);
+  assert_non_null(strstr(seen.body[2], "\"message\":\"interrupted\",\"code\":2"));
+  stop(&fix);
+}
+
+static void closing_does_not_wait_for_what_fails(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(failure(NXA_CONNECTION, false));
+  record(&fix, 1);
+  int64_t before = nxa__monotonic_ns();
+  assert_false(nxa_tracer_close(fix.tracer, 10));
+  assert_true(nxa__monotonic_ns() - before < 50 * MILLISECOND);
+  assert_int_equal(requests_seen, 3);
+  assert_counts(&fix, 0, 0, 1, 1);
+  assert_int_equal(fix.engine->warning_count, 1);
+  assert_true(
+      is_there(&fix, "not delivered to http://collector:4318: 2 spans; http://collector:4318 can't be reached"));
+  stop(&fix);
+}
+
+static void closing_ends_in_time_where_nobody_answers(void **state) {
+  fixture fix;
+  fake_answer hangs = failure(NXA_TIMEOUT, true);
+  (void)state;
+  start(&fix);
+  hangs.latency_ns = 10 * SECOND;
+  will_answer(hangs);
+  record(&fix, 1);
+  int64_t before = nxa__monotonic_ns();
+  assert_false(nxa_tracer_close(fix.tracer, 1));
+  assert_int_equal(nxa__monotonic_ns() - before, SECOND);
+  assert_counts(&fix, 0, 0, 1, 1);
+  stop(&fix);
+}
+
+static void closing_does_not_try_what_is_known_to_hang(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(failure(NXA_TIMEOUT, true));
+  record(&fix, 1);
+  run_for(fix.engine, 5100 * MILLISECOND);
+  size_t before = requests_seen;
+  assert_false(nxa_tracer_close(fix.tracer, 10));
+  assert_int_equal(requests_seen, before);
+  assert_int_equal(fix.engine->warning_count, 1);
+  stop(&fix);
+}
+
+static void a_long_wait_ends_closing(void **state) {
+  fixture fix;
+  fake_answer later = status(429);
+  (void)state;
+  start(&fix);
+  later.retry_after = 30;
+  will_answer(later);
+  record(&fix, 1);
+  int64_t before = nxa__monotonic_ns();
+  assert_false(nxa_tracer_close(fix.tracer, 10));
+  assert_true(nxa__monotonic_ns() - before < 50 * MILLISECOND);
+  assert_int_equal(requests_seen, 1);
+  stop(&fix);
+}
+
+static void an_engine_that_is_closed_ends_it(void **state) {
+  fixture fix;
+  fake_answer slow = status(200);
+  (void)state;
+  start(&fix);
+  slow.latency_ns = 10 * SECOND;
+  will_answer(slow);
+  record(&fix, 1);
+  run_for(fix.engine, 6 * SECOND);
+  nxa__engine_retain(fix.engine);
+  nxa_engine_free(fix.engine);
+  assert_counts(&fix, 0, 0, 1, 1);
+  assert_false(nxa_tracer_pending(fix.tracer));
+  stop(&fix);
+}
+
+/* ------------------------------------------------------------------------------------------------ several sinks */
+
+static void each_sink_has_everything(void **state) {
+  fixture fix;
+  nxa_otlp_options options;
+  (void)state;
+  start(&fix);
+  nxa_otlp_options_init(&options);
+  options.endpoint = new_endpoint();
+  assert_int_equal(nxa_tracer_add_otlp(fix.tracer, &options, NULL), NXA_OK);
+  nxa_endpoint_free(options.endpoint);
+  will_answer(status(200));
+  will_answer(status(400));
+  record(&fix, 2);
+  nxa_tracer_close(fix.tracer, 1);
+  assert_int_equal(requests_seen, 2);
+  assert_counts(&fix, 0, 0, 1, 2);
+  stop(&fix);
+}
+
+static void options_are_checked(void **state) {
+  static const struct {
+    double timeout, interval;
+    const char *path, *message;
+  } cases[] = {{0, 1, "/", "timeout must be above 0 and at most 86400 seconds"},
+               {1, -1, "/", "flush_interval must be from 0 to 86400 seconds"},
+               {1, 1, "x", "path must begin with '/'"}};
+  nxa_engine *engine = fake_engine();
+  nxa_error error;
+  (void)state;
+  nxa_otlp_options options = json_options();
+  assert_null(nxa__otlp_new(engine, &options, &error));
+  assert_string_equal(error.message, "endpoint is required");
+  options.endpoint = new_endpoint();
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    options.timeout = cases[i].timeout;
+    options.flush_interval = cases[i].interval;
+    options.path = cases[i].path;
+    assert_null(nxa__otlp_new(engine, &options, &error));
+    assert_string_equal(error.message, cases[i].message);
+  }
+  nxa_endpoint_free(options.endpoint);
+  nxa_engine_free(engine);
+}
+
+static void attributes_that_can_not_be_read_are_said(void **state) {
+  fixture fix;
+  nxa_otlp_options options = json_options();
+  (void)state;
+  options.resource_attributes = "a";
+  start_with(&fix, options);
+  assert_int_equal(fix.engine->warning_count, 1);
+  assert_true(is_there(&fix, "resource attributes are left out"));
+  stop(&fix);
+}
+
+/* ------------------------------------------------------------------------------------------------ memory */
+
+static struct {
+  long count, refused_at, live;
+  bool from_then_on;
+} memory;
+
+static bool refuse(void) {
+  long number = ++memory.count;
+  return memory.from_then_on ? number >= memory.refused_at : number == memory.refused_at;
+}
+
+static void *allocate(size_t size) {
+  void *block = refuse() ? NULL : malloc(size);
+  memory.live += block != NULL;
+  return block;
+}
+
+static void *reallocate(void *block, size_t size) {
+  void *grown = refuse() ? NULL : realloc(block, size);
+  memory.live += grown && !block;
+  return grown;
+}
+
+static void release(void *block) {
+  memory.live -= block != NULL;
+  free(block);
+}
+
+static void assert_nothing_is_forgotten(const nxa_stats *stats) {
+  assert_int_equal(stats->spans_started, stats->spans_delivered + stats->spans_failed);
+  assert_int_equal(stats->traces_started, stats->traces_delivered + stats->traces_failed);
+  assert_int_equal(stats->spans_pending + stats->traces_pending + stats->bytes_pending, 0);
+}
+
+static void live(nxa_engine *engine, bool json, bool packed) {
+  nxa_error error;
+  nxa_otlp_options options = json_options();
+  options.json = json;
+  options.gzip = packed;
+  options.content = true;
+  options.resource_attributes = "a=b";
+  options.endpoint = new_endpoint();
+  fixture fix = {engine, nxa_tracer_new(engine, NULL, &error)};
+  if (fix.tracer && options.endpoint && nxa_tracer_add_otlp(fix.tracer, &options, &error) == NXA_OK) {
+    nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "weather");
+    record_spans(trace, 2);
+    nxa_span *span = nxa_span_start(trace, NULL, "chat", "llm");
+    nxa_span_set_input(span, "{\"input\":\"x\"}", 13);
+    nxa_span_set_metadata(span, "k", "{}", 2);
+    nxa_span_end(span, NXA_SPAN_ERROR);
+    nxa_span_free(span);
+    nxa_trace_end(trace, NXA_TRACE_SUCCESS, NULL);
+    nxa_trace_free(trace);
+    nxa_tracer_close(fix.tracer, 1);
+    nxa_stats stats = stats_of(&fix);
+    assert_nothing_is_forgotten(&stats);
+  }
+  nxa_tracer_free(fix.tracer);
+  nxa_endpoint_free(options.endpoint);
+}
+
+static long live_once(long refused_at, bool from_then_on, bool json, bool packed) {
+  nxa_engine *engine = fake_engine();
+  server = receive;
+  memory.count = memory.live = 0;
+  memory.refused_at = refused_at;
+  memory.from_then_on = from_then_on;
+  nxa_set_allocator(allocate, reallocate, release);
+  live(engine, json, packed);
+  nxa_set_allocator(NULL, NULL, NULL);
+  assert_int_equal(engine->references, 1);
+  nxa_engine_free(engine);
+  nxa__clock_real();
+  forget();
+  if (memory.live != 0)
+    fail_msg("allocation %ld: %ld blocks left", refused_at, memory.live);
+  return memory.count;
+}
+
+static void memory_may_run_out_anywhere(void **state) {
+  (void)state;
+  for (int way = 0; way < 8; way++) {
+    bool packed = (way & 4) && nxa__gzip_available();
+    assert_true(live_once(0, false, way & 1, packed) > 20);
+    for (long refused = 1; live_once(refused, way & 2, way & 1, packed) >= refused; refused++)
+      ;
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(spans_are_gathered_and_sent_together),
+      cmocka_unit_test(a_full_batch_does_not_wait_and_none_overtakes_another),
+      cmocka_unit_test(a_flush_sends_what_there_is),
+      cmocka_unit_test(large_spans_make_small_batches_in_pieces),
+      cmocka_unit_test(protobuf_is_the_default),
+      cmocka_unit_test(batches_are_packed_where_that_is_wanted),
+      cmocka_unit_test(some_answers_are_tried_again),
+      cmocka_unit_test(other_answers_end_a_batch_and_the_next_one_is_sent),
+      cmocka_unit_test(the_receiver_says_when),
+      cmocka_unit_test(a_lost_answer_is_counted),
+      cmocka_unit_test(what_was_rejected_is_counted_and_not_sent_again),
+      cmocka_unit_test(what_was_rejected_is_read),
+      cmocka_unit_test(broken_answers_are_safe),
+      cmocka_unit_test(a_receiver_that_stays_away_is_given_up),
+      cmocka_unit_test(closing_sends_what_is_left),
+      cmocka_unit_test(closing_does_not_wait_for_what_fails),
+      cmocka_unit_test(closing_ends_in_time_where_nobody_answers),
+      cmocka_unit_test(closing_does_not_try_what_is_known_to_hang),
+      cmocka_unit_test(a_long_wait_ends_closing),
+      cmocka_unit_test(an_engine_that_is_closed_ends_it),
+      cmocka_unit_test(each_sink_has_everything),
+      cmocka_unit_test(options_are_checked),
+      cmocka_unit_test(attributes_that_can_not_be_read_are_said),
+      cmocka_unit_test(memory_may_run_out_anywhere),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
