@@ -273,7 +273,8 @@ describe("docs", function()
       ["docs/tools.md"] = { options.tool }, ["docs/pages-and-options.md"] = { options.call, options.call.trace.fields },
       ["docs/files.md"] = { options.file, { sink = true, path = true } },
       ["docs/threads.md"] = { { older_than = true, lane = true } }, ["docs/vector_stores.md"] = { options.poll },
-      ["docs/tracing.md"] = { options.client.otlp.fields, options.client.file.fields, options.trace, options.span, options.manual.start_span, options.manual.end_span,
+      ["docs/tracing.md"] = { options.client.otlp.fields, options.client.file.fields, options.trace,
+        options.span, options.manual.start_span, options.manual.end_span,
         options.manual.end_trace },
     }
     for name, groups in pairs(places) do
