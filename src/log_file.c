@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -53,6 +54,7 @@ static int open_file(nxa__log_file *log) {
   while (log->file < 0 && errno == EINTR);
   if (log->file < 0)
     return errno;
+  log->trusted = false;
   int number = make_usable(log->file);
   if (number != 0)
     close_file(log);
@@ -131,20 +133,34 @@ static bool is_beyond_limit(const nxa__log_file *log, size_t length) {
   return (rlim_t)size_of(log) + length + 1 > limit.rlim_cur;
 }
 
-/* Somebody's line broke off: this process's, or that of one that was killed. */
-static bool is_torn(const nxa__log_file *log) {
+static bool ends_within_line(const nxa__log_file *log) {
   char last;
   off_t size = size_of(log);
   return size > 0 && pread(log->file, &last, 1, size - 1) == 1 && last != '\n';
 }
 
-static ssize_t write_once(const nxa__log_file *log, const char *line, size_t length) {
+/*
+ * Somebody's line broke off: this process's, or that of one that was killed. One that is only being written looks the
+ * same, so nobody may be writing; where somebody is, it isn't looked at before the next line.
+ */
+static bool is_torn(nxa__log_file *log) {
+  if (log->trusted || flock(log->file, LOCK_EX | LOCK_NB) != 0)
+    return false;
+  log->trusted = true;
+  return ends_within_line(log);
+}
+
+static ssize_t write_once(nxa__log_file *log, const char *line, size_t length) {
   struct iovec parts[] = {{"\n", 1}, {(char *)line, length}};
   bool torn = is_torn(log);
   ssize_t written;
+  flock(log->file, LOCK_SH | LOCK_NB);
   do
     written = writev(log->file, torn ? parts : parts + 1, torn ? 2 : 1);
   while (written < 0 && errno == EINTR);
+  int number = errno;
+  flock(log->file, LOCK_UN);
+  errno = number;
   return written < 0 ? written : written - torn;
 }
 
@@ -159,7 +175,8 @@ int nxa__log_file_append(nxa__log_file *log, const char *line, size_t length) {
   if (is_beyond_limit(log, length))
     return EFBIG;
   ssize_t written = write_once(log, line, length);
-  if (written < 0)
-    return errno;
-  return (size_t)written == length ? 0 : ENOSPC;
+  if (written == (ssize_t)length)
+    return 0;
+  log->trusted = false;
+  return written < 0 ? errno : ENOSPC;
 }

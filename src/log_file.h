@@ -12,6 +12,7 @@ typedef struct nxa__log_file {
   size_t max_bytes; /* of one file */
   int max_files;    /* that are kept beside it */
   int file;         /* negative: not open */
+  bool trusted;     /* what is there ends with a whole line */
 } nxa__log_file;
 
 /* False for want of memory. */
