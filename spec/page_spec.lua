@@ -12,7 +12,7 @@ local EVIL = '</script><script id="evil">window.evil = 1</script><!-- <script>'
 -- Each part, and how many things it looks at: fewer would mean that it ended early.
 local PARTS = {
   { "opens", 11 }, { "details", 11 }, { "zooms", 8 }, { "filters", 9 }, { "keys", 16 }, { "compares", 10 },
-  { "looks", 11 }, { "quick", 11 },
+  { "looks", 11 }, { "odd", 5 }, { "quick", 11 },
 }
 
 local function output_of(command)
@@ -59,11 +59,36 @@ local function write(path, text)
   file:close()
 end
 
-local NAMES = { "all", "none", "2000", "20000" }
+-- Traces as they should not be.
+local function odd()
+  local function trace(name, spans)
+    return { id = name, name = name, status = "error", started_at = samples.at(0), ended_at = samples.at(9),
+      spans = spans, metadata = "text" }
+  end
+  local parts = json.array({ { role = "user", content = json.array({ 5, { type = "text", text = { value = "hi" } } }) },
+    { role = "x", content = { a = 1 } }, { role = "y", tool_calls = json.array({ 5, {}, { arguments = "{broken" } }) },
+    { role = "z", parts = json.array({ { type = "text", content = "[1, 2" } }) } })
+  return json.array({
+    { id = "bare", status = 5, started_at = false, spans = "none" }, { id = "none" },
+    trace("times", json.array({ samples.span("a", 7, 90, 5), samples.span("b", "x", 5, nil), { name = "c" }, 5, "d", {},
+      samples.span("e", "open", 3), { started_at = "yesterday", ended_at = json.null, error = { code = 5 } } })),
+    trace("ring", json.array({ samples.span("a", "a", 0, 1, { parent_span_id = "b" }),
+      samples.span("b", "b", 0, 1, { parent_span_id = "a" }), samples.span("c", "c", 0, 1, { parent_span_id = "c" }),
+      samples.span("c", "twice", 0, 1, { parent_span_id = "none" }) })),
+    trace("messages", json.array({ samples.span("a", "chat m", 0, 9, {
+      input = { messages = parts, more = json.array({}) },
+      output = { messages = parts, usage = { total_tokens = "many" } } }),
+      samples.span("b", "tool t", 0, 9, { input = "[[[", output = "{}", error = ("long "):rep(2000) }),
+      samples.span("c", "trace.end", 9, 9, { output = { findings = json.array({ 5, {}, { severity = 5, advice = {} } }),
+        error = { message = "told" }, usage = { input_tokens = 5 } } }) })),
+  })
+end
+
+local NAMES = { "all", "none", "odd", "2000", "20000" }
 
 local function write_pages(folder)
   local found = {
-    all = all(), none = {}, ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
+    all = all(), none = {}, odd = odd(), ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
   }
   for _, name in ipairs(NAMES) do
     local text = assert(page.render({ traces = found[name], prices = PRICES }))

@@ -12,7 +12,7 @@
    * @typedef {{total: number, input?: number, output?: number}} Tokens
    * @typedef {{span: Span, parent: ?Row, children: Row[], depth: number, from: number, to: ?number, kind: string,
    *   tokens: ?Tokens, cost: ?number, failed: boolean, critical: boolean, closed: boolean, below: number}} Row
-   * @typedef {{trace: Trace, rows: Row[], from: number, to: number, open: boolean, tokens: ?number, cost: ?number,
+   * @typedef {{trace: Trace, rows: Row[], from: number, to: number, open: boolean, tokens: ?number, cost: ?number, metadata: Object<string, any>,
    *   findings: any[], error: ?string}} Model   a trace, made ready to be shown
    */
 
@@ -115,10 +115,11 @@
   function kindOf(span) {
     const type = String(member(span.input, 'type') || '').toLowerCase();
     const name = String(span.name || '');
+    // a run asks a model, too, but what it is made of stands below it
+    if (/(^|\.)runs?($|[. ])/.test(name) || /^invoke_agent\b/.test(name)) return 'run';
     if (/^(llm|chat|model|generation|text_completion|generate_content)$/.test(type) || /^chat /.test(name)) return 'model';
     if (/^(tool|function|execute_tool)$/.test(type) || /^(execute_tool|tool) /.test(name)) return 'tool';
-    if (/^(agent|run|invoke_agent|invoke_workflow)$/.test(type) || /^(run|invoke_agent)\b/.test(name)) return 'run';
-    return 'other';
+    return /^(agent|run|invoke_agent|invoke_workflow)$/.test(type) ? 'run' : 'other';
   }
 
   /** @returns {Row} */
@@ -196,14 +197,20 @@
     }
   }
 
-  function findingsOf(trace, rows) {
-    const lists = [member(trace.metadata, 'findings')];
+  /** A trace that was created before it ended has what it ended with in its last span. */
+  function metadataOfTrace(trace, rows) {
+    const last = rows.find((row) => row.span.name === LAST_SPAN);
+    return { ...(isObject(trace.metadata) ? trace.metadata : {}), ...(last && isObject(last.span.output) ? last.span.output : {}) };
+  }
+
+  function findingsOf(metadata, rows) {
+    const lists = [metadata.findings];
     for (const row of rows) lists.push(member(row.span.output, 'findings'), metadataOf(row.span).findings);
     return (lists.find((list) => Array.isArray(list) && list.length) || []).filter(isObject);
   }
 
-  function errorOf(trace, rows) {
-    const told = member(trace.metadata, 'error');
+  function errorOf(trace, metadata, rows) {
+    const told = metadata.error;
     if (typeof told === 'string' && told) return told;
     if (isObject(told)) return String(told.message || JSON.stringify(told));
     if (!isFailed(trace)) return null;
@@ -222,15 +229,14 @@
 
   /** @returns {Model} */
   function makeModel(trace) {
-    const rows = treeOf(trace.spans || [], milliseconds(trace.started_at) || 0);
+    const rows = treeOf(Array.isArray(trace.spans) ? trace.spans : [], milliseconds(trace.started_at) || 0);
     const { from, to } = timesOf(trace, rows);
     markCritical(rows, to);
     const sum = sumTokens(rows);
-    const last = rows.find((row) => row.span.name === LAST_SPAN && row.tokens);
-    const tokens = (tokensWithin(trace.metadata) || (last && last.tokens) || { total: sum.total }).total;
+    const metadata = metadataOfTrace(trace, rows);
     return {
-      trace, rows, from, to, open: Number.isNaN(milliseconds(trace.ended_at)), tokens, cost: sum.cost,
-      findings: findingsOf(trace, rows), error: errorOf(trace, rows),
+      trace, rows, from, to, metadata, open: Number.isNaN(milliseconds(trace.ended_at)), cost: sum.cost,
+      tokens: (tokensWithin(metadata) || sum).total, findings: findingsOf(metadata, rows), error: errorOf(trace, metadata, rows),
     };
   }
 
@@ -371,7 +377,7 @@
   function haystackOf(trace) {
     if (!haystacks.has(trace)) {
       const parts = [titleOf(trace), trace.agent_name, trace.id, trace.status, member(trace.metadata, 'error')];
-      for (const span of trace.spans || []) parts.push(member(span, 'name'), member(span, 'error'));
+      for (const span of Array.isArray(trace.spans) ? trace.spans : []) parts.push(member(span, 'name'), member(span, 'error'));
       haystacks.set(trace, parts.filter((part) => typeof part === 'string').join('\n').toLowerCase());
     }
     return haystacks.get(trace);
@@ -746,6 +752,8 @@
     return `${offset.toFixed(step >= 1 ? 0 : Math.min(3, Math.ceil(-Math.log10(step))))} ms`;
   }
 
+  const TICK_WIDTH = 48; // what the longest text on a tick takes
+
   function drawTicks() {
     const layer = at('ticks');
     const { from, to } = state.window;
@@ -754,8 +762,9 @@
     const step = tickLength(to - from, Math.max(1, Math.floor(layer.clientWidth / room)));
     if (!state.model.rows.length) return layer.replaceChildren();
     for (let offset = Math.ceil((from - state.model.from) / step) * step; offset <= to - state.model.from; offset += step) {
-      const tick = text('span.tick', tickText(offset, step));
-      tick.style.left = `${share(state.model.from + offset) * 100}%`;
+      const place = share(state.model.from + offset);
+      const tick = text('span.tick', (1 - place) * layer.clientWidth < TICK_WIDTH ? '' : tickText(offset, step));
+      tick.style.left = `${place * 100}%`;
       ticks.push(tick);
     }
     layer.replaceChildren(...ticks);
@@ -928,7 +937,7 @@
   const restOf = (metadata) => Object.fromEntries(Object.entries(metadata).filter(([name]) => !WITHOUT.has(name)));
 
   function overviewBlocks(model) {
-    const metadata = isObject(model.trace.metadata) ? model.trace.metadata : {};
+    const { metadata } = model;
     return [findingsBlock(model.findings), turnsBlock(model), ...drawContent('Input', metadata.input), ...drawContent('Output', metadata.output),
       blockOf('Metadata', restOf(metadata))];
   }
@@ -944,9 +953,12 @@
     ].filter(Boolean));
   }
 
+  /** Whoever writes for Nexus has one field for what went in, and all else that is known stands in it, too. */
+  const isFolded = (input) => isObject(input) && ['metadata', 'type', 'span_id'].some((name) => input[name] !== undefined);
+
   function spanBlocks(row) {
     const { span } = row;
-    const folded = isObject(span.input) && (span.input.metadata !== undefined || typeof span.input.type === 'string');
+    const folded = isFolded(span.input);
     const metadata = folded ? metadataOf(span) : {};
     return [
       spanFacts(row), span.error ? block('Error', longText('pre.failed', String(span.error))) : null,
