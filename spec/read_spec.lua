@@ -68,6 +68,19 @@ describe("OTLP export requests", function()
     assert.is_nil(read.input.metadata["gen_ai.input.messages"])
   end)
 
+  it("tell what this library knows by the names it has elsewhere", function()
+    local trace = traces_of(request({ span({ status = { code = 2, message = "too late" }, attributes = json.array({
+      attribute("nexus.span.name", "run"), attribute("nexus.span.type", "llm"), attribute("error.type", "timeout"),
+      attribute("nexus.findings", '[{"id":"stuck"}]'), attribute("nexus.clock", "server, whole seconds"),
+      attribute("input.value", "first"), attribute("gen_ai.input.messages", "second"),
+    }) }) }))[1]
+    local input = trace.spans[1].input
+    assert.same({ "run", "llm", "first", "timeout" }, { trace.name, input.type, input.input, trace.status })
+    assert.same({ "stuck", "server, whole seconds" }, { input.metadata.findings[1].id, input.metadata.clock })
+    assert.is_nil(input.metadata["gen_ai.input.messages"])
+    assert.equal("stuck", trace.metadata.findings[1].id)
+  end)
+
   it("tell what failed, from wherever it is told", function()
     local function failure(changes)
       return traces_of(request({ span(changes) }))[1]

@@ -14,6 +14,9 @@ local STATUS_ERROR = { [2] = true, STATUS_CODE_ERROR = true }
 local INPUTS = { "input", "input.value", "gen_ai.input.messages", "gen_ai.tool.call.arguments", "gen_ai.prompt" }
 local OUTPUTS = { "output", "output.value", "gen_ai.output.messages", "gen_ai.tool.call.result", "gen_ai.completion" }
 
+-- What this library's own sinks call what stands elsewhere under other names.
+local OWN = { ["nexus.findings"] = "findings", ["nexus.clock"] = "clock" }
+
 local function list_in(value, name)
   local list = type(value) == "table" and value[name]
   return json.is_array(list) and list or {}
@@ -52,16 +55,15 @@ function attributes_of(list)
   return attributes
 end
 
--- Takes the first of the names that is there out of the attributes.
-local function take(attributes, names)
-  for _, name in ipairs(names) do
-    local value = attributes[name]
-    if value ~= nil and value ~= json.null then
-      attributes[name] = nil
-      return value
-    end
+-- The first of the names that is there; all of them go, since they say the same.
+local function take(attributes, names, otherwise)
+  local taken = otherwise or json.null
+  for index = #names, 1, -1 do
+    local value = attributes[names[index]]
+    if value ~= nil and value ~= json.null then taken = value end
+    attributes[names[index]] = nil
   end
-  return json.null
+  return taken
 end
 
 -- -------------------------------------------------------------------------------------------------------- spans
@@ -107,16 +109,29 @@ local function add_usage(attributes)
   }
 end
 
+local function rename(attributes)
+  for theirs, ours in pairs(OWN) do
+    attributes[ours], attributes[theirs] = attributes[ours] or attributes[theirs], nil
+  end
+end
+
+local function name_of(span, attributes)
+  return take(attributes, { "nexus.span.name", "gen_ai.workflow.name", "traceloop.entity.name" }, span.name)
+end
+
 local function new_span(span)
   local attributes = attributes_of(list_in(span, "attributes"))
+  rename(attributes)
   local failure = error_of(span, attributes)
   local input, output = take(attributes, INPUTS), take(attributes, OUTPUTS)
   add_usage(attributes)
   return {
-    id = text_or_null(span.spanId), name = span.name, parent_span_id = text_or_null(span.parentSpanId),
+    id = text_or_null(span.spanId), name = name_of(span, attributes), parent_span_id = text_or_null(span.parentSpanId),
     status = failure == json.null and "ok" or "error", started_at = time_of(span.startTimeUnixNano),
     ended_at = time_of(span.endTimeUnixNano), output = output, error = failure,
-    input = { type = attributes["gen_ai.operation.name"], metadata = attributes, input = input },
+    input = {
+      type = attributes["nexus.span.type"] or attributes["gen_ai.operation.name"], metadata = attributes, input = input,
+    },
   }
 end
 
@@ -189,6 +204,11 @@ local function metadata_of(trace, root)
   return metadata
 end
 
+local function status_of(failure, metadata)
+  if failure == json.null then return "success" end
+  return metadata["error.type"] == "timeout" and "timeout" or "error"
+end
+
 -- A trace whose root is missing failed where any of its spans did.
 local function finish(trace)
   local root, is_whole = root_of(trace.spans)
@@ -199,7 +219,7 @@ local function finish(trace)
   local agent = metadata["gen_ai.agent.name"] or metadata["service.name"]
   return {
     id = trace.id, name = root.name, agent_name = type(agent) == "string" and agent or json.null,
-    status = failure == json.null and "success" or "error", started_at = root.started_at,
+    status = status_of(failure, metadata), started_at = root.started_at,
     ended_at = is_whole and root.ended_at or last_end(trace.spans), span_count = #trace.spans, metadata = metadata,
     spans = trace.spans,
   }

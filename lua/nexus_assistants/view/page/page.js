@@ -256,6 +256,7 @@
   /** A length of time; null is what has not ended. */
   function duration(length) {
     if (length === null) return 'open';
+    if (length > 0 && length < 0.095) return `${length.toFixed(2)} ms`;
     if (length < 9.95) return `${length.toFixed(1)} ms`;
     if (length < 999.5) return `${length.toFixed(0)} ms`;
     if (length < 9995) return `${(length / 1000).toFixed(2)} s`;
