@@ -122,7 +122,7 @@ static bool on_created(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_ans
               notes->file ? "took a trace but named no id that can be used; it is looked for"
                           : "took a trace but named no id that can be used; its spans are not delivered",
               answer);
-    nxa__nexus_doubt(sink, notes, false);
+    nxa__nexus_doubt(sink, notes, LOSS_BROKEN);
     nxa__nexus_leave_trace(sink, notes);
     return true;
   }
@@ -134,6 +134,17 @@ static bool on_created(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_ans
     nxa__nexus_keep_id(sink, notes);
   nxa__nexus_want_end(notes);
   return false;
+}
+
+/* A span whose id isn't known can have no children: where it can be looked for, that is better than to lose them. */
+static void on_posted(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer *answer) {
+  if (!*answer->id && sent->trace->file) {
+    nxa__nexus_doubt(sink, sent->trace, LOSS_BROKEN);
+    sent->trace->leaving = true;
+    return;
+  }
+  memcpy(sent->span->id, answer->id, sizeof sent->span->id);
+  nxa__nexus_settle_span(sink, sent->trace, sent->span, true);
 }
 
 /* True where the trace is gone. */
@@ -152,8 +163,7 @@ static bool on_taken(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answe
   case NXA__NEXUS_LAST:
     return false;
   default:
-    memcpy(sent->span->id, answer->id, sizeof sent->span->id);
-    nxa__nexus_settle_span(sink, sent->trace, sent->span, true);
+    on_posted(sink, sent, answer);
     return false;
   }
 }
@@ -164,7 +174,7 @@ static bool on_later(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answe
   note_outage(sink, sent, answer);
   if (answer->lost && sent->kind != NXA__NEXUS_END && sent->trace->file) {
     /* repeating it might double it; whoever delivers from the spool looks for it first */
-    nxa__nexus_doubt(sink, sent->trace, answer->timeout);
+    nxa__nexus_doubt(sink, sent->trace, answer->timeout ? LOSS_TIMEOUT : LOSS_BROKEN);
     sent->trace->leaving = true;
     return false;
   }
@@ -249,7 +259,7 @@ static bool act(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer *an
     return on_later(sink, sent, answer);
   default:
     if (sent->kind != NXA__NEXUS_END)
-      nxa__nexus_doubt(sink, sent->trace, true);
+      nxa__nexus_doubt(sink, sent->trace, LOSS_ABANDONED);
     nxa__nexus_stop(sink);
     return true;
   }

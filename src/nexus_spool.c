@@ -156,8 +156,10 @@ void nxa__nexus_keep_id(nxa__nexus *sink, nxa__trace_notes *notes) {
   write_lines(sink, notes);
 }
 
-void nxa__nexus_doubt(nxa__nexus *sink, nxa__trace_notes *notes, bool timed_out) {
-  int64_t grace = timed_out ? nxa__ns_of(sink->options.timeout) : BROKEN_GRACE;
+/* Twice the time that an answer may take, from when the request was sent. */
+void nxa__nexus_doubt(nxa__nexus *sink, nxa__trace_notes *notes, nxa__loss loss) {
+  int64_t timeout = nxa__ns_of(sink->options.timeout);
+  int64_t grace = loss == LOSS_BROKEN ? BROKEN_GRACE : loss == LOSS_TIMEOUT ? timeout : 2 * timeout;
   notes->in_doubt = true;
   notes->doubt_until_ns = nxa__later(notes->doubt_until_ns, nxa__wall_ns() + grace);
 }

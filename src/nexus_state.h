@@ -163,8 +163,9 @@ void nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes);
 void nxa__nexus_keep_id(nxa__nexus *sink, nxa__trace_notes *notes);
 /* Writes what is still missing, and that the trace is left. False where not even the trace is there. */
 bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes);
-/* A request for it may have been carried out, though no answer said so. */
-void nxa__nexus_doubt(nxa__nexus *sink, nxa__trace_notes *notes, bool timed_out);
+/* A request for it may have been carried out, though no answer said so: how it was lost says how long that may take. */
+typedef enum nxa__loss { LOSS_BROKEN, LOSS_TIMEOUT, LOSS_ABANDONED } nxa__loss;
+void nxa__nexus_doubt(nxa__nexus *sink, nxa__trace_notes *notes, nxa__loss loss);
 
 /* ------------------------------------------------------------------------------------------------ nexus_send.c */
 

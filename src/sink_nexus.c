@@ -148,7 +148,7 @@ static void doubt_requests(nxa__nexus *sink) {
   for (nxa__link *link = sink->flying.first; link; link = link->next) {
     const nxa__flight *sent = link->owner;
     if (sent->trace && sent->kind != NXA__NEXUS_END)
-      nxa__nexus_doubt(sink, sent->trace, true);
+      nxa__nexus_doubt(sink, sent->trace, LOSS_ABANDONED);
   }
 }
 
@@ -297,7 +297,7 @@ nxa__spool *nxa__nexus_spool(const nxa_tracer *tracer) {
 
 bool nxa__nexus_is_reachable(const nxa_tracer *tracer) {
   const nxa__nexus *sink = nexus_in(tracer);
-  return sink && !sink->outage && !sink->hangs && !sink->sends_no_more;
+  return sink && !sink->hangs && !sink->sends_no_more;
 }
 
 void nxa__nexus_release_spool(const nxa_tracer *tracer) {

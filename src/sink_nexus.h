@@ -16,7 +16,7 @@ nxa__sink *nxa__nexus_new(nxa_engine *engine, const nxa_nexus_options *options, 
 
 /* The spool of the tracer's Nexus sink, NULL without one. */
 nxa__spool *nxa__nexus_spool(const nxa_tracer *tracer);
-/* Whether Nexus took what it was last sent. */
+/* Whether it is worth while to ask Nexus anything more as the tracer closes. */
 bool nxa__nexus_is_reachable(const nxa_tracer *tracer);
 /* Somebody else found that Nexus takes traces again: new ones are sent once more. */
 void nxa__nexus_resume(const nxa_tracer *tracer);

@@ -218,6 +218,8 @@ static bool try_folder(nxa__spool *spool, bool *again, nxa_error *error) {
 
 /* A folder without one is looked into; so nothing depends on it. */
 static void write_label(const nxa__spool *spool) {
+  if (strlen(spool->label) > spool->largest)
+    return;
   int file = openat(spool->folder, "lock", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
   if (file < 0)
     return;

@@ -47,7 +47,7 @@ static const char *const script =
     "endpoint:redact('the key is secret')\n"
     "local tracer = must(core.tracer(engine, { max_spans = 4 }))\n"
     "if tracer then\n"
-    "  must(tracer:nexus({ endpoint = endpoint, timeout = 1 }))\n"
+    "  must(tracer:nexus({ endpoint = endpoint, timeout = 1, spool = path .. '.spool' }))\n"
     "  local trace = tracer:trace('agent', 'na\\0me')\n"
     "  if trace then\n"
     "    trace:id() trace:input('\"i\"') trace:metadata('k', '1')\n"
@@ -58,7 +58,11 @@ static const char *const script =
     "    if parent then parent:finish('ok') end\n"
     "    trace:output('[]') trace:finish('error', 'me\\0ssage')\n"
     "  end\n"
-    "  tracer:stats() tracer:flush() tracer:pending()\n"
+    "  tracer:stats() tracer:flush() tracer:pending() tracer:reachable() tracer:resume()\n"
+    "  tracer:close(0)\n"
+    "  local left = tracer:collect()\n"
+    "  if left then tracer:collected(left, false) tracer:collected(tracer:collect() or left, true) end\n"
+    "  tracer:release_spool()\n"
     "end\n"
     "local request = { endpoint = endpoint, method = 'POST', path = '/x', body = '{}', retries = 0, timeout = 5,\n"
     "                  headers = { B = 'c', D = 'e' }, query = 'a=b', stream = 'bytes' }\n"
@@ -133,11 +137,12 @@ static int make_folder(void **state) {
   return 0;
 }
 
-/* A script that failed has left the file. */
+/* A script that failed has left files. */
 static int remove_folder(void **state) {
+  char command[sizeof folder + 16];
   (void)state;
-  remove(lock_path);
-  return remove(folder);
+  snprintf(command, sizeof command, "rm -rf '%s'", folder);
+  return system(command);
 }
 
 static int open_core(lua_State *L) {

@@ -4,7 +4,10 @@
 #include "support/fake_transport.h"
 #include "support/json_check.h"
 
+#include <unistd.h>
+
 #include "json_out.h"
+#include "sink_nexus.h"
 #include "trace.h"
 
 #define KEY "nxs_secret_0123456789"
@@ -107,6 +110,8 @@ static void forget_seen(void) {
   request_count = traces_made = spans_made = 0;
 }
 
+static const char *spool; /* a folder, or NULL for none */
+
 static void start_with(fixture *fix, const nxa_tracer_options *tracer_options, int max_in_flight) {
   nxa_nexus_options options;
   nxa_error error;
@@ -119,6 +124,7 @@ static void start_with(fixture *fix, const nxa_tracer_options *tracer_options, i
   nxa_nexus_options_init(&options);
   options.endpoint = fix->endpoint;
   options.max_in_flight = max_in_flight;
+  options.spool = spool;
   assert_int_equal(nxa_tracer_add_nexus(fix->tracer, &options, &error), NXA_OK);
   nxa_endpoint_free(fix->endpoint); /* kept by count */
 }
@@ -146,8 +152,8 @@ static nxa_stats stats_of(const fixture *fix) {
 static void assert_nothing_held(const fixture *fix) {
   nxa_stats stats = stats_of(fix);
   assert_int_equal(stats.traces_pending + stats.spans_pending + stats.bytes_pending, 0);
-  assert_int_equal(stats.traces_started, stats.traces_delivered + stats.traces_failed);
-  assert_int_equal(stats.spans_started, stats.spans_delivered + stats.spans_failed);
+  assert_int_equal(stats.traces_started, stats.traces_delivered + stats.traces_failed + stats.traces_spooled);
+  assert_int_equal(stats.spans_started, stats.spans_delivered + stats.spans_failed + stats.spans_spooled);
 }
 
 static void assert_delivered(const fixture *fix, size_t traces, size_t spans) {
@@ -1310,6 +1316,197 @@ static void whatever_happens_the_sums_are_right(void **state) {
   }
 }
 
+/* ------------------------------------------------------------------------------------------------ with a spool */
+
+static char spool_path[] = "/tmp/nxa_sink_XXXXXX";
+
+static int make_spool(void **state) {
+  (void)state;
+  strcpy(spool_path, "/tmp/nxa_sink_XXXXXX");
+  spool = mkdtemp(spool_path);
+  events_queued = 0;
+  return spool ? 0 : -1;
+}
+
+static int remove_spool(void **state) {
+  char command[64];
+  (void)state;
+  spool = NULL;
+  snprintf(command, sizeof command, "rm -rf '%s'", spool_path);
+  return system(command);
+}
+
+static void assert_spooled(const fixture *fix, size_t traces, size_t spans) {
+  nxa_stats stats = stats_of(fix);
+  assert_int_equal(stats.traces_spooled, traces);
+  assert_int_equal(stats.spans_spooled, spans);
+  assert_int_equal(stats.spool_left, traces);
+  assert_int_equal(events_queued, traces);
+}
+
+/* The lines of the trace that was left and not collected yet. */
+static const char *collected(const fixture *fix) {
+  static char text[8192];
+  const char *path = nxa__spool_collect(nxa__nexus_spool(fix->tracer));
+  assert_non_null(path);
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  text[fread(text, 1, sizeof text - 1, file)] = '\0';
+  fclose(file);
+  return text;
+}
+
+static size_t occurrences(const char *text, const char *part) {
+  size_t count = 0;
+  for (const char *at = strstr(text, part); at; at = strstr(at + 1, part))
+    count++;
+  return count;
+}
+
+static void what_is_delivered_leaves_nothing(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  whole_trace(&fix, "a", "t", 3);
+  assert_int_equal(stats_of(&fix).spool_files, 1);
+  run_for(fix.engine, SECOND);
+  assert_delivered(&fix, 1, 3);
+  assert_spooled(&fix, 0, 0);
+  assert_int_equal(stats_of(&fix).spool_files, 0);
+  assert_int_equal(stats_of(&fix).spool_bytes, 0);
+  close_within(&fix, 5, true);
+  nxa__nexus_release_spool(fix.tracer);
+  assert_int_equal(rmdir(spool), 0);
+  stop(&fix);
+}
+
+static void second_is_lost(const fake_request *request, fake_answer *answer) {
+  healthy(request, answer);
+  if (request_count == 2)
+    fail_with(answer, NXA_TIMEOUT, "no answer", true);
+}
+
+static void a_lost_answer_is_left_to_be_looked_for(void **state) {
+  (void)state;
+  fixture fix;
+  start_with(&fix, NULL, 1);
+  behaviour = second_is_lost;
+  whole_trace(&fix, "a", "t", 5);
+  run_for(fix.engine, 30 * SECOND);
+  assert_int_equal(request_count, 2);
+  assert_spooled(&fix, 1, 5);
+  assert_int_equal(stats_of(&fix).repeated_unconfirmed, 0);
+  const char *lines = collected(&fix);
+  assert_int_equal(occurrences(lines, "\"open\":false"), 5);
+  assert_int_equal(occurrences(lines, "\"nexus_id\":\"trace-1\""), 1);
+  assert_int_equal(occurrences(lines, "\"left\":true,\"doubt\":true,\"until\":17"), 1);
+  assert_null(strstr(lines, KEY));
+  whole_trace(&fix, "a", "next", 1); /* what comes then is delivered as ever */
+  run_for(fix.engine, 30 * SECOND);
+  assert_delivered(&fix, 1, 1);
+  stop(&fix);
+}
+
+static void first_is_lost(const fake_request *request, fake_answer *answer) {
+  healthy(request, answer);
+  if (request_count == 1)
+    fail_with(answer, NXA_CONNECTION, "broken", true);
+}
+
+static void a_trace_that_runs_is_left_at_its_end(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = first_is_lost;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *open = span_under(trace, NULL, "open");
+  run_for(fix.engine, 5 * SECOND);
+  assert_int_equal(request_count, 1);
+  assert_spooled(&fix, 0, 0);
+  end_and_free(span_under(trace, open, "child"));
+  end_and_free(open);
+  finish(trace);
+  assert_spooled(&fix, 1, 2);
+  const char *lines = collected(&fix);
+  assert_int_equal(occurrences(lines, "\"open\":true"), 1);
+  assert_int_equal(occurrences(lines, "\"open\":false"), 2);
+  assert_null(strstr(lines, "nexus_id"));
+  stop(&fix);
+}
+
+static void refused_limit(const fake_request *request, fake_answer *answer) {
+  (void)request;
+  refuse_with(answer, 429, "{\"error\":\"Monthly trace limit reached\"}");
+}
+
+static void what_is_too_much_for_the_month_stays_until_it_is_not(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = refused_limit;
+  whole_trace(&fix, "a", "t", 1);
+  run_for(fix.engine, SECOND);
+  whole_trace(&fix, "a", "u", 2);
+  run_for(fix.engine, SECOND);
+  assert_int_equal(request_count, 1);
+  assert_spooled(&fix, 2, 3);
+  assert_int_equal(occurrences(collected(&fix), "\"doubt\":false"), 1);
+  behaviour = NULL;
+  nxa__nexus_resume(fix.tracer);
+  whole_trace(&fix, "a", "v", 1);
+  run_for(fix.engine, SECOND);
+  assert_delivered(&fix, 1, 1);
+  stop(&fix);
+}
+
+static void a_refused_key_loses_nothing(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = always_401;
+  whole_trace(&fix, "a", "t", 1);
+  nxa_trace *open = nxa_trace_start(fix.tracer, "a", "open");
+  run_for(fix.engine, SECOND);
+  end_and_free(span_under(open, NULL, "span"));
+  finish(open);
+  assert_spooled(&fix, 2, 2);
+  close_within(&fix, 1, false);
+  assert_failed(&fix, 0, 0);
+  stop(&fix);
+}
+
+static void silent(const fake_request *request, fake_answer *answer) {
+  healthy(request, answer);
+  answer->latency_ns = 3600 * SECOND;
+}
+
+static void closing_leaves_what_it_cannot_deliver(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = silent;
+  whole_trace(&fix, "a", "t", 2);
+  nxa_trace *open = nxa_trace_start(fix.tracer, "a", "open");
+  nxa_span *span = span_under(open, NULL, "span");
+  assert_true(close_within(&fix, 1, false) <= SECOND);
+  assert_spooled(&fix, 2, 3);
+  assert_true(occurrences(collected(&fix), "\"doubt\":true") + occurrences(collected(&fix), "\"doubt\":true") >= 1);
+  nxa_span_free(span);
+  nxa_trace_free(open);
+  stop(&fix);
+}
+
+static void a_tracer_that_is_just_freed_leaves_the_files(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  end_and_free(span_under(trace, NULL, "span"));
+  stop(&fix);
+  nxa_trace_free(trace);
+  assert_int_equal(rmdir(spool), -1);
+}
+
 /* ------------------------------------------------------------------------------------------------ out of memory */
 
 static size_t allocations, failing_from, failing_to, blocks;
@@ -1385,6 +1582,10 @@ static void want_of_memory_is_survived_anywhere(void **state) {
   nxa_set_allocator(NULL, NULL, NULL);
 }
 
+static void want_of_memory_is_survived_with_a_spool(void **state) {
+  want_of_memory_is_survived_anywhere(state);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_short_trace_arrives_whole),
@@ -1431,6 +1632,14 @@ int main(void) {
       cmocka_unit_test(options_are_checked),
       cmocka_unit_test(whatever_happens_the_sums_are_right),
       cmocka_unit_test(want_of_memory_is_survived_anywhere),
+      cmocka_unit_test_setup_teardown(what_is_delivered_leaves_nothing, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_lost_answer_is_left_to_be_looked_for, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_trace_that_runs_is_left_at_its_end, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_too_much_for_the_month_stays_until_it_is_not, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_refused_key_loses_nothing, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(closing_leaves_what_it_cannot_deliver, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_tracer_that_is_just_freed_leaves_the_files, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(want_of_memory_is_survived_with_a_spool, make_spool, remove_spool),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 --
 -- A fault: {"path": prefix, "method": "POST", "skip": 0, "times": 2, "delay": seconds, "action": …}
 --   path, method   which requests; all where absent. The first fault of the list that matches and isn't used up counts
+--   chance, seed   how likely it is hit (1), and where its dice begin
 --   skip, times    how many matching requests pass before, and how many are hit (for ever where absent)
 --   delay          seconds to wait before anything is answered
 --   action         what happens then ("pass" where absent):
@@ -23,6 +24,7 @@
 --     drop_answered  the ordinary answer is computed (the server has acted on it), and the connection closed instead
 --     drop_unread    closes having read the head alone
 --     reset          a reset instead of an orderly close
+--     restart        resets all connections, and nobody listens for `seconds` (0.1); what was acted on stays
 --     half_close     half of the ordinary answer, then ends its sending, but keeps reading
 --     truncate       a head with the full Content-Length and half of the body, then closes
 --     cut_stream     of an answer that is a stream of events the first `events`, then closes
@@ -62,7 +64,7 @@ local function put_faults(request)
   if type(list) ~= "table" then return reply(400, { error = problem or "an array of faults is expected" }) end
   faults = json.array(list[1] and list or (next(list) and { list } or {}))
   for _, fault in ipairs(faults) do
-    fault.seen, fault.hits = 0, 0
+    fault.seen, fault.hits, fault.dice = 0, 0, fault.seed or 1
   end
   return reply(200, faults)
 end
@@ -93,9 +95,17 @@ local function matches(fault, request)
   return not fault.path or request.path:sub(1, #fault.path) == fault.path
 end
 
+-- A generator of its own, so that a seed tells all.
+local function is_lucky(fault)
+  if not fault.chance then return false end
+  fault.dice = fault.dice * 16807 % 2147483647
+  return fault.dice / 2147483647 >= fault.chance
+end
+
 local function choose(request)
   for _, fault in ipairs(faults) do
-    if matches(fault, request) and not (fault.times and fault.hits >= fault.times) then
+    local is_used_up = fault.times and fault.hits >= fault.times
+    if matches(fault, request) and not is_used_up and not is_lucky(fault) then
       fault.seen = fault.seen + 1
       if fault.seen > (fault.skip or 0) then
         fault.hits = fault.hits + 1
@@ -172,6 +182,36 @@ end
 
 function actions.reset(context)
   context.connection.socket:setoption("linger", { on = true, timeout = 0 })
+  return "taken"
+end
+
+local function reset_all(server)
+  local connections = server.connections
+  server.connections, server.count = {}, 0
+  for connection in pairs(connections) do
+    connection.socket:setoption("linger", { on = true, timeout = 0 })
+    connection:close()
+  end
+end
+
+-- Whoever accepts waits for the socket meanwhile, and goes on with the new one.
+local function listen_again(server, thread, finish)
+  local socket = assert(require("socket").bind(server.host, server.port, 1024))
+  socket:settimeout(0)
+  server.socket = socket
+  server.loop.finish[thread], server.loop.waiting[socket] = finish, thread
+  server.loop:wake(socket)
+end
+
+function actions.restart(context)
+  local server, seconds = context.server, context.fault.seconds or 0.1
+  local loop, thread = server.loop, server.loop.waiting[server.socket]
+  if not thread then return context.ordinary() end
+  local finish = loop.finish[thread]
+  loop:forget(server.socket)
+  server.socket:close()
+  reset_all(server)
+  loop:after(seconds, function() listen_again(server, thread, finish) end)
   return "taken"
 end
 
@@ -269,6 +309,7 @@ local function act(server, ordinary_handler, request, connection)
   local fault = request.fault
   if not fault then return ordinary_handler(request, connection) end
   if fault.delay then server.loop:pause(fault.delay) end
+  if connection.closed then return "taken" end -- by a restart, which ends what is under way
   local context = { server = server, request = request, connection = connection, fault = fault }
   function context.ordinary() return ordinary_handler(request, connection) end
   local action = actions[fault.action or "pass"]

@@ -96,8 +96,8 @@ end
 -- --------------------------------------------------------------------------------------------------------- posting
 
 -- The answer to what makes something was lost, or there was none: it may be there.
-local function doubt(self, parts)
-  self.doubt, self.doubt_until = true, (parts.wall() + parts.grace) * 1000
+local function doubt(self, parts, answer)
+  self.doubt, self.doubt_until = true, (parts.wall() + answer.settles_in) * 1000
 end
 
 local function creation_outcome(answer)
@@ -115,7 +115,7 @@ local function create(self, parts)
     self.counts.traces = self.counts.traces + 1
     return nil
   end
-  if answer.lost then doubt(self, parts) end
+  if answer.lost then doubt(self, parts, answer) end
   return creation_outcome(answer)
 end
 
@@ -126,7 +126,7 @@ local function post(self, parts, text)
     self.counts.spans = self.counts.spans + 1
     return tostring(answer.value.span_id)
   end
-  if answer.lost then doubt(self, parts) end
+  if answer.lost then doubt(self, parts, answer) end
   if answer.status == NOT_FOUND then return nil, "gone" end
   local outcome, problem, seconds = general_outcome(answer)
   if outcome then return nil, outcome, problem, seconds end
@@ -186,9 +186,9 @@ end
 local STAGES = { find, tell_end, deliver_spans, tell_rest }
 
 --- Delivers what `record.read` made, once closed. `parts` has `ask(method, path, query, body)` → { status (0 where no
--- answer came), value, problem, retry_after, lost (what was asked may be done all the same) }, `wall()`, seconds, and
--- `grace`, the seconds after which what was sent is there or never will be. Returns an outcome. `counts` of the record
--- says what was delivered and refused.
+-- answer came), value, problem, retry_after, lost (what was asked may be done all the same), settles_in (the seconds
+-- after which it is, or never will be) }, and `wall()`, seconds. Returns an outcome. `counts` of the record says what
+-- was delivered and refused.
 function delivery.deliver(self, parts)
   local left = self.doubt and (self.doubt_until or 0) / 1000 - parts.wall() or 0
   if left > 0 then return "wait", left end

@@ -26,6 +26,7 @@ local MOST_WAIT = 60 -- seconds a server may ask for
 local LOST = { [0] = true, [502] = true, [504] = true, [520] = true, [524] = true }
 local MOST_FAILURES = 3 -- in a row, where somebody waits for the end
 local LONGEST_TURN = 1 -- seconds
+local BROKEN_GRACE = 0.25 -- seconds after which a server has acted whose connection broke, or never will
 local BETWEEN = 32 -- lines of a file that are read at one go
 local TAKEN = '{"trace":"%s","left":false}\n'
 
@@ -60,6 +61,7 @@ local function answer_of(self, response, err)
   return {
     status = status, value = is_success and not err and json.decode(response.body) or nil,
     retry_after = response and response.retry_after, lost = LOST[status] or is_success and err ~= nil,
+    settles_in = err and err.kind == "connection" and BROKEN_GRACE or self.grace,
     problem = err and problem_of(self, response, err) or nil,
   }
 end
@@ -163,7 +165,7 @@ local function attempt(self, entry)
   end
   if found.nexus ~= self.endpoint:base_url() then return "elsewhere" end
   local outcome, problem, seconds = delivery.deliver(found, {
-    ask = asker(self), wall = core.wall, grace = self.grace,
+    ask = asker(self), wall = core.wall,
   })
   note_counts(self, found)
   entry.known, entry.nexus_id = true, found.nexus_id
@@ -242,14 +244,25 @@ local function handle(self, entry)
   return outcome
 end
 
---- Nexus takes traces (again): those that were too many needn't wait any longer.
-function spool_methods:resume()
-  if not self.limited_until then return end
+local function forget_limit(self)
   self.limited_until = nil
-  if self.tracer then self.tracer:resume() end
   for _, entry in ipairs(self.queue) do
     if entry.limited then entry.due, entry.limited = 0, nil end
   end
+end
+
+--- Nexus takes traces (again): those that were too many needn't wait any longer.
+function spool_methods:resume()
+  if self.tracer then self.tracer:resume() end
+  if self.limited_until then forget_limit(self) end
+end
+
+--- Tries all that waits now.
+function spool_methods:retry()
+  self.limited_until, self.rest_until, self.failures = nil, 0, 0
+  for _, entry in ipairs(self.queue) do entry.due, entry.limited = 0, nil end
+  self.news = true
+  self.scheduler:notify(self)
 end
 
 -- ---------------------------------------------------------------------------------------------------------- tasks
@@ -279,6 +292,16 @@ local function is_over(self, seconds)
   return self.impatient and (self.failures >= self.impatient or seconds > 2 * self.timeout)
 end
 
+local function has_news(self)
+  return self.news
+end
+
+-- For a time, or until all is to be tried.
+local function wait(self, seconds)
+  self.news = false
+  return self.scheduler:wait_until(has_news, self, seconds) ~= nil
+end
+
 local function work(self)
   local going = true
   while going do
@@ -289,7 +312,7 @@ local function work(self)
       self.scheduler:breathe()
       going = not self.scheduler.closed
     else
-      going = not is_over(self, seconds) and self.scheduler:sleep(seconds)
+      going = not is_over(self, seconds) and wait(self, seconds)
     end
   end
   self.workers = self.workers - 1
@@ -305,7 +328,8 @@ function spool_methods:wake()
 end
 
 local function oldest(limits)
-  return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(core.wall() - limits.age))
+  local time = core.wall() - limits.age
+  return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(time)) .. (".%03d"):format(math.floor(time % 1 * 1000))
 end
 
 --- Looks for what ended processes left, and begins to deliver it.

@@ -1,0 +1,437 @@
+-- The spool as a script meets it: what stays, what is taken over, what the disk and Nexus may refuse.
+local core = require("nexus_assistants.core")
+local folders = require("nexus_assistants.spool.folders")
+local match = require("nexus_assistants.spool.match")
+local nexus = require("nexus_assistants")
+local process = require("spec.support.process")
+local record = require("nexus_assistants.spool.record")
+local servers = require("spec.support.server")
+local socket = require("socket")
+
+local KEY = "nxs_secret_key_of_nobody"
+local NOBODY = "http://127.0.0.1:1"
+local LIMIT = '{"error":"Monthly trace limit reached","limit":1000,"current":1000}'
+
+describe("the spool", function()
+  local spool, warnings, server
+
+  setup(function() server = servers.start({ kind = "fault" }) end)
+  teardown(function() server:stop() end)
+
+  before_each(function()
+    spool, warnings = os.tmpname(), {}
+    os.remove(spool)
+    server:clear_faults()
+    server:clear_requests()
+  end)
+
+  after_each(function() os.execute("rm -rf " .. servers.quote(spool)) end)
+
+  local function new_client(url, more)
+    local options = {
+      agent_id = "spool", provider = "script", store = "memory", spool = spool,
+      nexus = { base_url = url, api_key = KEY, timeout = 0.5, flush_interval = 0.05 },
+      on_warning = function(text) warnings[#warnings + 1] = text end,
+    }
+    for name, value in pairs(more or {}) do options[name] = value end
+    return assert(nexus.new(options))
+  end
+
+  local function trace(client, name)
+    client:trace({ name = name }, function(traced)
+      traced:span("outer", function()
+        traced:span("inner", { type = "tool" }, function(span) span:output({ 1 }) end)
+      end)
+    end)
+  end
+
+  local function content()
+    local pipe = io.popen("cat " .. servers.quote(spool) .. "/*/*.jsonl 2>/dev/null")
+    local text = pipe:read("*a")
+    pipe:close()
+    return text
+  end
+
+  local function files()
+    local pipe = io.popen("find " .. servers.quote(spool) .. " -name '*.jsonl' 2>/dev/null | wc -l")
+    local count = tonumber(pipe:read("*l"))
+    pipe:close()
+    return count
+  end
+
+  -- Drives a client until something is so, for some seconds at most.
+  local function drive_until(client, is_so)
+    local due = core.monotonic() + 10
+    while not is_so() and core.monotonic() < due do client:sleep(0.01) end
+    assert.is_true(is_so())
+  end
+
+  local function traces_named(name)
+    local found = {}
+    for _, there in ipairs(server:traces()) do
+      if there.agent_name == name then found[#found + 1] = there end
+    end
+    return found
+  end
+
+  local function assert_whole(there)
+    local spans = {}
+    for _, span in ipairs(there.spans) do
+      assert.is_nil(spans[span.name], span.name .. " is there twice")
+      spans[span.name] = span
+    end
+    assert.equal(spans.outer.id, spans.inner.parent_span_id)
+    assert.equal("success", there.status)
+  end
+
+  -- ------------------------------------------------------------------------------------------------------ keeping
+
+  it("has nothing left where all was delivered", function()
+    local client = new_client(server.nexus_url, { agent_id = "fine" })
+    trace(client, "fine")
+    assert.is_true(client:close(5))
+    assert.same({}, core.list_folder(spool))
+    assert.equal(1, #traces_named("fine"))
+    assert.same({}, warnings)
+  end)
+
+  it("has a span that has ended at once, for the user alone", function()
+    local client = new_client(NOBODY)
+    client:trace({ name = "t" }, function(traced)
+      traced:span("first", function() assert.equal("", content()) end)
+      assert.truthy(content():find('"name":"first"', 1, true))
+      traced:span("second", function()
+        traced:span("third", function() end)
+        assert.truthy(content():find('"open":true,"body":{"name":"second"', 1, true))
+      end)
+    end)
+    local pipe = io.popen("find " .. servers.quote(spool) .. " -printf '%m %y\\n' | sort | uniq")
+    assert.equal("600 f\n700 d\n", pipe:read("*a"))
+    pipe:close()
+    client:close(0)
+  end)
+
+  it("keeps what isn't delivered, without the key, for the next client", function()
+    local port = socket.bind("127.0.0.1", 0)
+    local _, number = port:getsockname()
+    port:close()
+    local client = new_client("http://127.0.0.1:" .. number, { agent_id = "later" })
+    trace(client, KEY)
+    assert.is_false(client:close(1))
+    local stats = client:stats()
+    assert.same({ 1, 2, 1, 0, 0 }, { stats.traces_spooled, stats.spans_spooled, stats.spool_left, stats.traces_failed,
+      stats.spans_failed })
+    assert.equal(1, files())
+    local second = servers.start({ kind = "serve", port = number })
+    finally(function() second:stop() end)
+    client = new_client(second.nexus_url, { agent_id = "other" })
+    drive_until(client, function() return client:stats().spool_traces == 1 end)
+    assert.is_true(client:close(1))
+    assert.equal(2, client:stats().spool_spans)
+    assert_whole(second:traces()[1])
+    assert.equal(0, files())
+  end)
+
+  it("never has the key", function()
+    local client = new_client(NOBODY)
+    client:trace({ name = "t" }, function(traced)
+      traced:span("s", function(span) span:error("wrong") end)
+    end)
+    client:close(0)
+    assert.is_nil(content():find(KEY, 1, true))
+    assert.truthy(content():find("wrong", 1, true))
+  end)
+
+  it("is for one Nexus: others' traces stay where they are", function()
+    local client = new_client(NOBODY)
+    trace(client, "t")
+    client:close(0)
+    client = new_client(server.nexus_url)
+    trace(client, "u")
+    assert.is_true(client:close(5))
+    assert.equal(1, files())
+  end)
+
+  it("can be left out", function()
+    local client = new_client(NOBODY, { spool = false })
+    trace(client, "t")
+    assert.is_false(client:close(1))
+    assert.equal(1, client:stats().traces_failed)
+    assert.is_nil(core.list_folder(spool))
+  end)
+
+  it("takes no longer than close may where Nexus hangs", function()
+    local listener = assert(socket.bind("127.0.0.1", 0)) -- accepts and says nothing
+    finally(function() listener:close() end)
+    local _, port = listener:getsockname()
+    local client = new_client("http://127.0.0.1:" .. port, { nexus = { base_url = "http://127.0.0.1:" .. port,
+      api_key = KEY } })
+    for number = 1, 50 do trace(client, "t" .. number) end
+    local started = core.monotonic()
+    assert.is_false(client:close(1.0))
+    assert.is_true(core.monotonic() - started < 1.05)
+    assert.same({ 50, 100 }, { client:stats().traces_spooled, client:stats().spans_spooled })
+    assert.equal(50, files())
+  end)
+
+  -- ----------------------------------------------------------------------------------------------- lost answers
+
+  it("looks for what may have arrived before it is sent again", function()
+    local client = new_client(server.nexus_url, { agent_id = "lost" })
+    server:faults({
+      { path = "/api/v1/traces", method = "POST", action = "drop_answered", times = 1 },
+      { path = "/api/v1/traces/", method = "POST", action = "drop_answered", times = 1 },
+    })
+    trace(client, "lost")
+    drive_until(client, function() return client:stats().spool_left == 0 and client:stats().traces_spooled == 1 end)
+    assert.is_true(client:close(2))
+    local found = traces_named("lost")
+    assert.equal(1, #found)
+    assert_whole(found[1])
+    assert.equal(0, client:stats().repeated_unconfirmed)
+  end)
+
+  it("does so while the client closes, where there is time", function()
+    local client = new_client(server.nexus_url, { agent_id = "closing" })
+    server:faults({ { path = "/api/v1/traces", method = "POST", action = "drop_answered", times = 1, skip = 1 } })
+    trace(client, "closing")
+    assert.is_true(client:close(5))
+    local found = traces_named("closing")
+    assert.equal(1, #found)
+    assert_whole(found[1])
+  end)
+
+  it("tells what became known of a trace that was there already", function()
+    local client = new_client(server.nexus_url, { agent_id = "long" })
+    client:trace({ name = "long" }, function(traced)
+      client:sleep(0.2)
+      server:faults({ { path = "/api/v1", action = "drop" } })
+      traced:span("outer", function() traced:span("inner", { type = "tool" }, function() end) end)
+      traced:set("late", true)
+    end)
+    assert.is_false(client:close(0.2))
+    server:clear_faults()
+    client = new_client(server.nexus_url)
+    drive_until(client, function() return client:stats().spool_spans == 3 end)
+    client:close(1)
+    local there = traces_named("long")[1]
+    assert_whole(there)
+    for _, span in ipairs(there.spans) do
+      if span.name == "trace.end" then return assert.is_true(span.output.late) end
+    end
+    error("there is no trace.end")
+  end)
+
+  -- ---------------------------------------------------------------------------------------------------- sharing
+
+  it("is shared by processes: what one works on is not another's", function()
+    server:faults({ { path = "/api/v1", action = "status", status = 503 } })
+    local one = new_client(server.nexus_url, { agent_id = "one" })
+    trace(one, "one")
+    local other = new_client(server.nexus_url, { agent_id = "two" })
+    trace(other, "two")
+    assert.equal(2, files())
+    assert.same({}, (folders.take(spool, server.nexus_url)))
+    server:clear_faults()
+    assert.is_true(one:close(5))
+    assert.is_true(other:close(5))
+    assert.same({ 1, 1 }, { #traces_named("one"), #traces_named("two") })
+  end)
+
+  it("can be delivered by the command, which says what stays", function()
+    local client = new_client(server.nexus_url, { agent_id = "flushed" })
+    server:faults({ { path = "/api/v1", action = "status", status = 503 } })
+    trace(client, "flushed")
+    client:close(0.1)
+    local environment = { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url }
+    local function flush() return process.run({ process.path("bin/nexus-assistants"), "flush", spool }, environment) end
+    local result = flush()
+    assert.equal(1, result.code)
+    assert.truthy(result.out:find("1 trace stays: Nexus answers 503", 1, true), result.out .. result.err)
+    server:clear_faults()
+    result = flush()
+    assert.same({ 0, "delivered 1 trace and 2 spans\n", "" }, { result.code, result.out, result.err })
+    assert_whole(traces_named("flushed")[1])
+    assert.equal(0, files())
+    assert.equal("delivered 0 traces and 0 spans\n", flush().out)
+  end)
+
+  -- ------------------------------------------------------------------------------------------------------- quota
+
+  for status, body in pairs({ [429] = LIMIT, [403] = '{"error":"Free plan limited to 1 agent"}' }) do
+    it("keeps what Nexus has no room for (" .. status .. "), and goes on once it has", function()
+      local agent = "quota" .. status
+      local client = new_client(server.nexus_url, { agent_id = agent })
+      server:faults({ { path = "/api/v1/traces", method = "POST", action = "status", status = status, body = body } })
+      for number = 1, 3 do
+        trace(client, "t" .. number)
+        client:sleep(0.1)
+      end
+      assert.equal(3, client:stats().spool_left)
+      assert.equal(1, #warnings, table.concat(warnings, "\n"))
+      local creations = 0
+      for _, request in ipairs(server:requests()) do
+        if request.method == "POST" then creations = creations + 1 end
+      end
+      assert.is_true(creations <= 2, creations .. " traces were tried")
+      server:clear_faults()
+      client.spool:retry()
+      drive_until(client, function() return client:stats().spool_left == 0 end)
+      trace(client, "t4")
+      assert.is_true(client:close(5))
+      assert.same({ 4, 3 }, { #traces_named(agent), client:stats().traces_spooled })
+    end)
+  end
+
+  -- --------------------------------------------------------------------------------------------------- the disk
+
+  local JOB = [[
+    local nexus = require("nexus_assistants")
+    local client = assert(nexus.new({ provider = "script", store = "memory", spool = %q,
+      nexus = { base_url = %q, api_key = "nxs_x", timeout = 0.5 }, on_warning = print }))
+    for number = 1, 20 do
+      client:trace({ name = "t" .. number }, function(traced)
+        traced:span("s", function(span) span:output(("x"):rep(2000)) end)
+      end)
+    end
+    print("done", client:close(%s))
+  ]]
+
+  local function run_job(prefix, url, close)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(JOB:format(spool, url, close))
+    file:close()
+    local pipe = io.popen(prefix .. process.command({ path }) .. " 2>&1")
+    local text = pipe:read("*a")
+    pipe:close()
+    os.remove(path)
+    return text
+  end
+
+  local function assert_one_warning(text, pattern)
+    local _, count = text:gsub("can't be kept", "")
+    assert.equal(1, count, text)
+    assert.truthy(text:find(pattern), text)
+  end
+
+  for _, limit in ipairs({ 0, 2 }) do
+    it("is warned of once where files may not grow (" .. limit .. "), and all is delivered", function()
+      local text = run_job("ulimit -f " .. limit .. "; ", server.nexus_url, 5)
+      assert_one_warning(text, "[Ff]ile too large")
+      assert.truthy(text:find("done\ttrue"), text)
+    end)
+  end
+
+  it("is warned of once where it can't be written", function()
+    local file = assert(io.open(spool, "w")) -- a file is no folder, whoever the user is
+    file:close()
+    local text = run_job("", server.nexus_url, 5)
+    assert_one_warning(text, "[Nn]ot a directory")
+    assert.truthy(text:find("done\ttrue"), text)
+  end)
+
+  it("is warned of once where the disk is full", function()
+    os.execute("mkdir -p " .. servers.quote(spool))
+    if not os.execute("mount -t tmpfs -o size=16k none " .. servers.quote(spool) .. " 2>/dev/null") then
+      return pending("a small disk can't be mounted")
+    end
+    finally(function() os.execute("umount " .. servers.quote(spool)) end)
+    local text = run_job("", NOBODY, 1)
+    assert_one_warning(text, "No space left")
+    assert.truthy(text:find("done\tfalse"), text)
+    assert.is_true(files() >= 1)
+    for line in content():gmatch("[^\n]+") do assert.truthy(line:find("^{.*}$"), line:sub(1, 80)) end
+  end)
+
+  -- ------------------------------------------------------------------------------------------------------- caps
+
+  it("holds its caps while the client runs, the oldest go first, failed ones last", function()
+    local client = new_client(NOBODY, { limits = { max_spool_files = 3 } })
+    pcall(client.trace, client, { name = "failed" }, function() error("it failed") end)
+    for number = 1, 5 do trace(client, "t" .. number) end
+    assert.equal(3, files())
+    client:close(0.1)
+    local stats = client:stats()
+    assert.same({ 3, 3 }, { stats.spool_files, stats.spool_dropped })
+    local text = content()
+    assert.truthy(text:find('"name":"failed"', 1, true))
+    assert.truthy(text:find('"name":"t5"', 1, true))
+    assert.is_nil(text:find('"name":"t3"', 1, true))
+  end)
+
+  it("holds what others left to them, too", function()
+    for number = 1, 3 do
+      local client = new_client(NOBODY)
+      trace(client, "t" .. number)
+      client:close(0.1)
+    end
+    local client = new_client(NOBODY, { limits = { max_spool_files = 2 } })
+    assert.equal(1, client:stats().spool_dropped)
+    client:close(0)
+    assert.equal(2, files())
+    assert.is_nil(content():find('"name":"t1"', 1, true))
+    client = new_client(NOBODY, { limits = { max_spool_age = 0.001 } })
+    client:close(0)
+    assert.equal(0, files())
+  end)
+end)
+
+describe("a file in the spool", function()
+  local ID = ("ab"):rep(16)
+  local STATE = '{"trace":"' .. ID .. '","nexus":"http://n","state":{"agent_id":"a","name":"n","status":"running",'
+    .. '"started_at":"2026-01-01T00:00:00.000000Z","metadata":{"trace_id":"' .. ID .. '"}}}\n'
+
+  local function span(id, parent, open, body)
+    return ('{"trace":"%s","span":"%s","parent":"%s","open":%s,"body":{"name":"%s","status":"ok",%s}}\n'):format(ID, id,
+      parent, open, id, body)
+  end
+
+  local BEGIN, END = '"started_at":"2026-01-01T00:00:01.000000Z"', ',"ended_at":"2026-01-01T00:00:02.000000Z"'
+
+  it("ends at a line that was cut, or is another trace's", function()
+    local whole = STATE .. span("a1", "", "false", BEGIN .. END)
+    for _, rest in ipairs({ "", '{"trace":"' .. ID .. '","span":"b', 'ce"}}\n' .. whole,
+      (whole:gsub(ID, ("cd"):rep(16))) }) do
+      local found = record.read(whole .. rest)
+      assert.same({ 1, #whole }, { #found.spans, found.length })
+    end
+    assert.is_nil(record.read(""))
+    assert.is_nil(record.read("-" .. whole:sub(2)))
+  end)
+
+  it("is closed as interrupted where its process didn't", function()
+    local found = record.read(STATE .. span("a1", "b2", "false", BEGIN .. END) .. span("b2", "", "true", BEGIN))
+    record.close(found)
+    assert.same({ "error", "2026-01-01T00:00:02.000000Z", "interrupted: the process ended first" },
+      { found.state.status, found.state.ended_at, found.state.metadata.error })
+    local open = found.by_id.b2.body
+    assert.same({ "error", found.state.ended_at, found.state.metadata.error },
+      { open.status, open.ended_at, open.error })
+    assert.equal("ok", found.by_id.a1.body.status)
+    local order = record.in_order(found)
+    assert.same({ "b2", "a1" }, { order[1].id, order[2].id })
+    assert.equal('{"parent_span_id":"p","name":"a1"', record.span_text(found.by_id.a1, "p"):sub(1, 33))
+  end)
+
+  it("has spans that are told apart by what is in them, or not at all", function()
+    local function body(input) return { name = "n", status = "ok", started_at = "2026-01-01T00:00:01.000000Z",
+      ended_at = "2026-01-01T00:00:02.000Z", input = input } end
+    local function row(id, input)
+      local made = body(input)
+      made.id, made.started_at = id, "2026-01-01T00:00:01Z"
+      return made
+    end
+    local twins = { { id = "1", parent = "", body = body("x") }, { id = "2", parent = "", body = body("y") } }
+    match.note_alone(twins)
+    local index = match.index({ row("r2", "y") })
+    assert.same({ nil, "r2" }, { (match.find(index, twins[1])), match.find(index, twins[2]) })
+    assert.equal(1, index.undecided)
+    local alone = { id = "3", parent = "", body = body("z") }
+    match.note_alone({ alone })
+    assert.equal("r3", match.find(match.index({ row("r3", "changed on the way") }), alone))
+    alone.body.input = { span_id = "3" }
+    assert.is_nil(match.find(match.index({ row("r3", "z") }), alone))
+    assert.equal("r4", match.find(match.index({ row("r4", { span_id = "3" }) }), alone))
+  end)
+end)
