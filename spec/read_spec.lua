@@ -91,9 +91,13 @@ describe("OTLP export requests", function()
     local thrown = { name = "exception", attributes = json.array({ attribute("exception.message", "thrown") }) }
     assert.equal("thrown", failure({ status = { code = "STATUS_CODE_ERROR" }, events = json.array({ thrown }) })
       .metadata.error)
+    local events = failure({ events = json.array({ thrown }) }).spans[1].input.metadata.events
+    assert.same({ "exception", "thrown" }, { events[1].name, events[1]["exception.message"] })
     assert.equal("timeout", failure({ status = { code = 2 },
       attributes = json.array({ attribute("error.type", "timeout") }) }).metadata.error)
     assert.equal("success", failure({ status = { code = 1 } }).status)
+    local silent = failure({ status = { code = 2 } })
+    assert.same({ "error", "error", "error" }, { silent.status, silent.spans[1].status, silent.spans[1].error })
   end)
 
   it("make a trace of what there is where the root is missing", function()

@@ -1,5 +1,5 @@
-// Drives the page in headless Chromium, in parts: `node page.mjs FOLDER|URL --only PART`. Says "ok …" or "not ok …" of each
-// thing that it looks at. FOLDER holds the pages that spec/page_spec.lua has made.
+// Drives the page in headless Chromium, in parts: `node page.mjs FOLDER|URL --only PART`. Says "ok …" or "not ok …"
+// of each thing that it looks at. FOLDER holds the pages that spec/page_spec.lua has made.
 import { createRequire } from 'node:module';
 
 const require = createRequire(new URL('../../dev/package.json', import.meta.url));
@@ -20,9 +20,13 @@ const holds = (name, got) => check(name, Boolean(got), true);
 
 /** All that a page must not do: ask anybody for anything, or have errors. */
 function watch(page) {
-  page.on('console', (message) => { if (message.type() === 'error') trouble.push(message.text()); });
+  page.on('console', (message) => {
+    if (message.type() === 'error') trouble.push(message.text());
+  });
   page.on('pageerror', (error) => trouble.push(error.message));
-  page.on('request', (request) => { if (!/^(file|data):/.test(request.url()) && !request.url().startsWith(place)) trouble.push(request.url()); });
+  page.on('request', (request) => {
+    if (!/^(file|data):/.test(request.url()) && !request.url().startsWith(place)) trouble.push(request.url());
+  });
 }
 
 async function open(browser, name, options = {}) {
@@ -34,12 +38,19 @@ async function open(browser, name, options = {}) {
 
 const texts = (page, selector) => page.locator(selector).allTextContents();
 const focused = (page) => page.evaluate(() => document.activeElement.id);
-const active = (page, id) => page.evaluate((of) => {
-  const row = document.getElementById(document.getElementById(of).getAttribute('aria-activedescendant') || '');
-  return row && row.dataset.id;
-}, id);
+const active = (page, id) =>
+  page.evaluate((of) => {
+    const row = document.getElementById(document.getElementById(of).getAttribute('aria-activedescendant') || '');
+    return row && row.dataset.id;
+  }, id);
 const measured = (page, name) => page.evaluate((of) => performance.getEntriesByName(of).at(-1).duration, name);
-const frame = (page) => page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
+const frame = (page) =>
+  page.evaluate(
+    () =>
+      new Promise((done) => {
+        requestAnimationFrame(() => requestAnimationFrame(done));
+      }),
+  );
 
 const parts = {
   async opens(browser) {
@@ -48,14 +59,34 @@ const parts = {
     check('all are counted', await page.textContent('#count'), '5 traces');
     await page.click(`#traces [data-id="${ORDINARY}"]`);
     check('the title', await page.textContent('#title'), 'weather');
-    check('the spans stand in order', await texts(page, '#spans .span .text'), ['thread.create', 'thread.messages.create', 'run',
-      'chat gpt-4o-mini', 'tool get_weather', 'http GET station', 'log', 'chat gpt-4o-mini', 'thread.messages.list']);
+    check('the spans stand in order', await texts(page, '#spans .span .text'), [
+      'thread.create',
+      'thread.messages.create',
+      'run',
+      'chat gpt-4o-mini',
+      'tool get_weather',
+      'http GET station',
+      'log',
+      'chat gpt-4o-mini',
+      'thread.messages.list',
+    ]);
     check('tokens and cost', (await texts(page, '#facts span')).slice(4, 6), ['473 tokens', '$0.000098']);
     check('the critical path', await page.evaluate(() => [...document.querySelectorAll('.span.critical')].length), 8);
-    const bars = await page.evaluate(() => [...document.querySelectorAll('#spans .mark')].map((mark) => mark.getBoundingClientRect().left));
+    const bars = await page.evaluate(() =>
+      [...document.querySelectorAll('#spans .mark')].map((mark) => mark.getBoundingClientRect().left),
+    );
     holds('bars stand where their spans began', bars[0] < bars[1] && bars[1] < bars[2] && bars[5] > bars[4]);
-    check('tokens per turn', await texts(page, '.turns .sums'), ['180 in, 21 out · $0.000040', '232 in, 40 out · $0.000059']);
-    check('levels are told', await page.evaluate(() => [...document.querySelectorAll('#spans [role=row]')].map((row) => row.ariaLevel).join('')), '111223321');
+    check('tokens per turn', await texts(page, '.turns .sums'), [
+      '180 in, 21 out · $0.000040',
+      '232 in, 40 out · $0.000059',
+    ]);
+    check(
+      'levels are told',
+      await page.evaluate(() =>
+        [...document.querySelectorAll('#spans [role=row]')].map((row) => row.ariaLevel).join(''),
+      ),
+      '111223321',
+    );
     await page.goBack();
     check('the browser goes back', await page.textContent('#title'), 'nightly');
   },
@@ -64,11 +95,19 @@ const parts = {
     const page = await open(browser, `all.html#trace=${ORDINARY}`);
     await page.click('#spans [data-id="a8"]');
     check('messages', await texts(page, '.message .role'), ['system', 'user', 'assistant', 'tool']);
-    holds('arguments of a call are unfolded', (await page.textContent('.message[data-role=assistant] .box')).includes('units: metric'));
+    holds(
+      'arguments of a call are unfolded',
+      (await page.textContent('.message[data-role=assistant] .box')).includes('units: metric'),
+    );
     holds('what came out', (await page.textContent('#details')).includes('take an umbrella for the evening'));
     await page.click('#spans [data-id="a5"]');
-    check('JSON is folded', await page.evaluate(() => [...document.querySelectorAll('#details summary')].map((one) => one.textContent).slice(0, 3)),
-      ['{2}', '{3}', 'rain: [3]']);
+    check(
+      'JSON is folded',
+      await page.evaluate(() =>
+        [...document.querySelectorAll('#details summary')].map((one) => one.textContent).slice(0, 3),
+      ),
+      ['{2}', '{3}', 'rain: [3]'],
+    );
     const summary = page.locator('#details summary').nth(1);
     await summary.click();
     check('and folds', await summary.evaluate((one) => one.parentElement.open), false);
@@ -77,8 +116,16 @@ const parts = {
     check('findings and advice', await page.locator('.finding').count(), 2);
     holds('advice', (await page.textContent('.finding >> nth=1')).includes('Waiting will not help'));
     await page.click('#spans [data-id="f4"]');
-    check('the error of a span', await page.textContent('#details pre.failed'), 'weather_tools.lua:14: the station is down');
-    check('an answer can do nothing', await page.evaluate(() => [document.querySelectorAll('#evil').length, typeof window.evil]), [0, 'undefined']);
+    check(
+      'the error of a span',
+      await page.textContent('#details pre.failed'),
+      'weather_tools.lua:14: the station is down',
+    );
+    check(
+      'an answer can do nothing',
+      await page.evaluate(() => [document.querySelectorAll('#evil').length, typeof window.evil]),
+      [0, 'undefined'],
+    );
   },
 
   async zooms(browser) {
@@ -92,9 +139,15 @@ const parts = {
     await page.dblclick('#spans [data-id="a7"] .text');
     const box = await page.locator('#spans [data-id="a7"] .mark').boundingBox();
     holds('two clicks zoom to a span', box.width > 300);
-    const before = await page.locator('#spans [data-id="a7"] .mark').evaluate((mark) => mark.getBoundingClientRect().left);
+    const before = await page
+      .locator('#spans [data-id="a7"] .mark')
+      .evaluate((mark) => mark.getBoundingClientRect().left);
     await page.keyboard.press('Shift+ArrowRight');
-    holds('keys pan', await page.locator('#spans [data-id="a7"] .mark').evaluate((mark) => mark.getBoundingClientRect().left) < before);
+    holds(
+      'keys pan',
+      (await page.locator('#spans [data-id="a7"] .mark').evaluate((mark) => mark.getBoundingClientRect().left)) <
+        before,
+    );
     await page.keyboard.press('0');
     check('0 fits', await ticks(), whole);
     await page.keyboard.press('+');
@@ -125,7 +178,11 @@ const parts = {
     await page.fill('#search', '');
     await page.click(`#traces [data-id="${ORDINARY}"]`);
     await page.selectOption('#kind', 'model');
-    check('spans by kind, with those they are below of', await texts(page, '#spans .text'), ['run', 'chat gpt-4o-mini', 'chat gpt-4o-mini']);
+    check('spans by kind, with those they are below of', await texts(page, '#spans .text'), [
+      'run',
+      'chat gpt-4o-mini',
+      'chat gpt-4o-mini',
+    ]);
     check('how many', await page.textContent('#found'), '2 of 9');
     await page.selectOption('#kind', '');
     await page.fill('#find', 'station');
@@ -141,7 +198,11 @@ const parts = {
     await page.focus('#traces');
     await page.keyboard.press('Home');
     await page.keyboard.press('ArrowDown');
-    check('arrows choose a trace', [await active(page, 'traces'), await page.textContent('#failure').then((said) => said.length > 0)], [FAILED, true]);
+    check(
+      'arrows choose a trace',
+      [await active(page, 'traces'), await page.textContent('#failure').then((said) => said.length > 0)],
+      [FAILED, true],
+    );
     await page.keyboard.press('Enter');
     check('enter goes into it', await focused(page), 'spans');
     await page.keyboard.press('ArrowDown');
@@ -168,6 +229,12 @@ const parts = {
     check('esc ends the search', await page.inputValue('#find'), '');
     await page.keyboard.press('Escape');
     check('esc goes to the list', await focused(page), 'traces');
+    await page.keyboard.press('c');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Enter');
+    check('c compares with what is chosen then', await page.isVisible('#compare'), true);
+    await page.keyboard.press('Escape');
+    check('and esc ends that', await page.isVisible('#trace'), true);
     await page.keyboard.press('?');
     check('? tells the keys', await page.isVisible('#keys'), true);
     await page.keyboard.press('Escape');
@@ -181,11 +248,31 @@ const parts = {
     await page.click(`#traces [data-id="${OTHER}"]`);
     check('both stand beside each other', await page.isVisible('#compare'), true);
     const names = await texts(page, '#pairs .text');
-    check('spans are aligned by name and position', names, ['thread.create', 'thread.messages.create', 'run', 'chat gpt-4o-mini',
-      'tool get_forecast', 'http GET station', 'log', 'tool get_weather', 'http GET station', 'log', 'chat gpt-4o-mini', 'thread.messages.list']);
+    check('spans are aligned by name and position', names, [
+      'thread.create',
+      'thread.messages.create',
+      'run',
+      'chat gpt-4o-mini',
+      'tool get_forecast',
+      'http GET station',
+      'log',
+      'tool get_weather',
+      'http GET station',
+      'log',
+      'chat gpt-4o-mini',
+      'thread.messages.list',
+    ]);
     check('what one has alone is marked', await page.locator('#pairs .absent').count(), 6);
-    check('the difference in time', await page.locator('#pairs .pair-row').nth(3).locator('.number').nth(2).locator('.more-of').textContent(), '+400 ms');
-    check('the difference in tokens', await page.locator('#pairs .pair-row').nth(2).locator('.number').nth(3).textContent(), '+1,000');
+    check(
+      'the difference in time',
+      await page.locator('#pairs .pair-row').nth(3).locator('.number').nth(2).locator('.more-of').textContent(),
+      '+400 ms',
+    );
+    check(
+      'the difference in tokens',
+      await page.locator('#pairs .pair-row').nth(2).locator('.number').nth(3).textContent(),
+      '+1,000',
+    );
     check('totals', await texts(page, '#totals tbody tr:nth-child(5) td'), ['473', '1,473', '+1,000']);
     await page.click('#swap');
     check('the other way round', await texts(page, '#totals tbody tr:nth-child(5) td'), ['1,473', '473', '−1,000']);
@@ -208,7 +295,11 @@ const parts = {
       }
     }
     const narrow = await open(browser, 'all.html', { viewport: { width: 390, height: 800 } });
-    check('a narrow page begins with the list', [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')], [true, false]);
+    check(
+      'a narrow page begins with the list',
+      [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')],
+      [true, false],
+    );
     await narrow.click(`#traces [data-id="${ORDINARY}"]`);
     check('then shows the trace', [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')], [false, true]);
     await narrow.click('#back');
@@ -219,30 +310,46 @@ const parts = {
 
   async odd(browser) {
     const page = await open(browser, 'odd.html');
+    await page.waitForSelector('#spans .none');
+    check('no spans are said to be none', await page.textContent('#spans'), 'There are no spans yet.');
     const traces = Number((await page.textContent('#count')).split(' ')[0]);
     for (let index = 0; index < traces; index++) {
       await page.locator('#traces .item').nth(index).click();
       for (const kind of ['failed', 'critical', 'model', '']) await page.selectOption('#kind', kind);
       const rows = await page.locator('#spans .span').count();
-      for (let row = 0; row < rows; row++) await page.locator('#spans .span').nth(row).click({ position: { x: 60, y: 10 } });
-      for (const button of ['#overview', '#zoom-in', '#zoom-out', '#fit', '#collapse', '#expand']) await page.click(button);
+      for (let row = 0; row < rows; row++)
+        await page
+          .locator('#spans .span')
+          .nth(row)
+          .click({ position: { x: 60, y: 10 } });
+      for (const button of ['#overview', '#zoom-in', '#zoom-out', '#fit', '#collapse', '#expand'])
+        await page.click(button);
       if (index < 2) continue;
       await page.click('#compare-button');
       await page.locator('#traces .item').nth(0).click();
       check(`trace ${index} is compared`, await page.isVisible('#compare'), true);
       await page.click('#compare-end');
     }
-    check('a ring is shown once', await page.evaluate(() => [...document.querySelectorAll('#traces .text')].filter((one) => one.textContent === 'ring').length), 1);
+    check(
+      'a ring is shown once',
+      await page.evaluate(
+        () => [...document.querySelectorAll('#traces .text')].filter((one) => one.textContent === 'ring').length,
+      ),
+      1,
+    );
   },
 
   async quick(browser) {
-    for (const [name, count, most] of [['2000.html', 2000, 1000], ['20000.html', 20000, 2000]]) {
+    for (const [name, count, most] of [
+      ['2000.html', 2000, 1000],
+      ['20000.html', 20000, 2000],
+    ]) {
       const page = await open(browser, name);
       await page.waitForFunction(() => performance.getEntriesByName('nxa:open').length > 0);
       const spent = await measured(page, 'nxa:open');
       holds(`${count} spans are open within ${most} ms (${Math.round(spent)} ms)`, spent < most);
       check(`${count} spans are there`, await page.getAttribute('#spans', 'aria-rowcount'), String(count));
-      holds('only what is in the window is drawn', await page.locator('#spans .span').count() < 60);
+      holds('only what is in the window is drawn', (await page.locator('#spans .span').count()) < 60);
       await page.focus('#spans');
       await page.keyboard.press('End');
       check('up to the last', await active(page, 'spans'), `s${count}`);
@@ -253,18 +360,42 @@ const parts = {
   async live(browser) {
     const page = await open(browser);
     await page.waitForSelector('#empty pre');
-    check('it says how to send a trace', (await page.textContent('#empty pre')).split('\n'),
-      [`export NEXUS_BASE_URL=${place}`, 'export NEXUS_API_KEY=nxs_local', 'lua your_script.lua']);
-    const send = async (method, path, body) => (await fetch(place + path, { method, body: JSON.stringify(body),
-      headers: { Authorization: 'Bearer nxs_local' } })).json();
+    check('it says how to send a trace', (await page.textContent('#empty pre')).split('\n'), [
+      `export NEXUS_BASE_URL=${place}`,
+      'export NEXUS_API_KEY=nxs_local',
+      'lua your_script.lua',
+    ]);
+    const send = async (method, path, body) =>
+      (
+        await fetch(place + path, {
+          method,
+          body: JSON.stringify(body),
+          headers: { Authorization: 'Bearer nxs_local' },
+        })
+      ).json();
     const time = (seconds) => `2026-01-01T00:00:0${seconds}.000Z`;
-    const { trace_id: id } = await send('POST', '/api/v1/traces', { agent_id: 'bot', name: 'live one', status: 'running', started_at: time(0) });
+    const { trace_id: id } = await send('POST', '/api/v1/traces', {
+      agent_id: 'bot',
+      name: 'live one',
+      status: 'running',
+      started_at: time(0),
+    });
     await page.waitForFunction(() => document.getElementById('title').textContent === 'live one');
     holds('a trace appears', true);
-    await send('POST', `/api/v1/traces/${id}/spans`, { name: 'first', status: 'ok', started_at: time(1), ended_at: time(2) });
+    await send('POST', `/api/v1/traces/${id}/spans`, {
+      name: 'first',
+      status: 'ok',
+      started_at: time(1),
+      ended_at: time(2),
+    });
     await page.waitForSelector('#spans .span');
     await page.click('#spans .span');
-    await send('POST', `/api/v1/traces/${id}/spans`, { name: 'second', status: 'ok', started_at: time(2), ended_at: time(3) });
+    await send('POST', `/api/v1/traces/${id}/spans`, {
+      name: 'second',
+      status: 'ok',
+      started_at: time(2),
+      ended_at: time(3),
+    });
     await page.waitForFunction(() => document.querySelectorAll('#spans .span').length === 2);
     check('it grows, and what was chosen stays so', await texts(page, '#spans [aria-selected=true] .text'), ['first']);
     await send('PATCH', `/api/v1/traces/${id}`, { status: 'success', ended_at: time(4) });

@@ -80,19 +80,30 @@ local function text_or_null(value)
   return type(value) == "string" and value ~= "" and value or json.null
 end
 
-local function exception_in(span)
+-- What happened in a span, as `{name, at, …}` with what is told of it; nil where nothing is.
+local function events_of(span)
+  local events = json.array({})
   for _, event in ipairs(list_in(span, "events")) do
-    local attributes = type(event) == "table" and attributes_of(list_in(event, "attributes")) or {}
-    if attributes["exception.message"] then return tostring(attributes["exception.message"]) end
+    if type(event) == "table" then
+      local told = attributes_of(list_in(event, "attributes"))
+      told.name, told.at = text_or_null(event.name), time_of(event.timeUnixNano)
+      events[#events + 1] = told
+    end
+  end
+  return events[1] and events or nil
+end
+
+local function exception_in(events)
+  for _, event in ipairs(events or {}) do
+    if event["exception.message"] then return tostring(event["exception.message"]) end
   end
 end
 
 local function error_of(span, attributes)
   local status = type(span.status) == "table" and span.status or {}
   if not STATUS_ERROR[status.code] then return json.null end
-  local message = text_or_null(status.message)
-  if message ~= json.null then return message end
-  return exception_in(span) or text_or_null(attributes["error.message"] or attributes["error.type"]) or "error"
+  local message = json.present(text_or_null(status.message)) or exception_in(attributes.events)
+  return message or json.present(text_or_null(attributes["error.message"] or attributes["error.type"])) or "error"
 end
 
 local function token_count(attributes, name, older)
@@ -122,6 +133,7 @@ end
 local function new_span(span)
   local attributes = attributes_of(list_in(span, "attributes"))
   rename(attributes)
+  attributes.events = attributes.events or events_of(span)
   local failure = error_of(span, attributes)
   local input, output = take(attributes, INPUTS), take(attributes, OUTPUTS)
   add_usage(attributes)

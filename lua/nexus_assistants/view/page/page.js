@@ -7,13 +7,13 @@
   /**
    * @typedef {{id: string, name?: string, agent_name?: string, status: string, started_at: string, ended_at?: string,
    *   metadata?: any, span_count?: number, spans?: Span[]}} Trace   as Nexus gives it
-   * @typedef {{id: string, name: string, parent_span_id?: string, status: string, started_at: string, ended_at?: string,
-   *   input?: any, output?: any, error?: string}} Span
+   * @typedef {{id: string, name: string, parent_span_id?: string, status: string, started_at: string,
+   *   ended_at?: string, input?: any, output?: any, error?: string}} Span
    * @typedef {{total: number, input?: number, output?: number}} Tokens
    * @typedef {{span: Span, parent: ?Row, children: Row[], depth: number, from: number, to: ?number, kind: string,
    *   tokens: ?Tokens, cost: ?number, failed: boolean, critical: boolean, closed: boolean, below: number}} Row
-   * @typedef {{trace: Trace, rows: Row[], from: number, to: number, open: boolean, tokens: ?number, cost: ?number, metadata: Object<string, any>,
-   *   findings: any[], error: ?string}} Model   a trace, made ready to be shown
+   * @typedef {{trace: Trace, rows: Row[], from: number, to: number, open: boolean, tokens: ?number, cost: ?number,
+   *   metadata: Object<string, any>, findings: any[], error: ?string}} Model   a trace, made ready to be shown
    */
 
   const given = JSON.parse(document.getElementById('data').textContent);
@@ -26,9 +26,20 @@
   const LAST_SPAN = 'trace.end';
 
   const state = {
-    traces: /** @type {Trace[]} */ (given.traces), shown: /** @type {Trace[]} */ ([]), chosen: /** @type {?string} */ (null),
-    model: /** @type {?Model} */ (null), rows: /** @type {Row[]} */ ([]), row: /** @type {?Row} */ (null), window: { from: 0, to: 1 },
-    first: /** @type {?string} */ (null), picking: false, overview: false, key: 'nxs_page', refusal: 0, tag: '', pair: /** @type {?string[]} */ (null),
+    traces: /** @type {Trace[]} */ (given.traces),
+    shown: /** @type {Trace[]} */ ([]),
+    chosen: /** @type {?string} */ (null),
+    model: /** @type {?Model} */ (null),
+    rows: /** @type {Row[]} */ ([]),
+    row: /** @type {?Row} */ (null),
+    window: { from: 0, to: 1 },
+    first: /** @type {?string} */ (null),
+    picking: false,
+    overview: false,
+    key: 'nxs_page',
+    refusal: 0,
+    tag: '',
+    pair: /** @type {?string[]} */ (null),
   };
 
   /** @returns {any} the element with this id */
@@ -51,21 +62,29 @@
     if (!isObject(usage)) return null;
     const input = count(usage.prompt_tokens) ?? count(usage.input_tokens);
     const output = count(usage.completion_tokens) ?? count(usage.output_tokens);
-    const total = count(usage.total_tokens) ?? (input === undefined && output === undefined ? undefined : (input || 0) + (output || 0));
+    const total =
+      count(usage.total_tokens) ??
+      (input === undefined && output === undefined ? undefined : (input || 0) + (output || 0));
     return total === undefined ? null : { total, input, output };
   }
 
   /** The tokens in an output or in metadata. */
   function tokensWithin(value) {
     if (!isObject(value)) return null;
-    return readTokens(value.usage) || readTokens(value['run.usage']) || readTokens({
-      total_tokens: value['run.usage.total_tokens'], prompt_tokens: value['run.usage.prompt_tokens'],
-      completion_tokens: value['run.usage.completion_tokens'],
-    });
+    return (
+      readTokens(value.usage) ||
+      readTokens(value['run.usage']) ||
+      readTokens({
+        total_tokens: value['run.usage.total_tokens'],
+        prompt_tokens: value['run.usage.prompt_tokens'],
+        completion_tokens: value['run.usage.completion_tokens'],
+      })
+    );
   }
 
   function modelWithin(value) {
-    const name = member(value, 'model') || member(value, 'gen_ai.response.model') || member(value, 'gen_ai.request.model');
+    const name =
+      member(value, 'model') || member(value, 'gen_ai.response.model') || member(value, 'gen_ai.request.model');
     return typeof name === 'string' ? name : null;
   }
 
@@ -98,7 +117,9 @@
 
   /** A span's own count stands for those below it. */
   function sumTokens(rows) {
-    let total = null; let cost = null; let counted = Infinity;
+    let total = null;
+    let cost = null;
+    let counted = Infinity;
     for (const row of rows) {
       if (row.depth <= counted) counted = Infinity;
       if (counted !== Infinity || !row.tokens || row.span.name === LAST_SPAN) continue;
@@ -117,7 +138,8 @@
     const name = String(span.name || '');
     // a run asks a model, too, but what it is made of stands below it
     if (/(^|\.)runs?($|[. ])/.test(name) || /^invoke_agent\b/.test(name)) return 'run';
-    if (/^(llm|chat|model|generation|text_completion|generate_content)$/.test(type) || /^chat /.test(name)) return 'model';
+    if (/^(llm|chat|model|generation|text_completion|generate_content)$/.test(type) || /^chat /.test(name))
+      return 'model';
     if (/^(tool|function|execute_tool)$/.test(type) || /^(execute_tool|tool) /.test(name)) return 'tool';
     return /^(agent|run|invoke_agent|invoke_workflow)$/.test(type) ? 'run' : 'other';
   }
@@ -128,9 +150,19 @@
     const to = milliseconds(span.ended_at);
     const tokens = tokensWithin(span.output) || tokensWithin(metadataOf(span));
     return {
-      span, parent: null, children: [], depth: 0, from: Number.isNaN(from) ? fallback : from, to: Number.isNaN(to) ? null : to,
-      kind: kindOf(span), tokens, cost: costOf(tokens, modelOf(span)), failed: span.status === 'error', critical: false,
-      closed: false, below: 0,
+      span,
+      parent: null,
+      children: [],
+      depth: 0,
+      from: Number.isNaN(from) ? fallback : from,
+      to: Number.isNaN(to) ? null : to,
+      kind: kindOf(span),
+      tokens,
+      cost: costOf(tokens, modelOf(span)),
+      failed: span.status === 'error',
+      critical: false,
+      closed: false,
+      below: 0,
     };
   }
 
@@ -148,7 +180,7 @@
     });
   }
 
-  /** Adds a row and those below it, in order; without recursion, since a trace may be nested as deeply as it has spans. */
+  /** Adds a row and those below it, in order. Without recursion: a trace may be nested as deeply as it has spans. */
   function walk(root, order, seen) {
     const stack = [root];
     root.parent = null;
@@ -166,7 +198,8 @@
   /** @returns {Row[]} each below its parent, siblings by their start */
   function treeOf(spans, fallback) {
     const rows = spans.filter(isObject).map((span) => newRow(span, fallback));
-    const order = []; const seen = new Set();
+    const order = [];
+    const seen = new Set();
     for (const root of link(rows).sort(earlier)) walk(root, order, seen);
     // what is left are spans that are their own ancestors
     for (const row of rows) if (!seen.has(row)) walk(row, order, seen);
@@ -190,7 +223,12 @@
 
   function markCritical(rows, end) {
     const pending = [];
-    follow(rows.filter((row) => !row.parent), end, end, pending);
+    follow(
+      rows.filter((row) => !row.parent),
+      end,
+      end,
+      pending,
+    );
     while (pending.length) {
       const row = pending.pop();
       follow(row.children, Math.min(row.to ?? end, end), end, pending);
@@ -200,7 +238,10 @@
   /** A trace that was created before it ended has what it ended with in its last span. */
   function metadataOfTrace(trace, rows) {
     const last = rows.find((row) => row.span.name === LAST_SPAN);
-    return { ...(isObject(trace.metadata) ? trace.metadata : {}), ...(last && isObject(last.span.output) ? last.span.output : {}) };
+    return {
+      ...(isObject(trace.metadata) ? trace.metadata : {}),
+      ...(last && isObject(last.span.output) ? last.span.output : {}),
+    };
   }
 
   function findingsOf(metadata, rows) {
@@ -219,10 +260,11 @@
   }
 
   function timesOf(trace, rows) {
-    let from = milliseconds(trace.started_at); let to = milliseconds(trace.ended_at);
+    let from = milliseconds(trace.started_at);
+    let to = milliseconds(trace.ended_at);
     for (const row of rows) {
       from = Number.isNaN(from) ? row.from : Math.min(from, row.from);
-      to = Number.isNaN(to) ? row.to ?? row.from : Math.max(to, row.to ?? row.from);
+      to = Number.isNaN(to) ? (row.to ?? row.from) : Math.max(to, row.to ?? row.from);
     }
     return { from: from || 0, to: Math.max(to || 0, from || 0) };
   }
@@ -235,8 +277,16 @@
     const sum = sumTokens(rows);
     const metadata = metadataOfTrace(trace, rows);
     return {
-      trace, rows, from, to, metadata, open: Number.isNaN(milliseconds(trace.ended_at)), cost: sum.cost,
-      tokens: (tokensWithin(metadata) || sum).total, findings: findingsOf(metadata, rows), error: errorOf(trace, metadata, rows),
+      trace,
+      rows,
+      from,
+      to,
+      metadata,
+      open: Number.isNaN(milliseconds(trace.ended_at)),
+      cost: sum.cost,
+      tokens: (tokensWithin(metadata) || sum).total,
+      findings: findingsOf(metadata, rows),
+      error: errorOf(trace, metadata, rows),
     };
   }
 
@@ -267,7 +317,8 @@
   }
 
   const number = (value) => value.toLocaleString('en-US', { maximumFractionDigits: 0 });
-  const tokensText = (value) => (value === null || value === undefined ? '' : `${number(value)} token${value === 1 ? '' : 's'}`);
+  const tokensText = (value) =>
+    value === null || value === undefined ? '' : `${number(value)} token${value === 1 ? '' : 's'}`;
 
   function costText(cost) {
     if (cost === null || cost === undefined) return '';
@@ -284,7 +335,9 @@
     const day = `${two(moment.getMonth() + 1)}-${two(moment.getDate())}`;
     const minute = `${two(moment.getHours())}:${two(moment.getMinutes())}`;
     if (!short) return `${moment.getFullYear()}-${day} ${minute}:${two(moment.getSeconds())}`;
-    return moment.toDateString() === new Date().toDateString() ? `${minute}:${two(moment.getSeconds())}` : `${day} ${minute}`;
+    return moment.toDateString() === new Date().toDateString()
+      ? `${minute}:${two(moment.getSeconds())}`
+      : `${day} ${minute}`;
   }
 
   const titleOf = (trace) => trace.name || trace.agent_name || trace.id || '(no name)';
@@ -309,7 +362,8 @@
     const made = document.createElement(tag);
     if (classes.length) made.className = classes.join(' ');
     for (const [key, value] of Object.entries(properties || {})) {
-      if (/^(aria-|data-|role$)/.test(key)) made.setAttribute(key, value); else made[key] = value;
+      if (/^(aria-|data-|role$)/.test(key)) made.setAttribute(key, value);
+      else made[key] = value;
     }
     made.append(...children.filter((child) => child !== null && child !== ''));
     return made;
@@ -326,7 +380,9 @@
   function virtualList(scroller, height, draw) {
     const inner = element('div.inner', { role: 'presentation' });
     scroller.append(inner);
-    let size = 0; let planned = false;
+    let size = 0;
+    let without = '';
+    let planned = false;
 
     function paint() {
       planned = false;
@@ -339,6 +395,7 @@
         rows.push(row);
       }
       inner.replaceChildren(...rows);
+      if (size === 0 && without) inner.append(text('p.none', without));
     }
 
     function plan() {
@@ -353,18 +410,19 @@
        * @param {number} rows
        * @param {string} [nothing]  what is said where there are none
        */
-      show(rows, nothing) {
+      show(rows, nothing = '') {
         size = rows;
+        without = nothing;
         inner.style.height = `${rows * height}px`;
         paint();
-        if (!rows && nothing) inner.append(text('p.none', nothing));
       },
       paint,
       /** Scrolls so that a row can be seen. */
       reveal(index) {
         const top = index * height;
         if (top < scroller.scrollTop) scroller.scrollTop = top;
-        else if (top + height > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + height - scroller.clientHeight;
+        else if (top + height > scroller.scrollTop + scroller.clientHeight)
+          scroller.scrollTop = top + height - scroller.clientHeight;
         paint();
       },
     };
@@ -378,21 +436,30 @@
   function haystackOf(trace) {
     if (!haystacks.has(trace)) {
       const parts = [titleOf(trace), trace.agent_name, trace.id, trace.status, member(trace.metadata, 'error')];
-      for (const span of Array.isArray(trace.spans) ? trace.spans : []) parts.push(member(span, 'name'), member(span, 'error'));
-      haystacks.set(trace, parts.filter((part) => typeof part === 'string').join('\n').toLowerCase());
+      for (const span of Array.isArray(trace.spans) ? trace.spans : [])
+        parts.push(member(span, 'name'), member(span, 'error'));
+      haystacks.set(
+        trace,
+        parts
+          .filter((part) => typeof part === 'string')
+          .join('\n')
+          .toLowerCase(),
+      );
     }
     return haystacks.get(trace);
   }
 
   function isWanted(trace) {
-    const agent = at('agent').value; const status = at('status').value;
+    const agent = at('agent').value;
+    const status = at('status').value;
     if (agent && trace.agent_name !== agent) return false;
     if (status && toneOf(trace) !== status) return false;
     return haystackOf(trace).includes(at('search').value.trim().toLowerCase());
   }
 
   function itemFacts(trace) {
-    const ended = milliseconds(trace.ended_at); const started = milliseconds(trace.started_at);
+    const ended = milliseconds(trace.ended_at);
+    const started = milliseconds(trace.started_at);
     const used = trace.spans ? modelOfTrace(trace).tokens : (tokensWithin(trace.metadata) || {}).total;
     const length = Number.isNaN(ended) ? 'running' : duration(ended - started);
     return [length, ...(used ? [tokensText(used)] : [])].join(' · ');
@@ -400,13 +467,25 @@
 
   function drawItem(index) {
     const trace = state.shown[index];
-    const item = element('div.item', {
-      id: `trace-${index}`, role: 'option', 'aria-selected': String(trace.id === state.chosen), 'data-id': trace.id,
-      'aria-setsize': state.shown.length, 'aria-posinset': index + 1,
-    },
-    element('div.first', {}, element(`span.dot.${toneOf(trace)}`, { title: trace.status, role: 'img', 'aria-label': trace.status }),
-      text('span.text', titleOf(trace)), trace.name && trace.agent_name ? text('span.agent', trace.agent_name) : null),
-    element('div.second', {}, text('span.text', itemFacts(trace)), text('span', whenText(trace.started_at, true))));
+    const item = element(
+      'div.item',
+      {
+        id: `trace-${index}`,
+        role: 'option',
+        'aria-selected': String(trace.id === state.chosen),
+        'data-id': trace.id,
+        'aria-setsize': state.shown.length,
+        'aria-posinset': index + 1,
+      },
+      element(
+        'div.first',
+        {},
+        element(`span.dot.${toneOf(trace)}`, { title: trace.status, role: 'img', 'aria-label': trace.status }),
+        text('span.text', titleOf(trace)),
+        trace.name && trace.agent_name ? text('span.agent', trace.agent_name) : null,
+      ),
+      element('div.second', {}, text('span.text', itemFacts(trace)), text('span', whenText(trace.started_at, true))),
+    );
     item.addEventListener('click', () => choose(trace.id));
     return item;
   }
@@ -420,8 +499,10 @@
     const names = [...new Set(state.traces.map((trace) => trace.agent_name).filter(Boolean))].sort();
     if (names.length + 1 === select.options.length) return;
     const chosen = select.value;
-    select.replaceChildren(element('option', { value: '', textContent: 'All agents' }),
-      ...names.map((name) => element('option', { value: name, textContent: name })));
+    select.replaceChildren(
+      element('option', { value: '', textContent: 'All agents' }),
+      ...names.map((name) => element('option', { value: name, textContent: name })),
+    );
     select.value = names.includes(chosen) ? chosen : '';
   }
 
@@ -430,8 +511,13 @@
     list.show(state.shown.length, state.traces.length ? 'No trace is like that.' : '');
     const all = state.traces.length;
     const plural = `trace${all === 1 ? '' : 's'}`;
-    at('count').textContent = state.shown.length === all ? `${all} ${plural}` : `${state.shown.length} of ${all} ${plural}`;
-    tellActive(at('traces'), state.shown.findIndex((trace) => trace.id === state.chosen), 'trace');
+    at('count').textContent =
+      state.shown.length === all ? `${all} ${plural}` : `${state.shown.length} of ${all} ${plural}`;
+    tellActive(
+      at('traces'),
+      state.shown.findIndex((trace) => trace.id === state.chosen),
+      'trace',
+    );
   }
 
   /** Says to those who can't see which row is chosen. */
@@ -532,7 +618,8 @@
   function keepClosed(before, after) {
     const closed = new Set(before.rows.filter((row) => row.closed).map((row) => row.span.id));
     for (const row of after.rows) row.closed = closed.has(row.span.id);
-    if (state.window.to === before.to && state.window.from === before.from) state.window = { from: after.from, to: after.to };
+    if (state.window.to === before.to && state.window.from === before.from)
+      state.window = { from: after.from, to: after.to };
   }
 
   function fact(content, name) {
@@ -543,9 +630,14 @@
     const { trace } = model;
     const spans = model.rows.length;
     return [
-      fact(trace.status, `span.badge.${toneOf(trace)}`), fact(trace.name ? trace.agent_name : ''),
-      fact(duration(model.open ? null : model.to - model.from)), fact(`${number(spans)} span${spans === 1 ? '' : 's'}`),
-      fact(tokensText(model.tokens)), fact(costText(model.cost)), fact(whenText(trace.started_at)), fact(trace.id, 'span.id'),
+      fact(trace.status, `span.badge.${toneOf(trace)}`),
+      fact(trace.name ? trace.agent_name : ''),
+      fact(duration(model.open ? null : model.to - model.from)),
+      fact(`${number(spans)} span${spans === 1 ? '' : 's'}`),
+      fact(tokensText(model.tokens)),
+      fact(costText(model.cost)),
+      fact(whenText(trace.started_at)),
+      fact(trace.id, 'span.id'),
     ].filter(Boolean);
   }
 
@@ -574,13 +666,17 @@
   }
 
   const KINDS = {
-    '': () => true, failed: (row) => row.failed, critical: (row) => row.critical, model: (row) => row.kind === 'model',
+    '': () => true,
+    failed: (row) => row.failed,
+    critical: (row) => row.critical,
+    model: (row) => row.kind === 'model',
     tool: (row) => row.kind === 'tool',
   };
 
   /** The rows that are looked for; null where all are. */
   function matching() {
-    const words = at('find').value.trim().toLowerCase(); const kind = at('kind').value;
+    const words = at('find').value.trim().toLowerCase();
+    const kind = at('kind').value;
     if (!words && !kind) return null;
     return state.model.rows.filter((row) => KINDS[kind](row) && (!words || contentsOf(row).includes(words)));
   }
@@ -593,7 +689,8 @@
   }
 
   function openRows(rows) {
-    const shown = []; let depth = Infinity;
+    const shown = [];
+    let depth = Infinity;
     for (const row of rows) {
       if (row.depth > depth) continue;
       shown.push(row);
@@ -619,7 +716,8 @@
 
   /** A bar from one moment to another; what is out of the window isn't drawn. */
   function drawMark(row, name) {
-    const from = share(row.from); const to = share(row.to ?? state.model.to);
+    const from = share(row.from);
+    const to = share(row.to ?? state.model.to);
     if (to < 0 || from > 1) return null;
     const mark = element(name);
     if (row.to === null) mark.classList.add('open');
@@ -631,28 +729,47 @@
 
   function drawFold(row) {
     const button = element('span.fold', { textContent: row.children.length ? (row.closed ? '▶' : '▼') : '' });
-    if (row.children.length) button.addEventListener('click', (event) => { event.stopPropagation(); toggle(row); });
+    if (row.children.length)
+      button.addEventListener('click', (event) => {
+        event.stopPropagation();
+        toggle(row);
+      });
     return button;
   }
 
   function drawName(row) {
-    const cell = element('div.name', { role: 'gridcell' }, drawFold(row),
+    const cell = element(
+      'div.name',
+      { role: 'gridcell' },
+      drawFold(row),
       element('span.text', { textContent: row.span.name || '(no name)', title: row.span.error || row.span.name || '' }),
-      row.closed ? text('span.hidden-count', `+${number(row.below)}`) : null);
+      row.closed ? text('span.hidden-count', `+${number(row.below)}`) : null,
+    );
     cell.style.paddingLeft = `${4 + Math.min(row.depth, MOST_INDENT) * (isNarrow() ? 8 : 14)}px`;
     return cell;
   }
 
   function drawSpan(index) {
     const row = state.rows[index];
-    const made = element('div.span', {
-      id: `span-${index}`, role: 'row', 'aria-level': row.depth + 1, 'aria-rowindex': index + 1,
-      'aria-selected': String(row === state.row), 'data-id': row.span.id || '',
-    },
-    drawName(row), element('div.track', { role: 'gridcell' }, drawMark(row, `div.mark.${row.kind}`)),
-    element('div.number', { role: 'gridcell', textContent: rowDuration(row) }),
-    element('div.number', { role: 'gridcell', textContent: row.tokens ? number(row.tokens.total) : '',
-      title: costText(row.cost) }));
+    const made = element(
+      'div.span',
+      {
+        id: `span-${index}`,
+        role: 'row',
+        'aria-level': row.depth + 1,
+        'aria-rowindex': index + 1,
+        'aria-selected': String(row === state.row),
+        'data-id': row.span.id || '',
+      },
+      drawName(row),
+      element('div.track', { role: 'gridcell' }, drawMark(row, `div.mark.${row.kind}`)),
+      element('div.number', { role: 'gridcell', textContent: rowDuration(row) }),
+      element('div.number', {
+        role: 'gridcell',
+        textContent: row.tokens ? number(row.tokens.total) : '',
+        title: costText(row.cost),
+      }),
+    );
     if (row.children.length) made.setAttribute('aria-expanded', String(!row.closed));
     made.classList.toggle('failed', row.failed);
     made.classList.toggle('critical', row.critical);
@@ -669,7 +786,8 @@
     const index = state.rows.indexOf(row);
     tellActive(at('spans'), index, 'span');
     drawDetails();
-    if (index >= 0) spans.reveal(index); else spans.paint();
+    if (index >= 0) spans.reveal(index);
+    else spans.paint();
   }
 
   function toggle(row, closed = !row.closed) {
@@ -753,7 +871,12 @@
     return `${offset.toFixed(step >= 1 ? 0 : Math.min(3, Math.ceil(-Math.log10(step))))} ms`;
   }
 
-  const TICK_WIDTH = 48; // what the longest text on a tick takes
+  /** Near the end there may be no room for what it says. */
+  function drawTick(place, said, width) {
+    const tick = text('span.tick', (1 - place) * width > 8 + said.length * 7 ? said : '');
+    tick.style.left = `${place * 100}%`;
+    return tick;
+  }
 
   function drawTicks() {
     const layer = at('ticks');
@@ -762,11 +885,9 @@
     const room = isNarrow() ? 55 : 90;
     const step = tickLength(to - from, Math.max(1, Math.floor(layer.clientWidth / room)));
     if (!state.model.rows.length) return layer.replaceChildren();
-    for (let offset = Math.ceil((from - state.model.from) / step) * step; offset <= to - state.model.from; offset += step) {
-      const place = share(state.model.from + offset);
-      const tick = text('span.tick', (1 - place) * layer.clientWidth < TICK_WIDTH ? '' : tickText(offset, step));
-      tick.style.left = `${place * 100}%`;
-      ticks.push(tick);
+    const first = Math.ceil((from - state.model.from) / step) * step;
+    for (let offset = first; offset <= to - state.model.from; offset += step) {
+      ticks.push(drawTick(share(state.model.from + offset), tickText(offset, step), layer.clientWidth));
     }
     layer.replaceChildren(...ticks);
   }
@@ -778,7 +899,8 @@
 
   function onWheel(event) {
     if (event.ctrlKey || event.metaKey) zoom(Math.exp(event.deltaY / 200), momentAt(event.clientX));
-    else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) pan((event.deltaX || event.deltaY) / 800);
+    else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY))
+      pan((event.deltaX || event.deltaY) / 800);
     else return;
     event.preventDefault();
   }
@@ -788,8 +910,14 @@
     const box = at('ticks').getBoundingClientRect();
     if (event.button !== 0 || event.clientX < box.left || event.clientX > box.right) return;
     let x = event.clientX;
-    const move = (next) => { pan((x - next.clientX) / box.width); x = next.clientX; };
-    const stop = () => { removeEventListener('pointermove', move); removeEventListener('pointerup', stop); };
+    const move = (next) => {
+      pan((x - next.clientX) / box.width);
+      x = next.clientX;
+    };
+    const stop = () => {
+      removeEventListener('pointermove', move);
+      removeEventListener('pointerup', stop);
+    };
     addEventListener('pointermove', move);
     addEventListener('pointerup', stop);
   }
@@ -803,8 +931,13 @@
   function longText(name, content) {
     const shown = text(name, content.slice(0, LONG));
     if (content.length <= LONG) return shown;
-    const more = element('button.more', { type: 'button', textContent: `show all ${number(content.length)} characters` });
-    more.addEventListener('click', () => { shown.textContent = content; });
+    const more = element('button.more', {
+      type: 'button',
+      textContent: `show all ${number(content.length)} characters`,
+    });
+    more.addEventListener('click', () => {
+      shown.textContent = content;
+    });
     shown.append('… ', more);
     return shown;
   }
@@ -817,7 +950,10 @@
   function drawMember(name, value, level) {
     const label = name === null ? null : text('span.member', `${name}: `);
     if (value === null || typeof value !== 'object' || Object.keys(value).length === 0) {
-      const shown = value !== null && typeof value === 'object' ? text('span.size', Array.isArray(value) ? '[]' : '{}') : drawScalar(value);
+      const shown =
+        value !== null && typeof value === 'object'
+          ? text('span.size', Array.isArray(value) ? '[]' : '{}')
+          : drawScalar(value);
       return element('div.leaf', {}, label, shown);
     }
     return drawBranch(label, value, level);
@@ -830,7 +966,11 @@
     const branch = element('details', {}, element('summary', {}, label, text('span.size', size)));
     const fill = () => {
       if (branch.childElementCount > 1 || !branch.open) return;
-      const below = element('div.below', {}, ...entries.slice(0, MANY).map(([name, item]) => drawMember(name, item, level + 1)));
+      const below = element(
+        'div.below',
+        {},
+        ...entries.slice(0, MANY).map(([name, item]) => drawMember(name, item, level + 1)),
+      );
       if (entries.length > MANY) below.append(text('div.size', `and ${entries.length - MANY} more`));
       branch.append(below);
     };
@@ -843,7 +983,11 @@
   /** JSON in a text is shown as what it says. */
   function unfold(value) {
     if (typeof value !== 'string' || !/^\s*[[{]/.test(value)) return value;
-    try { return JSON.parse(value); } catch { return value; }
+    try {
+      return JSON.parse(value);
+    } catch {
+      return value;
+    }
   }
 
   function drawValue(value) {
@@ -852,7 +996,8 @@
     return element('div.box.tree', {}, drawMember(null, known, 0));
   }
 
-  const isNothing = (value) => value === null || value === undefined || (isObject(value) && Object.keys(value).length === 0);
+  const isNothing = (value) =>
+    value === null || value === undefined || (isObject(value) && Object.keys(value).length === 0);
 
   function block(title, ...children) {
     return element('section.block', {}, text('h3', title), ...children);
@@ -863,49 +1008,66 @@
   /** The messages in what went in or came out; null where it has none. */
   function messagesIn(value) {
     const found = Array.isArray(value) ? value : member(value, 'messages');
-    return Array.isArray(found) && found.length && found.every((message) => typeof member(message, 'role') === 'string') ? found : null;
+    return Array.isArray(found) && found.length && found.every((message) => typeof member(message, 'role') === 'string')
+      ? found
+      : null;
   }
 
   function partText(part) {
     if (typeof part === 'string') return part;
     const said = member(part, 'text') ?? member(part, 'content');
-    return typeof said === 'string' ? said : member(said, 'value') ?? JSON.stringify(part, null, 2);
+    return typeof said === 'string' ? said : (member(said, 'value') ?? JSON.stringify(part, null, 2));
   }
 
   function saidIn(message) {
     const content = message.content ?? message.parts;
-    return (Array.isArray(content) ? content.map(partText).join('\n') : content ?? '').toString();
+    return (Array.isArray(content) ? content.map(partText).join('\n') : (content ?? '')).toString();
   }
 
   /** A call of a tool, its arguments as what they say. */
   function drawCall(call) {
     const named = member(call, 'function') || call;
-    return element('div.box.tree', {}, drawMember(String(named.name || call.type || 'call'), unfold(named.arguments) ?? call, 1));
+    return element(
+      'div.box.tree',
+      {},
+      drawMember(String(named.name || call.type || 'call'), unfold(named.arguments) ?? call, 1),
+    );
   }
 
   function drawMessage(message) {
     const said = saidIn(message);
     const known = unfold(said);
-    const body = typeof known === 'string' ? longText('div.said', known) : element('div.box.tree', {}, drawMember(null, known, 1));
-    return element('div.message', { 'data-role': message.role }, text('span.role', message.name ? `${message.role} ${message.name}` : message.role),
-      said ? body : null, ...(Array.isArray(message.tool_calls) ? message.tool_calls.map(drawCall) : []));
+    const body =
+      typeof known === 'string' ? longText('div.said', known) : element('div.box.tree', {}, drawMember(null, known, 1));
+    return element(
+      'div.message',
+      { 'data-role': message.role },
+      text('span.role', message.name ? `${message.role} ${message.name}` : message.role),
+      said ? body : null,
+      ...(Array.isArray(message.tool_calls) ? message.tool_calls.map(drawCall) : []),
+    );
   }
 
   const messagesBlock = (title, messages) => block(`${title} (${messages.length})`, ...messages.map(drawMessage));
 
-  /** What went in and came out is shown as the messages it is made of, where it is, and what else there is below them. */
+  /** What went in and came out is shown as the messages it is made of, where it is, and the rest below them. */
   function drawContent(title, value) {
     const known = unfold(value);
     const messages = messagesIn(known);
     if (!messages) return [blockOf(title, known)];
-    const rest = isObject(known) ? Object.fromEntries(Object.entries(known).filter(([name]) => name !== 'messages')) : null;
+    const rest = isObject(known)
+      ? Object.fromEntries(Object.entries(known).filter(([name]) => name !== 'messages'))
+      : null;
     return [messagesBlock(title === 'Input' ? 'Messages' : 'Answer', messages), blockOf(title, rest)];
   }
 
   function drawFinding(finding) {
-    return element(`div.finding.${finding.severity === 'error' ? 'error' : 'warning'}`, {},
+    return element(
+      `div.finding.${finding.severity === 'error' ? 'error' : 'warning'}`,
+      {},
       element('p', {}, text('b', `${finding.severity || 'note'} ${finding.id || ''} `), String(finding.evidence || '')),
-      finding.advice ? text('p', finding.advice) : null);
+      finding.advice ? text('p', finding.advice) : null,
+    );
   }
 
   const findingsBlock = (findings) => (findings.length ? block('Findings', ...findings.map(drawFinding)) : null);
@@ -915,12 +1077,19 @@
     const name = element('button', { type: 'button', textContent: row.span.name, title: row.span.name });
     name.addEventListener('click', () => select(row));
     const parts = tokens.input === undefined ? [tokens.total] : [tokens.input, tokens.output || 0];
-    const stack = element('span.stack', {}, ...parts.map((part) => {
-      const bar = element('i');
-      bar.style.width = `${(part / most) * 100}%`;
-      return bar;
-    }));
-    const told = tokens.input === undefined ? number(tokens.total) : `${number(tokens.input)} in, ${number(tokens.output || 0)} out`;
+    const stack = element(
+      'span.stack',
+      {},
+      ...parts.map((part) => {
+        const bar = element('i');
+        bar.style.width = `${(part / most) * 100}%`;
+        return bar;
+      }),
+    );
+    const told =
+      tokens.input === undefined
+        ? number(tokens.total)
+        : `${number(tokens.input)} in, ${number(tokens.output || 0)} out`;
     return [name, stack, text('span.sums', [told, costText(row.cost)].filter(Boolean).join(' · '))];
   }
 
@@ -939,32 +1108,51 @@
 
   function overviewBlocks(model) {
     const { metadata } = model;
-    return [findingsBlock(model.findings), turnsBlock(model), ...drawContent('Input', metadata.input), ...drawContent('Output', metadata.output),
-      blockOf('Metadata', restOf(metadata))];
+    return [
+      findingsBlock(model.findings),
+      turnsBlock(model),
+      ...drawContent('Input', metadata.input),
+      ...drawContent('Output', metadata.output),
+      blockOf('Metadata', restOf(metadata)),
+    ];
   }
 
   function spanFacts(row) {
     const { tokens, span } = row;
-    const told = tokens && (tokens.input === undefined ? tokensText(tokens.total)
-      : `${number(tokens.input)} tokens in, ${number(tokens.output || 0)} out`);
-    return element('p.facts', {}, ...[
-      fact(span.status, `span.badge.${row.failed ? 'failed' : 'ok'}`), fact(rowDuration(row)),
-      fact(`at ${duration(row.from - state.model.from)}`), fact(modelOf(span)), fact(told), fact(costText(row.cost)),
-      row.critical ? fact('on the critical path') : null,
-    ].filter(Boolean));
+    const told =
+      tokens &&
+      (tokens.input === undefined
+        ? tokensText(tokens.total)
+        : `${number(tokens.input)} tokens in, ${number(tokens.output || 0)} out`);
+    return element(
+      'p.facts',
+      {},
+      ...[
+        fact(span.status, `span.badge.${row.failed ? 'failed' : 'ok'}`),
+        fact(rowDuration(row)),
+        fact(`at ${duration(row.from - state.model.from)}`),
+        fact(modelOf(span)),
+        fact(told),
+        fact(costText(row.cost)),
+        row.critical ? fact('on the critical path') : null,
+      ].filter(Boolean),
+    );
   }
 
   /** Whoever writes for Nexus has one field for what went in, and all else that is known stands in it, too. */
-  const isFolded = (input) => isObject(input) && ['metadata', 'type', 'span_id'].some((name) => input[name] !== undefined);
+  const isFolded = (input) =>
+    isObject(input) && ['metadata', 'type', 'span_id'].some((name) => input[name] !== undefined);
 
   function spanBlocks(row) {
     const { span } = row;
     const folded = isFolded(span.input);
     const metadata = folded ? metadataOf(span) : {};
     return [
-      spanFacts(row), span.error ? block('Error', longText('pre.failed', String(span.error))) : null,
+      spanFacts(row),
+      span.error ? block('Error', longText('pre.failed', String(span.error))) : null,
       findingsBlock(Array.isArray(metadata.findings) ? metadata.findings.filter(isObject) : []),
-      ...drawContent('Input', folded ? span.input.input : span.input), ...drawContent('Output', span.output),
+      ...drawContent('Input', folded ? span.input.input : span.input),
+      ...drawContent('Output', span.output),
       blockOf('Metadata', restOf(metadata)),
     ];
   }
@@ -976,7 +1164,8 @@
   }
 
   function drawDetails() {
-    const panel = at('details'); const { row, model, overview } = state;
+    const panel = at('details');
+    const { row, model, overview } = state;
     const isOpen = overview || row !== null;
     at('overview').setAttribute('aria-pressed', String(overview));
     panel.hidden = !isOpen;
@@ -1007,20 +1196,24 @@
   /** The children by their name and which of that name they are. */
   function keyed(rows) {
     const counts = new Map();
-    return new Map(rows.map((row) => {
-      const position = (counts.get(row.span.name) || 0) + 1;
-      counts.set(row.span.name, position);
-      return [`${row.span.name}\n${position}`, row];
-    }));
+    return new Map(
+      rows.map((row) => {
+        const position = (counts.get(row.span.name) || 0) + 1;
+        counts.set(row.span.name, position);
+        return [`${row.span.name}\n${position}`, row];
+      }),
+    );
   }
 
   /** Siblings of both, side by side; what only the second has stands behind what it follows there. */
   function alignSiblings(first, second) {
-    const a = keyed(first); const b = keyed(second);
+    const a = keyed(first);
+    const b = keyed(second);
     const order = [...a.keys()];
     let place = 0;
     for (const key of b.keys()) {
-      if (a.has(key)) place = order.indexOf(key) + 1; else order.splice(place++, 0, key);
+      if (a.has(key)) place = order.indexOf(key) + 1;
+      else order.splice(place++, 0, key);
     }
     return order.map((key) => ({ a: a.get(key) || null, b: b.get(key) || null }));
   }
@@ -1032,7 +1225,10 @@
     const stack = [{ list: alignSiblings(roots(first), roots(second)), depth: 0, next: 0 }];
     while (stack.length) {
       const level = stack[stack.length - 1];
-      if (level.next === level.list.length) { stack.pop(); continue; }
+      if (level.next === level.list.length) {
+        stack.pop();
+        continue;
+      }
       const pair = level.list[level.next++];
       pairs.push({ ...pair, depth: level.depth });
       const below = alignSiblings(pair.a ? pair.a.children : [], pair.b ? pair.b.children : []);
@@ -1041,14 +1237,22 @@
     return pairs;
   }
 
-  const compared = { a: /** @type {?Model} */ (null), b: /** @type {?Model} */ (null), pairs: /** @type {Pair[]} */ ([]), longest: 1 };
+  const compared = {
+    a: /** @type {?Model} */ (null),
+    b: /** @type {?Model} */ (null),
+    pairs: /** @type {Pair[]} */ ([]),
+    longest: 1,
+  };
 
   /** A difference with its sign, and whether it is more or less. */
   function drawDifference(a, b, say) {
     if (a === null || b === null || a === undefined || b === undefined) return text('span', '');
     const difference = b - a;
     if (difference === 0) return text('span', '=');
-    return text(difference > 0 ? 'span.more-of' : 'span.less-of', (difference > 0 ? '+' : '−') + say(Math.abs(difference)));
+    return text(
+      difference > 0 ? 'span.more-of' : 'span.less-of',
+      (difference > 0 ? '+' : '−') + say(Math.abs(difference)),
+    );
   }
 
   function drawPairTrack(row, model) {
@@ -1066,31 +1270,65 @@
     const row = a || b;
     const name = element('div.text', { role: 'gridcell', textContent: row.span.name, title: row.span.name });
     name.style.paddingLeft = `${12 + Math.min(depth, MOST_INDENT) * 14}px`;
-    return element('div.pair-row', { role: 'row', 'aria-rowindex': index + 1 }, name,
-      drawPairTrack(a, compared.a), drawPairTrack(b, compared.b),
-      ...[a, b].map((one) => element('div.number.time', { role: 'gridcell', textContent: one ? rowDuration(one) : '' })),
+    return element(
+      'div.pair-row',
+      { role: 'row', 'aria-rowindex': index + 1 },
+      name,
+      drawPairTrack(a, compared.a),
+      drawPairTrack(b, compared.b),
+      ...[a, b].map((one) =>
+        element('div.number.time', { role: 'gridcell', textContent: one ? rowDuration(one) : '' }),
+      ),
       element('div.number', { role: 'gridcell' }, drawDifference(a && lengthOf(a), b && lengthOf(b), duration)),
-      element('div.number', { role: 'gridcell' }, drawDifference(tokensOf(a), tokensOf(b), number)));
+      element('div.number', { role: 'gridcell' }, drawDifference(tokensOf(a), tokensOf(b), number)),
+    );
   }
 
   const pairs = virtualList(at('pairs'), ROW_HEIGHT, drawPair);
 
   function totalsRow(label, say, read) {
     const [a, b] = [read(compared.a), read(compared.b)];
-    return element('tr', {}, text('th', label), text('td', a === null || a === undefined ? '–' : say(a)),
-      text('td', b === null || b === undefined ? '–' : say(b)), element('td', {}, drawDifference(a, b, say)));
+    return element(
+      'tr',
+      {},
+      text('th', label),
+      text('td', a === null || a === undefined ? '–' : say(a)),
+      text('td', b === null || b === undefined ? '–' : say(b)),
+      element('td', {}, drawDifference(a, b, say)),
+    );
   }
 
   function drawTotals() {
     const { a, b } = compared;
-    const heads = ['', `A  ${titleOf(a.trace)}`, `B  ${titleOf(b.trace)}`, 'B − A'].map((head) => element('th', { textContent: head, title: head }));
-    const started = element('tr', {}, text('th', 'Begun'), ...[a, b].map((model) => text('td', whenText(model.trace.started_at, isNarrow()))), text('td', ''));
-    const status = element('tr', {}, text('th', 'Status'), ...[a, b].map((model) =>
-      element('td', {}, text(`span.badge.${toneOf(model.trace)}`, model.trace.status))), text('td', ''));
-    at('totals').replaceChildren(element('thead', {}, element('tr', {}, ...heads)), element('tbody', {}, started, status,
-      totalsRow('Duration', duration, (model) => (model.open ? null : model.to - model.from)),
-      totalsRow('Spans', number, (model) => model.rows.length), totalsRow('Tokens', number, (model) => model.tokens),
-      ...(prices ? [totalsRow('Cost', costText, (model) => model.cost)] : [])));
+    const titles = [`A  ${titleOf(a.trace)}`, `B  ${titleOf(b.trace)}`, 'B − A'];
+    const heads = [element('td'), ...titles.map((title) => element('th', { textContent: title, title }))];
+    const started = element(
+      'tr',
+      {},
+      text('th', 'Begun'),
+      ...[a, b].map((model) => text('td', whenText(model.trace.started_at, isNarrow()))),
+      text('td', ''),
+    );
+    const status = element(
+      'tr',
+      {},
+      text('th', 'Status'),
+      ...[a, b].map((model) => element('td', {}, text(`span.badge.${toneOf(model.trace)}`, model.trace.status))),
+      text('td', ''),
+    );
+    at('totals').replaceChildren(
+      element('thead', {}, element('tr', {}, ...heads)),
+      element(
+        'tbody',
+        {},
+        started,
+        status,
+        totalsRow('Duration', duration, (model) => (model.open ? null : model.to - model.from)),
+        totalsRow('Spans', number, (model) => model.rows.length),
+        totalsRow('Tokens', number, (model) => model.tokens),
+        ...(prices ? [totalsRow('Cost', costText, (model) => model.cost)] : []),
+      ),
+    );
   }
 
   async function openCompare(first, second) {
@@ -1112,17 +1350,28 @@
 
   function drawEmpty() {
     const panel = at('empty');
-    if (state.traces.length) return panel.replaceChildren(text('h2', 'Choose a trace'), text('p', 'Its spans, messages, tokens and errors are shown here.'));
-    if (!given.live) return panel.replaceChildren(text('h2', 'No traces'), text('p', 'There were none where this page was made from.'));
+    if (state.traces.length)
+      return panel.replaceChildren(
+        text('h2', 'Choose a trace'),
+        text('p', 'Its spans, messages, tokens and errors are shown here.'),
+      );
+    if (!given.live)
+      return panel.replaceChildren(
+        text('h2', 'No traces'),
+        text('p', 'There were none where this page was made from.'),
+      );
     if (state.refusal === 401) return drawKeyForm(panel);
     if (state.refusal) return panel.replaceChildren(text('h2', 'Nothing is shown here'), text('p', OPEN_TO_OTHERS));
-    panel.replaceChildren(text('h2', 'Waiting for the first trace'),
+    panel.replaceChildren(
+      text('h2', 'Waiting for the first trace'),
       text('p', 'Run a script that traces with these set, and it appears here while it runs:'),
-      text('pre', `export NEXUS_BASE_URL=${location.origin}\nexport NEXUS_API_KEY=nxs_local\nlua your_script.lua`));
+      text('pre', `export NEXUS_BASE_URL=${location.origin}\nexport NEXUS_API_KEY=nxs_local\nlua your_script.lua`),
+    );
   }
 
-  const OPEN_TO_OTHERS = 'This server can be reached from elsewhere. Start it with --api-key-environment, and who has the key sees '
-    + 'what it received.';
+  const OPEN_TO_OTHERS =
+    'This server can be reached from elsewhere. Start it with --api-key-environment, and who has the key sees ' +
+    'what it received.';
 
   /** Where the server wants a key, only who has it sees what it received. */
   function drawKeyForm(panel) {
@@ -1135,7 +1384,11 @@
       panel.replaceChildren();
       poll();
     });
-    panel.replaceChildren(text('h2', 'This server wants a key'), text('p', 'The one that its programs send as NEXUS_API_KEY.'), form);
+    panel.replaceChildren(
+      text('h2', 'This server wants a key'),
+      text('p', 'The one that its programs send as NEXUS_API_KEY.'),
+      form,
+    );
     input.focus();
   }
 
@@ -1143,7 +1396,11 @@
 
   /** Asks the server that the page came from; a header that other sites' pages can't send goes along. */
   function ask(path, headers) {
-    return fetch(path, { headers: { Authorization: `Bearer ${state.key}`, ...headers }, cache: 'no-store', redirect: 'error' });
+    return fetch(path, {
+      headers: { Authorization: `Bearer ${state.key}`, ...headers },
+      cache: 'no-store',
+      redirect: 'error',
+    });
   }
 
   /** The trace with its spans; null where it isn't there any more. */
@@ -1215,26 +1472,47 @@
   }
 
   function focusSearch() {
-    const field = document.body.dataset.view === 'trace' && document.activeElement !== at('traces') ? at('find') : at('search');
+    const field =
+      document.body.dataset.view === 'trace' && document.activeElement !== at('traces') ? at('find') : at('search');
     field.focus();
     field.select();
   }
 
   const EVERYWHERE = {
-    '/': focusSearch, '?': () => at('keys').showModal(), Escape: goBack,
+    '/': focusSearch,
+    '?': () => at('keys').showModal(),
+    Escape: goBack,
     c: () => state.model && state.traces.length > 1 && setPicking(true),
-    '+': () => state.model && zoom(0.5), '=': () => state.model && zoom(0.5), '-': () => state.model && zoom(2), 0: () => state.model && fit(),
+    '+': () => state.model && zoom(0.5),
+    '=': () => state.model && zoom(0.5),
+    '-': () => state.model && zoom(2),
+    0: () => state.model && fit(),
   };
 
   const IN_LIST = {
-    ArrowDown: () => moveInList(1), ArrowUp: () => moveInList(-1), PageDown: () => moveInList(10), PageUp: () => moveInList(-10),
-    Home: () => moveInList(-Infinity), End: () => moveInList(Infinity),
-    Enter: () => { if (state.chosen) { choose(state.chosen); at(state.picking ? 'traces' : 'spans').focus(); } },
+    ArrowDown: () => moveInList(1),
+    ArrowUp: () => moveInList(-1),
+    PageDown: () => moveInList(10),
+    PageUp: () => moveInList(-10),
+    Home: () => moveInList(-Infinity),
+    End: () => moveInList(Infinity),
+    Enter: () => {
+      if (state.chosen) {
+        choose(state.chosen);
+        at(state.picking ? 'traces' : 'spans').focus();
+      }
+    },
   };
 
   const IN_SPANS = {
-    ArrowDown: () => moveInSpans(1), ArrowUp: () => moveInSpans(-1), PageDown: () => moveInSpans(20), PageUp: () => moveInSpans(-20),
-    Home: () => moveInSpans(-Infinity), End: () => moveInSpans(Infinity), ArrowRight: () => stepInTree(true), ArrowLeft: () => stepInTree(false),
+    ArrowDown: () => moveInSpans(1),
+    ArrowUp: () => moveInSpans(-1),
+    PageDown: () => moveInSpans(20),
+    PageUp: () => moveInSpans(-20),
+    Home: () => moveInSpans(-Infinity),
+    End: () => moveInSpans(Infinity),
+    ArrowRight: () => stepInTree(true),
+    ArrowLeft: () => stepInTree(false),
     Enter: () => state.row && select(state.row),
   };
 
@@ -1252,9 +1530,13 @@
         field.dispatchEvent(new Event('input'));
       } else field.blur();
     } else if (event.key === 'Enter' || event.key === 'ArrowDown') {
-      if (field === at('search')) { at('traces').focus(); moveInList(0); }
-      else if (field === at('find')) { at('spans').focus(); moveInSpans(0); }
-      else return;
+      if (field === at('search')) {
+        at('traces').focus();
+        moveInList(0);
+      } else if (field === at('find')) {
+        at('spans').focus();
+        moveInSpans(0);
+      } else return;
     } else return;
     event.preventDefault();
   }
@@ -1272,14 +1554,24 @@
   // ------------------------------------------------------------------------------------------------- dark and light
 
   function remember(name, value) {
-    try { localStorage.setItem(name, value); } catch { /* a page in a file may keep nothing */ }
+    try {
+      localStorage.setItem(name, value);
+    } catch {
+      /* a page in a file may keep nothing */
+    }
   }
 
   function remembered(name) {
-    try { return localStorage.getItem(name); } catch { return null; }
+    try {
+      return localStorage.getItem(name);
+    } catch {
+      return null;
+    }
   }
 
-  const isDark = () => (document.documentElement.dataset.theme || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')) === 'dark';
+  const isDark = () =>
+    (document.documentElement.dataset.theme ||
+      (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')) === 'dark';
 
   function switchTheme() {
     const theme = isDark() ? 'light' : 'dark';
@@ -1292,7 +1584,10 @@
   /** Waits until typing pauses. */
   function paused(act) {
     let timer = 0;
-    return () => { clearTimeout(timer); timer = setTimeout(act, 80); };
+    return () => {
+      clearTimeout(timer);
+      timer = setTimeout(act, 80);
+    };
   }
 
   function listen() {
@@ -1328,7 +1623,8 @@
     refreshList();
     const only = !location.hash && state.shown.length && !isNarrow() ? state.shown[0] : null;
     if (only) history.replaceState(null, '', `#${new URLSearchParams({ trace: only.id })}`);
-    else if (!location.hash && state.shown.length === 1) history.replaceState(null, '', `#${new URLSearchParams({ trace: state.shown[0].id })}`);
+    else if (!location.hash && state.shown.length === 1)
+      history.replaceState(null, '', `#${new URLSearchParams({ trace: state.shown[0].id })}`);
     arrive().then(() => requestAnimationFrame(() => performance.measure('nxa:open', 'nxa:begin')));
     if (given.live) poll();
   }
