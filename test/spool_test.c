@@ -105,7 +105,7 @@ static void test_makes_nothing_before_it_is_needed(void **state) {
 static void test_keeps_lines_for_the_user_alone(void **state) {
   (void)state;
   fixture fix;
-  char folder[80], path[100];
+  char folder[340], path[360];
   struct stat known;
   start(&fix, 10, 1000);
   nxa__spool_file *file = written(&fix, "one\n");
@@ -133,7 +133,7 @@ static void test_keeps_lines_for_the_user_alone(void **state) {
 static void test_writes_over_what_is_delivered(void **state) {
   (void)state;
   fixture fix;
-  char folder[80], path[100];
+  char folder[340], path[360];
   start(&fix, 10, 1000);
   nxa__spool_file *file = written(&fix, "first trace\n");
   nxa__spool_remove(fix.spool, file);
