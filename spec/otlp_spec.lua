@@ -241,8 +241,8 @@ describe("a client's OTLP options", function()
     return client, problem
   end
 
-  local function deliver()
-    client:trace({ name = "weather", input = "secret" }, function() return 18 end)
+  local function deliver(name)
+    client:trace({ name = name or "weather", input = "secret" }, function() return 18 end)
     client.tracer:flush()
     server:run(client.engine, function() return not client.tracer:pending() end)
     return server.requests[1]
@@ -311,6 +311,27 @@ describe("a client's OTLP options", function()
       "environment variable OTEL_EXPORTER_OTLP_PROTOCOL is left out: it can't be 'grpc'",
       "environment variable OTEL_EXPORTER_OTLP_TIMEOUT is left out: it can't be 'soon'",
     }, warnings)
+  end)
+
+  it("put traces below a span of the host's, and let others go on", function()
+    environment = { TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }
+    assert(new({ otlp = { endpoint = server.url, protocol = "http/json" } }))
+    local passed_on, span_id
+    client:trace({ name = "weather" }, function(trace)
+      assert.equal("00-0af7651916cd43dd8448eb211c80319c", trace:traceparent():sub(1, 35))
+      trace:span("own", function(span) passed_on, span_id = span:traceparent(), span:id() end)
+    end)
+    assert.equal("00-0af7651916cd43dd8448eb211c80319c-" .. span_id .. "-01", passed_on)
+    client:trace({ name = "other", traceparent = "00-" .. ("1"):rep(32) .. "-" .. ("2"):rep(16) .. "-01" },
+      function() end)
+    client:trace({ name = "broken", traceparent = "x" }, function() end)
+    client:trace({ name = "broken", traceparent = "x" }, function() end)
+    local spans = spans_of(deliver("last").body)
+    assert.equal("b7ad6b7169203331", spans["invoke_workflow weather"].parentSpanId)
+    assert.equal(("2"):rep(16), spans["invoke_workflow other"].parentSpanId)
+    assert.equal(("1"):rep(32), spans["invoke_workflow other"].traceId)
+    assert.is_nil(spans["invoke_workflow broken"].parentSpanId)
+    assert.same({ "traceparent is no \"00-<trace id>-<span id>-<flags>\": traces begin anew" }, warnings)
   end)
 
   it("are off where they are false, and where the environment disables OpenTelemetry", function()

@@ -429,6 +429,15 @@ NXA_API nxa_trace *nxa_trace_start(nxa_tracer *tracer, const char *agent_id, con
 NXA_API void nxa_trace_free(nxa_trace *trace);
 /* The W3C trace id, 32 lower-case hexadecimal digits; borrowed; "" for NULL. */
 NXA_API const char *nxa_trace_id(const nxa_trace *trace);
+/*
+ * Puts the trace below a span of the host's, named by a W3C `traceparent`: OpenTelemetry's sinks tell it as part of
+ * that trace, while its own id stays what Nexus knows. To be called before a span has ended. False where the text is no
+ * traceparent; it does nothing then.
+ */
+NXA_API bool nxa_trace_continue(nxa_trace *trace, const char *traceparent);
+/* What continues the trace below itself, or below a span of it, elsewhere; `out` is zero-terminated, "" for NULL. */
+#define NXA_TRACEPARENT_SIZE 56
+NXA_API void nxa_trace_traceparent(const nxa_trace *trace, char out[NXA_TRACEPARENT_SIZE]);
 NXA_API void nxa_trace_set_input(nxa_trace *trace, const char *json, size_t length);
 NXA_API void nxa_trace_set_output(nxa_trace *trace, const char *json, size_t length);
 /* Sets one metadata value; an earlier one under the same key is replaced. */
@@ -443,6 +452,7 @@ NXA_API nxa_span *nxa_span_start(nxa_trace *trace, nxa_span *parent, const char 
 NXA_API void nxa_span_free(nxa_span *span);
 /* The W3C span id, 16 lower-case hexadecimal digits; borrowed; "" for NULL. */
 NXA_API const char *nxa_span_id(const nxa_span *span);
+NXA_API void nxa_span_traceparent(const nxa_span *span, char out[NXA_TRACEPARENT_SIZE]);
 NXA_API void nxa_span_set_input(nxa_span *span, const char *json, size_t length);
 NXA_API void nxa_span_set_output(nxa_span *span, const char *json, size_t length);
 NXA_API void nxa_span_set_metadata(nxa_span *span, const char *key, const char *json, size_t length);

@@ -365,7 +365,7 @@ bool nxa__otlp_of_span(nxa__otlp_span *out, const nxa_span *span, bool content) 
   begin(out, record);
   nxa__json name = out->name;
   role as = role_of(span, name);
-  out->trace_id = span->trace->id;
+  out->trace_id = nxa__trace_open_id(span->trace);
   out->span_id = span->id;
   out->parent_id = span->parent ? span->parent->id : span->trace->span_id;
   describe(out, span, name, as);
@@ -379,13 +379,15 @@ bool nxa__otlp_of_span(nxa__otlp_span *out, const nxa_span *span, bool content) 
 bool nxa__otlp_of_trace(nxa__otlp_span *out, const nxa_trace *trace, bool content) {
   const nxa__record *record = &trace->record;
   begin(out, record);
-  out->trace_id = trace->id;
+  out->trace_id = nxa__trace_open_id(trace);
   out->span_id = trace->span_id;
-  out->parent_id = "";
+  out->parent_id = trace->host_span_id;
   out->operation = "invoke_workflow ";
   fill_inside(out, TEXT("gen_ai.operation.name"), TEXT("invoke_workflow"));
   fill_inside(out, TEXT("gen_ai.workflow.name"), out->name);
   fill_inside(out, TEXT("gen_ai.agent.name"), nxa__otlp_inside(trace->agent_id));
+  if (*trace->host_id)
+    fill_inside(out, TEXT("nexus.trace.id"), (nxa__json){(char *)trace->id, strlen(trace->id)});
   if (content)
     put_content(out, record, WORKFLOW);
   if (trace->status != NXA_TRACE_SUCCESS)

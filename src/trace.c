@@ -1,5 +1,6 @@
 #include "trace.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -11,6 +12,7 @@
 #include "json_out.h"
 #include "random.h"
 #include "text.h"
+#include "traceparent.h"
 
 #define NOT_ENDED "the span was not ended"
 #define LAST_SECOND 9e9 /* the year 2255: nanoseconds of it still fit 64 bits */
@@ -306,6 +308,27 @@ const char *nxa_trace_id(const nxa_trace *trace) {
   return trace ? trace->id : "";
 }
 
+bool nxa_trace_continue(nxa_trace *trace, const char *traceparent) {
+  char id[33], span_id[17];
+  if (!traceparent || !nxa__traceparent_read(traceparent, id, span_id))
+    return false;
+  if (trace) {
+    memcpy(trace->host_id, id, sizeof id);
+    memcpy(trace->host_span_id, span_id, sizeof span_id);
+  }
+  return true;
+}
+
+static void put_traceparent(char out[NXA_TRACEPARENT_SIZE], const nxa_trace *trace, const char *span_id) {
+  snprintf(out, NXA_TRACEPARENT_SIZE, "00-%s-%s-01", nxa__trace_open_id(trace), span_id);
+}
+
+void nxa_trace_traceparent(const nxa_trace *trace, char out[NXA_TRACEPARENT_SIZE]) {
+  *out = '\0';
+  if (trace)
+    put_traceparent(out, trace, trace->span_id);
+}
+
 void nxa_trace_set_input(nxa_trace *trace, const char *json, size_t length) {
   if (trace)
     set_field(trace->tracer, &trace->record, &trace->record.input, nxa__json_value, json, length);
@@ -460,6 +483,13 @@ void nxa_span_free(nxa_span *span) {
 
 const char *nxa_span_id(const nxa_span *span) {
   return span ? span->id : "";
+}
+
+/* A span that nothing was recorded of has an id all the same. */
+void nxa_span_traceparent(const nxa_span *span, char out[NXA_TRACEPARENT_SIZE]) {
+  *out = '\0';
+  if (span)
+    put_traceparent(out, span->trace, span->id);
 }
 
 void nxa_span_set_input(nxa_span *span, const char *json, size_t length) {

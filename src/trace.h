@@ -59,8 +59,10 @@ struct nxa_trace {
   nxa_trace_status status;
   nxa__json agent_id;
   char id[33];
-  char span_id[17]; /* of the span that stands for the trace itself where there are only spans */
-  char text[];      /* agent id, name */
+  char span_id[17];      /* of the span that stands for the trace itself where there are only spans */
+  char host_id[33];      /* the trace it is part of there; "" for none */
+  char host_span_id[17]; /* and the span it is below */
+  char text[];           /* agent id, name */
 };
 
 struct nxa_span {
@@ -87,6 +89,11 @@ struct nxa_tracer {
   size_t random_left;
   unsigned char random[NXA__RANDOM_POOL];
 };
+
+/* The id that OpenTelemetry knows it by. */
+static inline const char *nxa__trace_open_id(const nxa_trace *trace) {
+  return *trace->host_id ? trace->host_id : trace->id;
+}
 
 void nxa__span_retain(nxa_span *span);
 void nxa__span_release(nxa_span *span);

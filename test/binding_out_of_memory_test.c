@@ -41,19 +41,24 @@ static const char *const script =
     "if lock then core.lock_file(path) lock:path() lock:remove() else must(nil, locked) end\n"
     "core.lock_file('/') core.make_directory('/dev/null') core.make_private('/dev/null/none')\n"
     "local engine = must(core.engine({ max_transfers = 3 }))\n"
-    "local endpoint = must(core.endpoint({ base_url = 'http://127.0.0.1:1', key = 'secret', headers = { A = 'b' } }))\n"
+    "local endpoint = must(core.endpoint({ base_url = 'http://127.0.0.1:1', key = 'secret', headers = { A = 'b' },\n"
+    "                                      headers_environment = 'NXA_NONE NXA_SOME', ca_file = 'x' }))\n"
     "if not engine or not endpoint then return end\n"
     "tostring(endpoint)\n"
     "endpoint:redact('the key is secret')\n"
     "local tracer = must(core.tracer(engine, { max_spans = 4 }))\n"
     "if tracer then\n"
     "  must(tracer:nexus({ endpoint = endpoint, timeout = 1, spool = path .. '.spool' }))\n"
+    "  must(tracer:otlp({ endpoint = endpoint, path = '/t', json = true, content = true, service_name = 's' }))\n"
+    "  must(tracer:file({ path = path .. '.jsonl', resource_attributes = 'a=b' }))\n"
     "  local trace = tracer:trace('agent', 'na\\0me')\n"
     "  if trace then\n"
+    "    trace:continue('00-' .. ('1'):rep(32) .. '-' .. ('2'):rep(16) .. '-01') trace:traceparent()\n"
     "    trace:id() trace:input('\"i\"') trace:metadata('k', '1')\n"
     "    local parent = trace:span('parent', 'llm')\n"
     "    local child = trace:span('child', nil, parent)\n"
-    "    if child then child:id() child:input('1') child:output('2') child:metadata('k', '3') child:error('x\\0y')\n"
+    "    if child then child:id() child:traceparent() child:input('1') child:output('2') child:metadata('k', '3') "
+    "child:error('x\\0y')\n"
     "      child:times(1, 2) child:finish('error') end\n"
     "    if parent then parent:finish('ok') end\n"
     "    trace:output('[]') trace:finish('error', 'me\\0ssage')\n"
@@ -134,6 +139,7 @@ static int make_folder(void **state) {
   if (!mkdtemp(folder))
     return -1;
   snprintf(lock_path, sizeof lock_path, "%s/lock", folder);
+  setenv("NXA_SOME", "c=d", 1);
   return 0;
 }
 

@@ -1,6 +1,6 @@
 /* What recorded spans look like in both encodings of OTLP, byte for byte. */
 /* clang-format off
- * nxa-links: alloc buffer clock error random text json_out trace export otlp_content otlp_json otlp_protobuf otlp_resource otlp_span otlp_value pairs
+ * nxa-links: alloc buffer clock error random text json_out trace traceparent export otlp_content otlp_json otlp_protobuf otlp_resource otlp_span otlp_value pairs
  * clang-format on */
 #include "support/fake_transport.h"
 
@@ -417,6 +417,25 @@ static void a_batch_in_json(void **state) {
   stop(&fix);
 }
 
+static void a_trace_of_a_host_goes_on(void **state) {
+  fixture fix;
+  nxa__buffer body;
+  (void)state;
+  start(&fix, "s", NULL);
+  assert_true(nxa_trace_continue(fix.trace, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+  end(&fix, NXA_SPAN_OK);
+  nxa_trace_end(fix.trace, NXA_TRACE_SUCCESS, NULL);
+  nxa__buffer_init(&body, SIZE_MAX);
+  write_batch(&nxa__otlp_json, &fix, &body);
+  assert_non_null(strstr(body.data, "{\"traceId\":\"0af7651916cd43dd8448eb211c80319c\",\"spanId\":\"f0e0d0c0b0a09080\","
+                                    "\"parentSpanId\":\"10111213141516f7\""));
+  assert_non_null(strstr(body.data, "{\"traceId\":\"0af7651916cd43dd8448eb211c80319c\",\"spanId\":\"10111213141516f7\","
+                                    "\"parentSpanId\":\"b7ad6b7169203331\""));
+  assert_non_null(strstr(body.data, S("nexus.trace.id", "000102030405060708090a0b0c0d0e0f")));
+  nxa__buffer_free(&body);
+  stop(&fix);
+}
+
 /* What OpenTelemetry's own code, generated for JavaScript, encodes of the same fields. */
 static const char protobuf[] =
     "0a88040a91010a280a1274656c656d657472792e73646b2e6e616d6512120a106e657875732d617373697374616e74730a1f"
@@ -520,6 +539,7 @@ int main(void) {
       cmocka_unit_test(messages_have_roles_and_parts),
       cmocka_unit_test(a_question_in_one_text_is_a_message),
       cmocka_unit_test(a_batch_in_json),
+      cmocka_unit_test(a_trace_of_a_host_goes_on),
       cmocka_unit_test(a_batch_in_protobuf),
       cmocka_unit_test(lengths_of_several_bytes_in_protobuf),
       cmocka_unit_test(resources_name_the_service),

@@ -1,5 +1,5 @@
 /* clang-format off
- * nxa-links: alloc buffer clock error random text pairs endpoint request parts json_out trace export nexus_body nexus_answer nexus_state nexus_send nexus_spool nexus_outcome sink_nexus spool lock private
+ * nxa-links: alloc buffer clock error random text pairs endpoint request parts json_out trace traceparent export nexus_body nexus_answer nexus_state nexus_send nexus_spool nexus_outcome sink_nexus spool lock private
  * clang-format on */
 #include "support/fake_transport.h"
 #include "support/json_check.h"

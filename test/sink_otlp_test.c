@@ -1,6 +1,6 @@
 /* Delivery by OTLP/HTTP: what is sent when, and what each answer leads to. */
 /* clang-format off
- * nxa-links: alloc buffer clock error random text pairs endpoint request parts json_out trace export gzip otlp_answer otlp_content otlp_json otlp_protobuf otlp_queue otlp_resource otlp_span otlp_value sink_otlp
+ * nxa-links: alloc buffer clock error random text pairs endpoint request parts json_out trace traceparent export gzip otlp_answer otlp_content otlp_json otlp_protobuf otlp_queue otlp_resource otlp_span otlp_value sink_otlp
  * clang-format on */
 #include "support/fake_transport.h"
 #include "support/json_check.h"

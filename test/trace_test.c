@@ -1,4 +1,4 @@
-/* nxa-links: alloc buffer clock error random text json_out trace export */
+/* nxa-links: alloc buffer clock error random text json_out trace traceparent export */
 #include "support/fake_transport.h"
 
 #include "export.h"
@@ -648,8 +648,53 @@ static void want_of_memory_is_survived_anywhere(void **state) {
   nxa_set_allocator(NULL, NULL, NULL);
 }
 
+static void expect_traceparent(const char *text, bool fine) {
+  fixture fix;
+  char own[NXA_TRACEPARENT_SIZE], expected[NXA_TRACEPARENT_SIZE];
+  start(&fix, NULL);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "weather");
+  assert_int_equal(nxa_trace_continue(trace, text), fine);
+  assert_int_equal(nxa_trace_continue(NULL, text), fine);
+  nxa_span *span = nxa_span_start(trace, NULL, "s", NULL);
+  nxa_span_traceparent(span, own);
+  snprintf(expected, sizeof expected, "00-%.32s-%s-01", fine ? text + 3 : nxa_trace_id(trace), nxa_span_id(span));
+  assert_string_equal(own, expected);
+  nxa_trace_traceparent(trace, own);
+  snprintf(expected, sizeof expected, "00-%.32s-%s-01", fine ? text + 3 : nxa_trace_id(trace), trace->span_id);
+  assert_string_equal(own, expected);
+  nxa_span_free(span);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
+#define HOST "0af7651916cd43dd8448eb211c80319c"
+#define ABOVE "b7ad6b7169203331"
+
+static void a_trace_may_be_below_a_span_of_the_host(void **state) {
+  char own[NXA_TRACEPARENT_SIZE];
+  (void)state;
+  expect_traceparent("00-" HOST "-" ABOVE "-01", true);
+  expect_traceparent("00-" HOST "-" ABOVE "-00", true);
+  expect_traceparent("cc-" HOST "-" ABOVE "-01-more", true);
+  expect_traceparent("00-" HOST "-" ABOVE "-01-more", false);
+  expect_traceparent("cc-" HOST "-" ABOVE "-01more", false);
+  expect_traceparent("ff-" HOST "-" ABOVE "-01", false);
+  expect_traceparent("00-" HOST "-" ABOVE, false);
+  expect_traceparent("00-00000000000000000000000000000000-" ABOVE "-01", false);
+  expect_traceparent("00-" HOST "-0000000000000000-01", false);
+  expect_traceparent("00-0AF7651916CD43DD8448EB211C80319C-" ABOVE "-01", false);
+  expect_traceparent("00 " HOST "-" ABOVE "-01", false);
+  expect_traceparent("", false);
+  expect_traceparent(NULL, false);
+  nxa_trace_traceparent(NULL, own);
+  assert_string_equal(own, "");
+  nxa_span_traceparent(NULL, own);
+  assert_string_equal(own, "");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_trace_may_be_below_a_span_of_the_host),
       cmocka_unit_test(a_span_has_what_was_recorded),
       cmocka_unit_test(a_step_of_the_wall_clock_turns_nothing_round),
       cmocka_unit_test(times_of_another_clock_replace_ours),

@@ -51,6 +51,7 @@ function nexus.is_error(value) end
 ---@field assistant_id? string the assistant of runs that name none (ASSISTANT_ID)
 ---@field script? nexus_assistants.Script|string of the provider "script": the function, or a file that returns one
 ---@field store? string where threads are kept: a path, a URL of PostgreSQL's, or "memory" (NEXUS_ASSISTANTS_STORE)
+---@field traceparent? string of the host's span that traces are below, in OpenTelemetry (TRACEPARENT)
 ---@field openai? nexus_assistants.OpenAIOptions
 ---@field nexus? nexus_assistants.NexusOptions|false traces go to Nexus; false: they don't
 ---@field otlp? nexus_assistants.OtlpOptions|false traces go to an OpenTelemetry receiver, too (OTEL_EXPORTER_OTLP_…)

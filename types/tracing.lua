@@ -4,6 +4,7 @@
 ---@class nexus_assistants.TraceOptions
 ---@field name string
 ---@field agent_id? string by default the client's
+---@field traceparent? string of the host's span that the trace is below; by default the client's
 ---@field input? any
 ---@field metadata? table<string, any>
 
@@ -19,6 +20,10 @@ local trace = {}
 ---of its own.
 ---@return string?
 function trace:id() end
+
+---What continues the trace elsewhere, as the header `traceparent` has it; nil where the trace isn't recorded.
+---@return string? traceparent
+function trace:traceparent() end
 
 ---@param value any
 function trace:input(value) end
@@ -48,6 +53,10 @@ local span = {}
 ---16 hexadecimal digits; nil where the span is not recorded.
 ---@return string?
 function span:id() end
+
+---What continues the trace below this span elsewhere; nil where it isn't recorded.
+---@return string? traceparent
+function span:traceparent() end
 
 ---@param value any
 function span:input(value) end

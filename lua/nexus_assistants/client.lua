@@ -126,7 +126,7 @@ local function build(values)
   tracer, problem, endpoint = sinks.tracer(engine, values, function(text) warnings[#warnings + 1] = text end)
   if problem then return nil, problem end
   local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
-    examine_threads = thread_examiner(book) })
+    examine_threads = thread_examiner(book), traceparent = values.traceparent })
   -- the last that may fail, since it may open a store, which must be closed
   performer, problem = providers.new(values, tasks, recorder)
   if not performer then return nil, problem end

@@ -303,6 +303,7 @@ options.client = {
   provider = { kind = "text", environment = "NEXUS_ASSISTANTS_PROVIDER", default = "assistants",
     choices = { "assistants", "responses", "chat", "script" } },
   assistant_id = { kind = "text", environment = "ASSISTANT_ID" },
+  traceparent = { kind = "label", environment = "TRACEPARENT" },
   script = { kind = "script", environment = "NEXUS_ASSISTANTS_SCRIPT" },
   store = { kind = "text", environment = "NEXUS_ASSISTANTS_STORE" },
   openai = { kind = "table", fields = openai },
@@ -440,6 +441,7 @@ options.tool = {
 --- Options of `client:trace`.
 options.trace = {
   name = { kind = "label", required = true },
+  traceparent = { kind = "label" },
   agent_id = { kind = "text" },
   input = { kind = "any" },
   metadata = { kind = "table" },

@@ -36,13 +36,15 @@ local METADATA_NAMES = { thread_id = "threadId", message_id = "messageId", run_i
 local running = coroutine.running
 
 --- Makes what records. `parts` has scheduler, agent_id, warn, examine_threads (from the ids of threads a trace made to
--- what the doctor finds) and, where traces are delivered, tracer (the core's).
+-- what the doctor finds) and, where traces are delivered, tracer (the core's); traceparent, of the host's span, may be
+-- nil.
 function trace.new(parts)
   return setmetatable({
     scheduler = parts.scheduler,
     agent_id = parts.agent_id,
     warn = parts.warn,
     tracer = parts.tracer,
+    traceparent = parts.traceparent,
     examine_threads = parts.examine_threads,
     contexts = setmetatable({}, { __mode = "k" }), -- by coroutine
     open_traces = 0,
@@ -91,6 +93,11 @@ end
 --- The span's id, 16 hexadecimal digits; nil where it is not recorded.
 function span_methods:id()
   return self.handle and self.handle:id()
+end
+
+--- What continues the trace below this span elsewhere; nil where it is not recorded.
+function span_methods:traceparent()
+  return self.handle and self.handle:traceparent()
 end
 
 --- True where what is set on the span is kept.
@@ -413,10 +420,18 @@ end
 
 -- ---------------------------------------------------------------------------------------------- automatic style
 
+-- What a host gives in a way that can't be followed is as if it hadn't; it is said once.
+local function continue(self, handle, traceparent)
+  if not traceparent or handle:continue(traceparent) or self.told_of_traceparent then return end
+  self.told_of_traceparent = true
+  self.warn("traceparent is no \"00-<trace id>-<span id>-<flags>\": traces begin anew")
+end
+
 local function start(self, values)
   local handle = self.tracer and self.tracer:trace(values.agent_id or self.agent_id, values.name)
   local owner = setmetatable({ recorder = self, handle = handle or nil, open = true }, trace_mt)
   if handle then
+    continue(self, handle, values.traceparent or self.traceparent)
     owner:input(values.input)
     set_all(owner, values.metadata)
   end
@@ -464,6 +479,11 @@ end
 --- The trace's id, 32 hexadecimal digits; nil where it is not recorded.
 function trace_methods:id()
   return self.handle and self.handle:id()
+end
+
+--- What continues the trace elsewhere, as the header `traceparent` has it; nil where it is not recorded.
+function trace_methods:traceparent()
+  return self.handle and self.handle:traceparent()
 end
 
 --- Sets the trace's input, any value JSON can hold.

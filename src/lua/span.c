@@ -27,6 +27,13 @@ static int span_id(lua_State *L) {
   return 1;
 }
 
+static int span_traceparent(lua_State *L) {
+  char text[NXA_TRACEPARENT_SIZE];
+  nxa_span_traceparent(check(L)->span, text);
+  lua_pushstring(L, text);
+  return 1;
+}
+
 static int span_input(lua_State *L) {
   size_t length;
   const char *json = luaL_checklstring(L, 2, &length);
@@ -85,9 +92,9 @@ static int span_gc(lua_State *L) {
 
 void nxa__lua_span_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", span_gc}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"id", span_id},       {"input", span_input}, {"output", span_output}, {"metadata", span_metadata},
-      {"error", span_error}, {"times", span_times}, {"finish", span_finish}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"id", span_id},         {"traceparent", span_traceparent}, {"input", span_input},
+                                     {"output", span_output}, {"metadata", span_metadata},       {"error", span_error},
+                                     {"times", span_times},   {"finish", span_finish},           {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_SPAN, metamethods, methods);
   lua_pop(L, 1);
 }

@@ -23,6 +23,20 @@ static int trace_id(lua_State *L) {
   return 1;
 }
 
+/* Returns whether it is one. */
+static int trace_continue(lua_State *L) {
+  const char *traceparent = nxa__lua_text(L, 2);
+  lua_pushboolean(L, nxa_trace_continue(check(L)->trace, traceparent));
+  return 1;
+}
+
+static int trace_traceparent(lua_State *L) {
+  char text[NXA_TRACEPARENT_SIZE];
+  nxa_trace_traceparent(check(L)->trace, text);
+  lua_pushstring(L, text);
+  return 1;
+}
+
 static int trace_input(lua_State *L) {
   size_t length;
   const char *json = luaL_checklstring(L, 2, &length);
@@ -64,13 +78,10 @@ static int trace_gc(lua_State *L) {
 
 void nxa__lua_trace_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", trace_gc}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"id", trace_id},
-                                     {"input", trace_input},
-                                     {"output", trace_output},
-                                     {"metadata", trace_metadata},
-                                     {"finish", trace_finish},
-                                     {"span", nxa__lua_span_start},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"id", trace_id},         {"continue", trace_continue},  {"traceparent", trace_traceparent},
+      {"input", trace_input},   {"output", trace_output},      {"metadata", trace_metadata},
+      {"finish", trace_finish}, {"span", nxa__lua_span_start}, {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_TRACE, metamethods, methods);
   lua_pop(L, 1);
 }
