@@ -143,6 +143,11 @@ local function run_flush(_, arguments)
   return complete and code or EXIT_FAILURE
 end
 
+local function run_run(options, words, arguments)
+  local code, problem = require("nexus_assistants.cli.run").run(options, words, arguments)
+  return code or fail(problem)
+end
+
 local STORE = { name = "store", value = "WHERE", check = text,
   help = "where threads are kept: a file, postgresql://…, or memory (NEXUS_ASSISTANTS_STORE)" }
 
@@ -187,6 +192,13 @@ local function run_import(options, arguments)
 end
 
 local COMMANDS = {
+  {
+    name = "run", run = run_run, arguments = math.huge, least = 1, usage = "SCRIPT [ARGUMENTS]", options_first = true,
+    summary = "runs a Lua script, with a trace around all that its clients do; ends with the script's exit code",
+    options = {
+      { name = "quiet", help = "no line on the terminal that says what the script waits for" },
+    },
+  },
   {
     name = "serve", run = run_serve, arguments = 0, fault = misplaced,
     summary = "a local server: the Assistants protocol at /v1, on any model, Nexus's at /api/v1, and a page at /",
@@ -279,7 +291,8 @@ local function wrapped(words, indent)
 end
 
 local function usage_of(command)
-  return "nexus-assistants " .. command.name .. (command.usage and " " .. command.usage or "") .. " [OPTIONS]"
+  local usage, options = command.usage and " " .. command.usage or "", " [OPTIONS]"
+  return "nexus-assistants " .. command.name .. (command.options_first and options .. usage or usage .. options)
 end
 
 local function command_help(command)
@@ -334,8 +347,9 @@ local function parse_arguments(command, arguments, first)
   local options, positional, index = {}, {}, first
   while arguments[index] do
     local argument = arguments[index]
-    if argument == "--help" or argument == "-h" then return { help = true }, {} end
-    if argument:sub(1, 1) == "-" then
+    local is_behind = command.options_first and positional[1] ~= nil
+    if (argument == "--help" or argument == "-h") and not is_behind then return { help = true }, {} end
+    if argument:sub(1, 1) == "-" and argument ~= "-" and not is_behind then
       local last, problem = parse_option(command, arguments, index, options)
       if not last then return nil, problem end
       index = last
@@ -347,7 +361,9 @@ local function parse_arguments(command, arguments, first)
   if #positional > command.arguments then
     return nil, "unexpected argument '" .. positional[command.arguments + 1] .. "'"
   end
-  if #positional < (command.least or 0) then return nil, command.name .. " needs " .. command.usage end
+  if #positional < (command.least or 0) then
+    return nil, command.name .. " needs " .. command.usage:gsub(" %[.*", "")
+  end
   return options, positional
 end
 
@@ -367,7 +383,7 @@ local function run_command(command, arguments)
   if options.help then return print_out(command_help(command)) end
   local problem = command.fault and command.fault(options)
   if problem then return misused(problem, command.name .. " --help") end
-  return command.run(options, rest)
+  return command.run(options, rest, arguments)
 end
 
 --- Runs the command line `arguments` (an array); returns the exit code.

@@ -11,6 +11,7 @@ local runs = require("nexus_assistants.resources.runs")
 local scheduler = require("nexus_assistants.scheduler")
 local sinks = require("nexus_assistants.sinks")
 local spools = require("nexus_assistants.spool")
+local surrounding = require("nexus_assistants.surrounding")
 local trace = require("nexus_assistants.trace")
 
 local client = {}
@@ -19,7 +20,8 @@ local client_methods = {}
 local client_mt = { __index = client_methods, __name = "nexus_assistants.client" }
 
 -- For `local client <close> = …`, from Lua 5.4 on: closed at the end of its block, also by an error.
-function client_mt.__close(self)
+function client_mt.__close(self, failure)
+  self.recorder:fail_surrounding(failure)
   self:close()
 end
 
@@ -53,14 +55,17 @@ local function observe(self, operation, params, result)
   if type(result) ~= "table" then return end
   self.ledger:saw(operation, params, result)
   if operation.name == "threads.delete" then self.lanes:forget(params.path.thread_id) end
-  if result.object == "thread.run" then self.lanes:saw(result) end
+  if result.object == "thread.run" then self:saw_run(result) end
 end
 
 local observed_methods = {}
 local observed_mt = { __index = observed_methods }
 
 function observed_methods:perform(operation, params)
+  local watcher = self.client.watcher
+  if watcher then watcher:began(operation) end
   local result, info = self.provider:perform(operation, params)
+  if watcher then watcher:ended() end
   if result ~= nil then observe(self.client, operation, params, result) end
   return result, info
 end
@@ -137,6 +142,7 @@ local function build(values)
     tasks.on_spooled = function() made.spool:wake() end
     made.spool:start()
   end
+  surrounding.enter(made)
   return made
 end
 
@@ -161,6 +167,12 @@ function client_methods:adopt_run(run, under_way)
   under_way.run = nil -- before 5.2 a value that refers to its key is never collected
   self.runs_under_way[run] = under_way
   return setmetatable(run, self.run_mt)
+end
+
+--- What is seen of a run, in an answer or an event, is known from then on. Streams call this.
+function client_methods:saw_run(run)
+  self.lanes:saw(run)
+  if self.watcher then self.watcher:saw(run) end
 end
 
 --- Runs `fn(trace)` in a new trace, in which every call is a span. See `types/`.
@@ -267,6 +279,8 @@ function client_methods:close(timeout)
   self.lanes:abandon_all()
   self.scheduler:close(timeout)
   if self.runtime then self.runtime:close() end
+  self.recorder:end_surrounding()
+  surrounding.leave(self)
   self.delivered = not self.tracer or self.tracer:close(math.max(due - core.monotonic(), 0))
   if self.spool then
     self.spool:finish(due)

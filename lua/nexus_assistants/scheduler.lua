@@ -325,6 +325,7 @@ end
 function scheduler_methods:turn(longest)
   local idle = self:idle_time()
   if idle and idle < longest then longest = idle end
+  if self.watcher and longest > 0 then longest = math.min(longest, self.watcher:waits()) end
   self.engine:step(longest, 0)
   dispatch(self)
 end

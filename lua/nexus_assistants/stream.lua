@@ -91,7 +91,7 @@ end
 
 local function take_run(self, data)
   local taken, err = self.under_way:take(data)
-  if taken then self.under_way.client.lanes:saw(data) end
+  if taken then self.under_way.client:saw_run(data) end
   return taken, err
 end
 

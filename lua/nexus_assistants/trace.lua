@@ -163,13 +163,32 @@ local function context_of_driver(self)
   return self.contexts[task and task.thread or MAIN]
 end
 
---- The context this code runs in; nil where nothing is recorded.
-function recorder_methods:current()
-  if self.open_traces == 0 then return nil end
+-- The context of the code's own trace; false where it is not to record, nil where it is in none that is open.
+local function own_context(self)
   local key = context_key()
   local context = self.contexts[key]
   if context == nil and key ~= MAIN then context = context_of_driver(self) end
-  if context and context.trace.open and context.trace.handle then return context end
+  if context and not context.trace.open then return nil end
+  return context
+end
+
+local start
+
+-- The context of the trace around the script, which begins when it is first needed; nil where there is none. A script
+-- that traces by hand says itself what is a span.
+local function surrounding_context(self)
+  local around = self.surrounding
+  if not around or around.is_by_hand then return nil end
+  around.context = around.context or { trace = start(self, around.values), span = NO_PARENT }
+  return around.context
+end
+
+--- The context this code runs in; nil where nothing is recorded.
+function recorder_methods:current()
+  if self.open_traces == 0 and not self.surrounding then return nil end
+  local context = own_context(self)
+  if context == nil then context = surrounding_context(self) end
+  if context and context.trace.handle then return context end
 end
 
 --- Has the coroutine that runs trace below a span, whoever drives it; nothing, where that isn't recorded.
@@ -179,7 +198,7 @@ end
 
 --- Lets a task begin with the context of the code that starts it.
 function recorder_methods:inherit(task)
-  self.contexts[task.thread] = self:current()
+  self.contexts[task.thread] = own_context(self)
 end
 
 local function leave(self, key, previous, span, ok, ...)
@@ -275,8 +294,9 @@ end
 
 --- Opens the span of a call that ends later, with its path; whoever opens it records the rest and finishes it.
 function recorder_methods:open_call(operation, params)
-  local context, wish = self:current(), wish_of(params)
-  if not context or not wish then return no_span() end
+  local wish = wish_of(params)
+  local context = wish and self:current()
+  if not context then return no_span() end
   local span = open_span(context.trace, context.span, wish.name or operation.span, operation.type)
   if span.handle then
     record_path(span, params.path)
@@ -287,8 +307,9 @@ end
 
 --- Has a provider perform an operation, in a span of its own where a trace is open. Returns what the provider does.
 function recorder_methods:perform(provider, operation, params)
-  local context, wish = self:current(), wish_of(params)
-  if not context or not wish then return provider:perform(operation, params) end
+  local wish = wish_of(params)
+  local context = wish and self:current()
+  if not context then return provider:perform(operation, params) end
   local span = open_span(context.trace, context.span, wish.name or operation.span, operation.type)
   params.span = span
   local result, info = provider:perform(operation, params)
@@ -427,7 +448,7 @@ local function continue(self, handle, traceparent)
   self.warn("traceparent is no \"00-<trace id>-<span id>-<flags>\": traces begin anew")
 end
 
-local function start(self, values)
+function start(self, values)
   local handle = self.tracer and self.tracer:trace(values.agent_id or self.agent_id, values.name)
   local owner = setmetatable({ recorder = self, handle = handle or nil, open = true }, trace_mt)
   if handle then
@@ -456,10 +477,14 @@ local function conclude(owner, ok, first, second)
   finish(owner)
 end
 
+local function examine(self, owner)
+  if owner.made_threads then trace.add_findings(owner, self.examine_threads(owner.made_threads)) end
+end
+
 local function end_run(self, key, previous, owner, ok, ...)
   self.contexts[key] = previous
   self.open_traces = self.open_traces - 1
-  if owner.made_threads then trace.add_findings(owner, self.examine_threads(owner.made_threads)) end
+  examine(self, owner)
   conclude(owner, ok, ...)
   if not ok then error((...), 0) end
   return ...
@@ -474,6 +499,26 @@ function recorder_methods:run(values, fn)
   self.contexts[key] = { trace = owner, span = NO_PARENT }
   self.open_traces = self.open_traces + 1
   return end_run(self, key, previous, owner, pcall(fn, owner))
+end
+
+--- Has what is outside of all traces be in one of `values`, that begins with the first of it.
+function recorder_methods:surround(values)
+  self.surrounding = { values = values }
+end
+
+--- Says what the script ended with that the trace around it belongs to; nil for nothing.
+function recorder_methods:fail_surrounding(failure)
+  if self.surrounding then self.surrounding.failure = failure end
+end
+
+--- Ends the trace around the script.
+function recorder_methods:end_surrounding()
+  local around = self.surrounding
+  self.surrounding = nil
+  if not around or not around.context then return end
+  local owner = around.context.trace
+  examine(self, owner)
+  conclude(owner, around.failure == nil, around.failure)
 end
 
 --- The trace's id, 32 hexadecimal digits; nil where it is not recorded.
@@ -566,6 +611,7 @@ end
 --- Starts a trace of `{ name, agent_id, input, metadata }`; returns `{ id = … }`.
 function manual_methods:start_trace(given)
   local owner = start(self.recorder, read_options("start_trace", given))
+  if self.recorder.surrounding then self.recorder.surrounding.is_by_hand = true end
   if not owner.handle then return { id = DROPPED } end
   local id = owner:id()
   owner.span_ids, owner.ended_ids, owner.ended = {}, {}, 0

@@ -1,0 +1,149 @@
+--- The command `run`: runs a script as `lua` does, with a trace around it.
+local core = require("nexus_assistants.core")
+local errors = require("nexus_assistants.error")
+local json = require("nexus_assistants.json")
+local outputs = require("nexus_assistants.cli.outputs")
+local progress = require("nexus_assistants.cli.progress")
+local surrounding = require("nexus_assistants.surrounding")
+local text = require("nexus_assistants.view.text")
+
+local run = {}
+
+local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
+
+local STDERR = 2
+local EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+local CLOSING = 2 -- seconds
+local DEFAULT_WIDTH = 80
+
+-- --------------------------------------------------------------------------------------------------- a failure
+
+local function is_interruption(problem)
+  -- what the interpreter raises for Ctrl-C
+  return type(problem) == "string" and problem:find("interrupted!$") ~= nil
+end
+
+-- What is below the script is of no interest.
+local function traceback(message)
+  return (debug.traceback(message, 3):gsub("\n[^\n]*tail call[^\n]*\n[^\n]*'xpcall'.*", "\n\t[C]: in ?"))
+end
+
+-- As lua says it: an object that can say what it is says all there is.
+local function told(problem)
+  local metatable = getmetatable(problem)
+  if type(problem) == "string" then return traceback(problem) end
+  if type(metatable) == "table" and metatable.__tostring then return errors.shown(problem) end
+  return traceback(("(error object is a %s value)"):format(type(problem)))
+end
+
+local function failure_of(problem)
+  return { problem = problem, is_interruption = is_interruption(problem), told = told(problem) }
+end
+
+-- The message may quote what a server said.
+local function report(failure)
+  if failure.is_interruption then failure.told = "interrupted" end
+  for line in ("nexus-assistants: " .. failure.told):gmatch("[^\n]+") do
+    local indent, rest = line:match("^(\t?)(.*)$")
+    io.stderr:write(indent, text.harmless(rest), "\n")
+  end
+end
+
+-- --------------------------------------------------------------------------------------------------- beginning
+
+local function file_name(path)
+  return path:match("[^/]+$") or path
+end
+
+-- What stands before the script on the command line has the indices below 0.
+local function script_arguments(arguments, count)
+  local shift, shifted = #arguments - count + 1, {}
+  for index, word in pairs(arguments) do
+    if type(index) == "number" then shifted[index - shift] = word end
+  end
+  return shifted
+end
+
+local function is_wanted(options)
+  return not options.quiet and core.is_terminal(STDERR) and core.environment("TERM") ~= "dumb"
+end
+
+-- The line that says how far it is, and what takes it away for good; nil where there is none.
+local function begin_progress(options, name)
+  if not is_wanted(options) then return nil, function() end end
+  local line = progress.new({
+    name = name, clock = core.monotonic, width = core.terminal_width(STDERR) or DEFAULT_WIDTH,
+    -- not the method that a script's writing goes through
+    write = outputs.raw(io.stderr),
+  })
+  local restore = outputs.watch(function(written) line:makes_way(written) end)
+  return line, function()
+    line:clear()
+    restore()
+  end
+end
+
+-- ------------------------------------------------------------------------------------------------------ ending
+
+local function exit_code(code)
+  if code == nil or code == true then return 0 end
+  return code == false and EXIT_FAILURE or code
+end
+
+local function code_failure(code)
+  if code ~= 0 then return "the script ended with exit code " .. tostring(code) end
+end
+
+-- A function that ends all once; with what the script failed with, where it did.
+local function ending(stop_progress)
+  local has_ended = false
+  return function(failure)
+    if has_ended then return end
+    has_ended = true
+    surrounding.finish(failure, CLOSING)
+    stop_progress()
+  end
+end
+
+-- os.exit would be the end of what is not yet delivered.
+local function delivering_exit(exit, finish)
+  return function(code, ...)
+    finish(code_failure(exit_code(code)))
+    return exit(code, ...)
+  end
+end
+
+-- Runs the script; returns what it failed with, or nil.
+local function perform(chunk, words)
+  local ok, failure = xpcall(function() return chunk(unpack(words)) end, failure_of)
+  return not ok and failure or nil
+end
+
+-- Runs the script as `lua` would, and all it leaves open to its end; returns what it failed with, or nil.
+local function run_script(chunk, given, arguments, finish)
+  local exit, arg_before = os.exit, rawget(_G, "arg")
+  rawset(_G, "arg", arguments)
+  rawset(os, "exit", delivering_exit(exit, finish))
+  local failure = perform(chunk, given)
+  finish(failure and failure.problem)
+  rawset(_G, "arg", arg_before)
+  rawset(os, "exit", exit)
+  return failure
+end
+
+--- Runs the script that `words` begin with, with the rest as its arguments; `arguments` is the whole command line.
+-- Returns the exit code; or nil, message where it can't be loaded.
+function run.run(options, words, arguments)
+  local script = words[1]
+  local chunk, problem = loadfile(script ~= "-" and script or nil)
+  if not chunk then return nil, problem end
+  local name, given = file_name(script), { unpack(words, 2) }
+  local line, stop_progress = begin_progress(options, name)
+  surrounding.begin({ name = name, input = given[1] and json.array({ unpack(given) }) or nil }, line)
+  local failure = run_script(chunk, given, script_arguments(arguments, #words), ending(stop_progress))
+  if not failure then return 0 end
+  report(failure)
+  return failure.is_interruption and EXIT_INTERRUPTED or EXIT_FAILURE
+end
+
+return run

@@ -1,0 +1,330 @@
+local core = require("nexus_assistants.core")
+local json = require("nexus_assistants.json")
+local outputs = require("nexus_assistants.cli.outputs")
+local process = require("spec.support.process")
+local progress = require("nexus_assistants.cli.progress")
+local servers = require("spec.support.server")
+
+local COMMAND = process.path("bin/nexus-assistants")
+local HEAD = 'local nexus = require("nexus_assistants")\nlocal client = assert(nexus.new({}))\n'
+
+local written = {}
+
+local function write_script(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+  written[#written + 1] = path
+  return path
+end
+
+local function remove_scripts()
+  for _, path in ipairs(written) do os.remove(path) end
+  written = {}
+end
+
+describe("the command run", function()
+  local server, environment
+
+  setup(function()
+    server = servers.start({ kind = "fault" })
+    environment = { OPENAI_BASE_URL = server.openai_url, OPENAI_API_KEY = "sk-spec", ASSISTANT_ID = "asst_local",
+      NEXUS_BASE_URL = server.nexus_url, NEXUS_API_KEY = "nxs_spec", NEXUS_ASSISTANTS_SPOOL = "off" }
+  end)
+
+  teardown(function() server:stop() end)
+
+  local seen
+
+  before_each(function()
+    server:clear_faults()
+    seen = #server:traces()
+  end)
+
+  after_each(remove_scripts)
+
+  local function run(text, ...)
+    local path = write_script(text)
+    return process.run({ COMMAND, "run", path, ... }, environment), path
+  end
+
+  -- The traces that came since the case began, the oldest first.
+  local function new_traces()
+    local all, found = server:traces(), {}
+    for index = #all - seen, 1, -1 do found[#found + 1] = all[index] end
+    return found
+  end
+
+  -- What the latest trace is called, which Nexus tells nobody.
+  local function name_sent()
+    local requests = server:requests()
+    for index = #requests, 1, -1 do
+      local request = requests[index]
+      if request.method == "POST" and request.path == "/api/v1/traces" then return json.decode(request.body).name end
+    end
+  end
+
+  local function names_of(trace)
+    local names = {}
+    for index, span in ipairs(trace.spans) do names[index] = span.name end
+    table.sort(names)
+    return names
+  end
+
+  local function name_of(path)
+    return path:match("[^/]+$")
+  end
+
+  it("traces what a script does that has no code for it, and delivers it", function()
+    local result, path = run(HEAD .. [[
+      local thread = assert(client.threads:create())
+      assert(client.threads.messages:create(thread.id, { role = "user", content = "hello" }))
+      print(assert(client.threads.runs:create_and_poll(thread.id)):text())
+    ]], "one", "two words")
+    assert.same({ code = 0, out = "You said: hello\n", err = "" }, result)
+    local traces = new_traces()
+    assert.equal(1, #traces)
+    assert.equal("success", traces[1].status)
+    assert.equal(name_of(path), name_sent())
+    assert.same({ "one", "two words" }, traces[1].metadata.input)
+    assert.same({ "step.message_creation", "thread.create", "thread.messages.create", "thread.messages.list",
+      "threads.runs.createAndPoll" }, names_of(traces[1]))
+  end)
+
+  it("sends nothing of a client that does nothing, nor of calls that aren't to be traced", function()
+    local result = run(HEAD .. "assert(client.threads:create(nil, { trace = false }))")
+    assert.same({ 0, "" }, { result.code, result.err })
+    assert.same({}, new_traces())
+  end)
+
+  it("gives each client a trace of its own", function()
+    run([[
+      local nexus = require("nexus_assistants")
+      for _, name in ipairs({ "one", "two" }) do
+        assert(assert(nexus.new({ agent_id = name })).threads:create())
+      end
+    ]])
+    local agents = {}
+    for _, trace in ipairs(new_traces()) do agents[#agents + 1] = trace.agent_name end
+    table.sort(agents)
+    assert.same({ "one", "two" }, agents)
+  end)
+
+  it("traces in tasks, too", function()
+    run(HEAD .. "client:task(function() assert(client.threads:create()) end):wait()")
+    assert.same({ "thread.create" }, names_of(new_traces()[1]))
+  end)
+
+  it("leaves the traces that a script makes itself as they are", function()
+    run(HEAD .. [[
+      client:trace({ name = "own" }, function() return client.threads:create() end)
+      assert(client.threads:create())
+    ]])
+    local traces = new_traces()
+    assert.equal(2, #traces)
+    for _, trace in ipairs(traces) do assert.same({ "thread.create" }, names_of(trace)) end
+  end)
+
+  it("has nothing twice that a script traces by hand", function()
+    run(HEAD .. [[
+      local trace = client.nexus:start_trace({ name = "by hand" })
+      local span = client.nexus:start_span(trace.id, { name = "mine" })
+      assert(client.threads:create())
+      client.nexus:end_span(span.id, {})
+      client.nexus:end_trace(trace.id, {})
+    ]])
+    local traces = new_traces()
+    assert.equal(1, #traces)
+    assert.same({ "mine" }, names_of(traces[1]))
+  end)
+
+  it("sets arg and passes the arguments on, whatever they look like", function()
+    local result, path = run('io.write(arg[0], " ", arg[-1], " ", #arg, " ", table.concat({ ... }, ","))',
+      "--quiet", "-h", "--help")
+    assert.equal(path .. " run 3 --quiet,-h,--help", result.out)
+    local at = process.run({ COMMAND, "run", "--quiet", path, "x" }, environment)
+    assert.equal(path .. " --quiet 1 x", at.out)
+  end)
+
+  it("reads a script from its standard input", function()
+    local pipe = io.popen("echo 'print(arg[0], ...)' | ( " .. process.command({ COMMAND, "run", "-", "x" }) .. " )")
+    assert.equal("-\tx\n", pipe:read("*a"))
+    pipe:close()
+  end)
+
+  it("ends as os.exit says, after delivering", function()
+    for code, shown in pairs({ [3] = "3", [0] = "", [1] = "false" }) do
+      seen = #server:traces()
+      local result = run(HEAD .. "assert(client.threads:create())\nos.exit(" .. shown .. ")\nprint('not here')")
+      assert.same({ code = code, out = "", err = "" }, result)
+      local trace = new_traces()[1]
+      assert.equal(code == 0 and "success" or "error", trace.status)
+      if code ~= 0 then assert.equal("the script ended with exit code " .. code, trace.metadata.error) end
+    end
+  end)
+
+  it("delivers also where os.exit is called in a task", function()
+    local result = run(HEAD .. "client:task(function() client.threads:create() os.exit(4) end):wait()")
+    assert.same({ code = 4, out = "", err = "" }, result)
+    assert.same({ "thread.create" }, names_of(new_traces()[1]))
+  end)
+
+  it("ends with 1 and a traceback where the script raises, after delivering", function()
+    local result, path = run(HEAD .. "assert(client.threads:create())\nerror('boom \\27[2J')")
+    assert.same({ 1, "" }, { result.code, result.out })
+    assert.equal("nexus-assistants: " .. path .. ":4: boom ?[2J\nstack traceback:\n\t[C]: in function 'error'\n\t"
+      .. path .. ":4: in main chunk\n\t[C]: in ?\n", result.err)
+    local trace = new_traces()[1]
+    assert.equal("error", trace.status)
+    assert.matches(":4: boom", trace.metadata.error)
+  end)
+
+  it("says what an error object says", function()
+    local result = run(HEAD .. "assert(client.threads:retrieve('thread_none'))")
+    assert.equal(1, result.code)
+    assert.matches("^nexus%-assistants: not_found: [^\n]*\n$", result.err)
+    assert.matches("error object is a table value", run("error({})").err)
+    assert.matches("error object is a nil value", run("error(nil)").err)
+  end)
+
+  it("has a client that its block closes end with what ended the block", function()
+    if _VERSION < "Lua 5.4" then return pending("to-be-closed variables are absent") end
+    run('local client <close> = require("nexus_assistants").new({})\nassert(client.threads:create())\nerror("boom")')
+    assert.equal("error", new_traces()[1].status)
+  end)
+
+  it("ends with 130 where it is interrupted, after delivering", function()
+    local result = run(HEAD .. [[
+      assert(client.threads:create())
+      io.popen("kill -INT $PPID"):close()
+      client:sleep(60)
+    ]])
+    assert.same({ code = 130, out = "", err = "nexus-assistants: interrupted\n" }, result)
+    assert.equal("error", new_traces()[1].status)
+  end)
+
+  it("doesn't wait for a Nexus that doesn't answer", function()
+    server:faults({ { path = "/api", action = "hang", times = 100 } })
+    local started = core.monotonic()
+    assert.equal(0, run(HEAD .. "assert(client.threads:create())").code)
+    assert.is_true(core.monotonic() - started < 4)
+  end)
+
+  it("says what can't be run", function()
+    local result = process.run({ COMMAND, "run", "/nowhere/x.lua" })
+    assert.equal(1, result.code)
+    assert.matches("^nexus%-assistants: cannot open /nowhere/x.lua", result.err)
+    result = run("x =")
+    assert.equal(1, result.code)
+    assert.matches("unexpected symbol near <eof>", result.err, 1, true)
+    assert.same({ code = 2, out = "", err = "nexus-assistants: run needs SCRIPT; try: nexus-assistants run --help\n" },
+      process.run({ COMMAND, "run" }))
+    assert.equal(2, process.run({ COMMAND, "run", "--loud", "x.lua" }).code)
+  end)
+
+  -- What a terminal gets to see; nil where there can be none.
+  local function on_terminal(words)
+    local probe = io.popen("script -qec 'echo works' /dev/null </dev/null 2>/dev/null")
+    local works = probe:read("*a"):find("works", 1, true)
+    probe:close()
+    if not works then return nil end
+    local line = "stty cols 60\nexport TERM=xterm; " .. process.command(words, environment) .. "\n"
+    local pipe = io.popen("script -qec 'sh " .. write_script(line) .. "' /dev/null </dev/null")
+    local out = pipe:read("*a")
+    pipe:close()
+    return out
+  end
+
+  it("says on a terminal what it waits for, and takes that away again", function()
+    local path = write_script(HEAD .. 'client:sleep(0.01)\nassert(client.threads:create())\nprint("said")')
+    local out = on_terminal({ COMMAND, "run", path })
+    if not out then return pending("util-linux's script, or a terminal for it, isn't here") end
+    assert.matches("\r" .. name_of(path) .. "  waiting  ", out, 1, true)
+    assert.matches("\r" .. name_of(path) .. "  threads.create  ", out, 1, true)
+    assert.equal("\r\27[Ksaid\r\n", out:match("\r\27%[Ksaid.*"))
+    assert.is_nil(on_terminal({ COMMAND, "run", "--quiet", path }):find("\27", 1, true))
+  end)
+end)
+
+describe("the line of a script's progress", function()
+  local now, drawn, line
+
+  before_each(function()
+    now, drawn = 0, {}
+    line = progress.new({ name = "x.lua", width = 40, clock = function() return now end,
+      write = function(text) drawn[#drawn + 1] = text end })
+  end)
+
+  local function last()
+    return (drawn[#drawn]:gsub("\r", "<"):gsub("\27%[K", ">"))
+  end
+
+  it("tells the operation, the run and its tokens, and the time", function()
+    now = 1.5
+    assert.equal(0.25, line:waits())
+    assert.equal("<x.lua  waiting  1.50 s>", last())
+    line:began({ name = "threads.create" })
+    line:waits()
+    assert.equal("<x.lua  threads.create  1.50 s>", last())
+    line:saw({ id = "run_1", status = "in_progress" })
+    line:waits()
+    assert.equal("<x.lua  run in_progress  1.50 s>", last())
+    for _ = 1, 2 do line:saw({ id = "run_1", status = "completed", usage = { total_tokens = 7 } }) end
+    line:saw({ id = "run_2", status = "que\27ued", usage = { total_tokens = 5 } })
+    line:ended()
+    line:waits()
+    assert.equal("<x.lua  waiting  1.50 s  12 tokens>", last())
+  end)
+
+  it("goes when the last operation ends, and when something is written", function()
+    line:began({ name = "a" })
+    line:began({ name = "b" })
+    line:waits()
+    line:ended()
+    assert.equal(1, #drawn)
+    line:ended()
+    assert.equal("<>", last())
+    line:waits()
+    line:makes_way("text\n")
+    line:makes_way("text\n")
+    assert.equal(4, #drawn)
+    assert.equal("<>", last())
+  end)
+
+  it("isn't drawn behind what a script wrote without ending the line", function()
+    line:makes_way("Name? ")
+    line:waits()
+    line:makes_way("")
+    line:waits()
+    assert.same({}, drawn)
+    line:makes_way("\n")
+    line:waits()
+    assert.equal(1, #drawn)
+  end)
+
+  it("keeps to the width of the terminal", function()
+    line:began({ name = ("x"):rep(60) })
+    line:waits()
+    assert.equal(39, #last():match("<(.*)>"))
+    assert.equal("...", last():sub(-4, -2))
+  end)
+
+  it("is told of whatever a script writes with", function()
+    local told, before = {}, { print, io.write, io.stdout.write }
+    local restore = outputs.watch(function(text) told[#told + 1] = text end)
+    local ok, err = pcall(function()
+      print()
+      io.write("", "")
+      io.stdout:write("")
+      io.stderr:write("")
+      local file = io.tmpfile()
+      file:write("not told")
+      file:close()
+    end)
+    restore()
+    assert.same({ true }, { ok, err })
+    assert.same({ "\n", "", "", "" }, told)
+    assert.same(before, { print, io.write, io.stdout.write })
+  end)
+end)
