@@ -160,6 +160,14 @@ describe("files of traces", function()
     assert.same({ "h" }, ids(files.read(write("f.json", '[{"id":"h","started_at":"2026-01-01T00:00:00Z"}]'))))
   end)
 
+  it("have a trace once, as it was written last", function()
+    local first, last = samples.empty("x"), samples.ordinary("x")
+    local traces = files.read(write("a.jsonl", json.encode(first), "\n", json.encode(samples.failed("y")), "\n",
+      json.encode(last), "\n"))
+    assert.same({ "x", "y" }, ids(traces))
+    assert.equal(9, #traces[1].spans)
+  end)
+
   it("leave out lines that can't be read, and say so", function()
     local traces, warning = files.read(write("a.jsonl", line("x"), "5\n", line("y"), '{"resourceSpans":[{"scop'))
     assert.same({ "x", "y" }, ids(traces))

@@ -57,12 +57,20 @@ local function has_room(gathered)
   return gathered.otlp.spans + gathered.spans < gathered.most_spans and gathered.bytes < gathered.most_bytes
 end
 
+-- A trace that comes again is a later state of the same.
+local function add_trace(gathered, trace)
+  local id = type(trace.id) == "string" and trace.id or {}
+  local index = gathered.places[id] or #gathered.traces + 1
+  gathered.places[id], gathered.traces[index] = index, trace
+  gathered.spans = gathered.spans + (type(trace.spans) == "table" and #trace.spans or 0)
+end
+
 local function add(gathered, value)
   if otlp.is_request(value) then
     gathered.otlp:add(value)
     return true
   elseif is_trace(value) then
-    gathered.traces[#gathered.traces + 1], gathered.spans = value, gathered.spans + #value.spans
+    add_trace(gathered, value)
     return true
   elseif not json.is_array(value) then
     return false
@@ -70,7 +78,8 @@ local function add(gathered, value)
   local any = false
   for _, item in ipairs(value) do
     if not is_trace(item) and is_header(item) then
-      gathered.traces[#gathered.traces + 1], any = item, true
+      add_trace(gathered, item)
+      any = true
     else
       any = add(gathered, item) or any
     end
@@ -135,7 +144,7 @@ end
 
 local function new_gathering(limits)
   return {
-    otlp = otlp.new(), traces = {}, spans = 0, bytes = 0, unread = 0,
+    otlp = otlp.new(), traces = {}, places = {}, spans = 0, bytes = 0, unread = 0,
     most_spans = limits.spans or MOST_SPANS, most_bytes = limits.bytes or MOST_BYTES,
   }
 end

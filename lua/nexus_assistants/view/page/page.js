@@ -1615,7 +1615,15 @@
     addEventListener('resize', () => state.model && document.body.dataset.view === 'trace' && drawTicks());
   }
 
+  /** Traces are told apart by their ids. */
+  function nameNameless() {
+    state.traces.forEach((trace, index) => {
+      if (typeof trace.id !== 'string') trace.id = `(no id) ${index + 1}`;
+    });
+  }
+
   function main() {
+    nameNameless();
     const theme = remembered('nxa-theme');
     if (theme) document.documentElement.dataset.theme = theme;
     listen();
