@@ -1,5 +1,8 @@
 #include "export.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "clock.h"
 #include "engine.h"
 #include "error.h"
@@ -37,6 +40,13 @@ void nxa__export_span_ended(nxa_span *span) {
     if (span->record.wanted & (1u << i))
       tracer->sinks[i]->span_ended(tracer->sinks[i], span);
   nxa__span_release(span);
+}
+
+bool nxa__export_relieve(nxa_tracer *tracer) {
+  for (unsigned i = 0; i < tracer->sink_count; i++)
+    if (tracer->sinks[i]->relieve && tracer->sinks[i]->relieve(tracer->sinks[i]))
+      return true;
+  return false;
 }
 
 /* ------------------------------------------------------------------------------------------------ settling */
@@ -112,23 +122,22 @@ static nxa_trace *next_trace(nxa_trace *trace) {
   return next;
 }
 
-static void move_to(const nxa__sink *sink, nxa_trace *trace) {
-  trace->record.wanted = bit_of(sink);
+static void move_to(unsigned wanted, nxa_trace *trace) {
+  trace->record.wanted = wanted;
   for (nxa__link *link = trace->spans.first; link; link = link->next) {
     nxa__record *record = &((nxa_span *)link->owner)->record;
     if (record->wanted & NXA__HELD)
-      record->wanted = bit_of(sink);
+      record->wanted = wanted;
   }
 }
 
-/* Tells the first sink of a trace that was held for it. */
-static void hand_over(nxa__sink *sink, nxa_trace *trace) {
-  move_to(sink, trace);
+/* Tells a sink of a trace from its start on. */
+static void tell(nxa__sink *sink, nxa_trace *trace) {
   sink->trace_started(sink, trace);
   for (nxa_span *span = nxa__span_first(trace); span; span = nxa__span_next(span))
-    if (span->record.ended && span->record.wanted)
+    if (span->record.ended && span->record.wanted & bit_of(sink))
       sink->span_ended(sink, span);
-  if (trace->record.ended && trace->record.wanted)
+  if (trace->record.ended && trace->record.wanted & bit_of(sink))
     sink->trace_ended(sink, trace);
 }
 
@@ -141,9 +150,67 @@ nxa_kind nxa__tracer_add_sink(nxa_tracer *tracer, nxa__sink *sink, nxa_error *er
   sink->index = tracer->sink_count;
   tracer->sinks[tracer->sink_count++] = sink;
   for (nxa_trace *trace = keep(tracer->traces.first); trace; trace = next_trace(trace))
-    if (trace->record.wanted & NXA__HELD)
-      hand_over(sink, trace);
+    if (trace->record.wanted & NXA__HELD && !trace->held_back) {
+      move_to(bit_of(sink), trace);
+      tell(sink, trace);
+    }
   return NXA_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ sampling */
+
+#define DICE_DIGITS 13 /* 52 bits: what a double holds without loss */
+
+/* The dice are in the trace's id, so that whoever sees it decides alike. */
+static double dice(const char *id) {
+  char digits[DICE_DIGITS + 1] = "";
+  memcpy(digits, id + strlen(id) - DICE_DIGITS, DICE_DIGITS);
+  return (double)strtoull(digits, NULL, 16) / 4503599627370496.0;
+}
+
+void nxa__export_sample(nxa_trace *trace) {
+  double share = trace->tracer->options.sample;
+  if (share >= 1 || dice(trace->id) < share)
+    return;
+  trace->held_back = true;
+  trace->record.wanted = NXA__HELD;
+}
+
+void nxa__export_keep(nxa_trace *trace) {
+  const nxa_tracer *tracer = trace->tracer;
+  if (!trace->held_back)
+    return;
+  trace->held_back = false;
+  if (tracer->sink_count == 0) /* held for the first one */
+    return;
+  nxa__trace_retain(trace);
+  move_to(nxa__export_wanted(tracer), trace);
+  for (unsigned i = 0; i < tracer->sink_count; i++)
+    tell(tracer->sinks[i], trace);
+  nxa__trace_release(trace);
+}
+
+static void leave_out_span(nxa_tracer *tracer, nxa_span *span) {
+  if (!span->record.wanted)
+    return;
+  span->record.wanted = 0;
+  tracer->stats.spans_pending--;
+  tracer->stats.spans_left_out++;
+  nxa__record_drop_texts(tracer, &span->record);
+  nxa__span_release(span);
+}
+
+void nxa__export_leave_out(nxa_trace *trace) {
+  nxa_tracer *tracer = trace->tracer;
+  nxa__trace_retain(trace);
+  for (nxa_span *span = nxa__span_first(trace); span; span = nxa__span_next(span))
+    leave_out_span(tracer, span);
+  trace->record.wanted = 0;
+  tracer->stats.traces_pending--;
+  tracer->stats.traces_left_out++;
+  nxa__record_drop_texts(tracer, &trace->record);
+  nxa__trace_release(trace); /* being held */
+  nxa__trace_release(trace);
 }
 
 void nxa_tracer_flush(nxa_tracer *tracer) {

@@ -18,6 +18,7 @@ struct nxa__sink {
   void (*closing)(nxa__sink *);       /* from now on retry fast or not at all */
   bool (*pending)(const nxa__sink *); /* something may still be delivered */
   void (*give_up)(nxa__sink *);       /* the time to close in is over: say what is left, settle it as failed */
+  bool (*relieve)(nxa__sink *);       /* settle something that needn't be in memory; NULL where there is nothing such */
   void (*free)(nxa__sink *);          /* settles nothing */
   nxa_tracer *tracer;                 /* both set by nxa__tracer_add_sink */
   unsigned index;
@@ -39,5 +40,13 @@ void nxa__export_trace_ended(nxa_trace *trace);
 void nxa__export_span_ended(nxa_span *span);
 /* The sinks a trace that starts now is wanted by. */
 unsigned nxa__export_wanted(const nxa_tracer *tracer);
+/* Has a sink let go of something for which there is another place than memory; false where none could. */
+bool nxa__export_relieve(nxa_tracer *tracer);
+/* Holds a trace that starts now back, where it isn't among those to be exported. */
+void nxa__export_sample(nxa_trace *trace);
+/* Tells the sinks of a trace that was held back, from its start on. */
+void nxa__export_keep(nxa_trace *trace);
+/* Forgets one that was held back. */
+void nxa__export_leave_out(nxa_trace *trace);
 
 #endif

@@ -315,6 +315,11 @@ typedef struct nxa_tracer_options {
   size_t max_spans;       /* the same for spans; default 8192 */
   size_t max_bytes;       /* of all their texts together; default 32 MiB */
   size_t max_field_bytes; /* of one input, output, error or metadata value; default 256 KiB */
+  /*
+   * The share of traces that are exported, 0 to 1; default 1. Others are held until they end, and exported all the same
+   * where they or a span of them fail, or where they have more than 1,000 spans.
+   */
+  double sample;
 } nxa_tracer_options;
 
 NXA_API void nxa_tracer_options_init(nxa_tracer_options *options);
@@ -401,6 +406,8 @@ typedef struct nxa_stats {
   size_t spool_left;             /* traces on the disk now that the sink has left there */
   size_t spool_files;            /* traces on the disk now, with those the sink works on */
   size_t spool_bytes;            /* what they take */
+  uint64_t traces_left_out;      /* by nxa_tracer_options.sample */
+  uint64_t spans_left_out;       /* with them */
   size_t traces_pending;         /* held now */
   size_t spans_pending;
   size_t bytes_pending;

@@ -81,6 +81,10 @@ static void span_ended(nxa__sink *base, nxa_span *span) {
   own->state = SPAN_WAITING;
   notes->unsettled++;
   nxa__nexus_keep_span(sink, notes, own);
+  if (notes->leaving && own->is_kept) {
+    nxa__span_spooled(base, span);
+    return;
+  }
   if (!notes->leaving && !place_span(sink, notes, own))
     nxa__nexus_settle_span(sink, notes, own, false);
   nxa__nexus_file(sink, notes);
@@ -124,6 +128,22 @@ static bool pending(const nxa__sink *base) {
   if (sink->sends_no_more)
     return !sink->hangs && sink->flying.first;
   return sink->running.first || sink->ready.first || sink->flying.first;
+}
+
+static bool is_on_disk(const nxa__trace_notes *notes) {
+  return notes->trace->record.ended && notes->flying == 0 && nxa__spool_has_lines(notes->file);
+}
+
+/* The oldest that waits to be sent is left in the spool. */
+static bool relieve(nxa__sink *base) {
+  nxa__nexus *sink = nexus_of(base);
+  for (nxa__link *link = sink->ready.first; link; link = link->next)
+    if (is_on_disk(link->owner)) {
+      nxa__nexus_leave_now(sink, link->owner);
+      nxa__nexus_schedule(sink);
+      return true;
+    }
+  return false;
 }
 
 static void forget_requests(nxa__nexus *sink) {
@@ -253,6 +273,7 @@ static const nxa__sink functions = {.trace_started = trace_started,
                                     .closing = closing,
                                     .pending = pending,
                                     .give_up = give_up,
+                                    .relieve = relieve,
                                     .free = free_sink};
 
 static nxa__spool *new_spool(nxa_engine *engine, const nxa_nexus_options *options) {

@@ -15,15 +15,19 @@
 #include "traceparent.h"
 
 #define NOT_ENDED "the span was not ended"
-#define LAST_SECOND 9e9 /* the year 2255: nanoseconds of it still fit 64 bits */
+#define HELD_BACK_SPANS 1000 /* of a trace that sampling would leave out: more aren't held for it */
+#define LAST_SECOND 9e9      /* the year 2255: nanoseconds of it still fit 64 bits */
 
 typedef size_t (*json_writer)(char *out, size_t limit, const char *text, size_t length, bool *cut);
 
 /* ------------------------------------------------------------------------------------------------ tracer */
 
 void nxa_tracer_options_init(nxa_tracer_options *options) {
-  *options = (nxa_tracer_options){
-      .max_traces = 1024, .max_spans = 8192, .max_bytes = (size_t)32 << 20, .max_field_bytes = (size_t)256 << 10};
+  *options = (nxa_tracer_options){.max_traces = 1024,
+                                  .max_spans = 8192,
+                                  .max_bytes = (size_t)32 << 20,
+                                  .max_field_bytes = (size_t)256 << 10,
+                                  .sample = 1};
 }
 
 static nxa_kind check_options(const nxa_tracer_options *options, nxa_error *error) {
@@ -33,6 +37,8 @@ static nxa_kind check_options(const nxa_tracer_options *options, nxa_error *erro
     return nxa__error_set(error, NXA_INVALID, "max_spans must be at least 1");
   if (options->max_field_bytes < NXA__JSON_LEAST)
     return nxa__error_set(error, NXA_INVALID, "max_field_bytes must be at least %d", NXA__JSON_LEAST);
+  if (!(options->sample >= 0 && options->sample <= 1))
+    return nxa__error_set(error, NXA_INVALID, "sample must be from 0 to 1");
   return NXA_OK;
 }
 
@@ -261,11 +267,16 @@ void nxa__trace_release(nxa_trace *trace) {
   nxa__release(trace);
 }
 
+static bool trace_fits(nxa_tracer *tracer, size_t size) {
+  return tracer->stats.traces_pending < tracer->options.max_traces && has_room(tracer, size);
+}
+
 static nxa_trace *allocate_trace(nxa_tracer *tracer, const char *agent_id, const char *name) {
   size_t agent_size = measure_name(tracer, agent_id), name_size = measure_name(tracer, name);
   size_t size = agent_size + name_size;
-  if (tracer->stats.traces_pending >= tracer->options.max_traces || !has_room(tracer, size))
-    return NULL;
+  while (!trace_fits(tracer, size))
+    if (!nxa__export_relieve(tracer))
+      return NULL;
   nxa_trace *trace = nxa__allocate(sizeof *trace + size);
   if (!trace)
     return NULL;
@@ -290,6 +301,7 @@ nxa_trace *nxa_trace_start(nxa_tracer *tracer, const char *agent_id, const char 
   trace->started_monotonic_ns = nxa__monotonic_ns();
   trace->record.started_ns = nxa__wall_ns();
   trace->record.wanted = nxa__export_wanted(tracer);
+  nxa__export_sample(trace);
   trace->references = 2; /* the handle, and being held */
   trace->link.owner = trace;
   nxa__list_append(&tracer->traces, &trace->link);
@@ -369,10 +381,15 @@ void nxa_trace_end(nxa_trace *trace, nxa_trace_status status, const char *messag
   if (message)
     set_field(trace->tracer, &trace->record, &trace->record.error, nxa__json_string, message, strlen(message));
   end_open_spans(trace);
+  if (status != NXA_TRACE_SUCCESS)
+    nxa__export_keep(trace);
   trace->status = status;
   trace->record.ended_ns = trace_now(trace);
   trace->record.ended = true;
-  nxa__export_trace_ended(trace);
+  if (trace->held_back)
+    nxa__export_leave_out(trace);
+  else
+    nxa__export_trace_ended(trace);
   nxa__trace_release(trace);
 }
 
@@ -422,8 +439,9 @@ static bool span_fits(const nxa_tracer *tracer, size_t size) {
 
 static nxa_span *allocate_span(nxa_tracer *tracer, const char *name, const char *type) {
   size_t name_size = measure_name(tracer, name), type_size = type ? measure_name(tracer, type) : 0;
-  if (!span_fits(tracer, name_size + type_size))
-    return NULL;
+  while (!span_fits(tracer, name_size + type_size))
+    if (!nxa__export_relieve(tracer))
+      return NULL;
   nxa_span *span = nxa__allocate(sizeof *span + name_size + type_size);
   if (!span)
     return NULL;
@@ -462,6 +480,8 @@ nxa_span *nxa_span_start(nxa_trace *trace, nxa_span *parent, const char *name, c
   nxa_span *span = NULL;
   if (!name || !*name)
     name = "(unnamed)"; /* Nexus refuses a span without a name */
+  if (trace->held_back && trace->spans.count >= HELD_BACK_SPANS)
+    nxa__export_keep(trace);
   if (!trace->record.ended)
     span = trace->record.wanted ? allocate_span(tracer, name, type) : allocate_inert(tracer);
   if (!span) {
@@ -553,6 +573,8 @@ void nxa_span_set_times(nxa_span *span, double started_at, double ended_at) {
 }
 
 static void end_span(nxa_span *span, nxa_span_status status) {
+  if (status == NXA_SPAN_ERROR)
+    nxa__export_keep(span->trace);
   int64_t end = span->given_end_ns >= 0 ? span->given_end_ns : trace_now(span->trace);
   span->record.ended_ns = end < span->record.started_ns ? span->record.started_ns : end;
   span->record.ended = true;

@@ -57,6 +57,7 @@ struct nxa_trace {
   size_t references;  /* the handle, being held, every span in memory */
   int64_t started_monotonic_ns;
   nxa_trace_status status;
+  bool held_back; /* sinks aren't told of it unless it fails */
   nxa__json agent_id;
   char id[33];
   char span_id[17];      /* of the span that stands for the trace itself where there are only spans */

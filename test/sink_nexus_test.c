@@ -1496,6 +1496,48 @@ static void closing_leaves_what_it_cannot_deliver(void **state) {
   stop(&fix);
 }
 
+static void what_is_on_the_disk_makes_room_in_memory(void **state) {
+  (void)state;
+  fixture fix;
+  nxa_tracer_options options;
+  nxa_tracer_options_init(&options);
+  options.max_traces = 3;
+  options.max_spans = 4;
+  start_with(&fix, &options, 1);
+  behaviour = silent;
+  for (int i = 0; i < 10; i++)
+    whole_trace(&fix, "a", "t", 1);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "long");
+  run_for(fix.engine, MILLISECOND); /* one request is on its way: that trace is wanted in memory */
+  for (int i = 0; i < 3; i++)
+    nxa_span_free(nxa_span_start(trace, NULL, "open", NULL));
+  nxa_stats stats = stats_of(&fix);
+  assert_int_equal(stats.traces_dropped + stats.spans_dropped, 0);
+  assert_int_equal(stats.traces_pending, 2);
+  assert_int_equal(stats.spool_left, 9);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
+static void spans_of_a_trace_that_is_left_leave_memory(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = refused_limit;
+  whole_trace(&fix, "a", "t", 0);
+  run_for(fix.engine, SECOND);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "long");
+  nxa_span *parent = span_under(trace, NULL, "parent");
+  for (int i = 0; i < 100; i++)
+    end_and_free(span_under(trace, parent, "child"));
+  assert_int_equal(stats_of(&fix).spans_pending, 1);
+  assert_int_equal(stats_of(&fix).spans_spooled, 100);
+  end_and_free(parent);
+  finish(trace);
+  assert_spooled(&fix, 2, 101);
+  stop(&fix);
+}
+
 static void a_tracer_that_is_just_freed_leaves_the_files(void **state) {
   (void)state;
   fixture fix;
@@ -1638,6 +1680,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_is_too_much_for_the_month_stays_until_it_is_not, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_refused_key_loses_nothing, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(closing_leaves_what_it_cannot_deliver, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_tracer_that_is_just_freed_leaves_the_files, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(want_of_memory_is_survived_with_a_spool, make_spool, remove_spool),
   };

@@ -436,6 +436,10 @@ static void options_are_checked(void **state) {
   assert_null(nxa_tracer_new(engine, &options, &error));
   assert_int_equal(error.kind, NXA_INVALID);
   assert_non_null(strstr(error.message, "max_field_bytes"));
+  options = small();
+  options.sample = 1.5;
+  assert_null(nxa_tracer_new(engine, &options, &error));
+  assert_non_null(strstr(error.message, "sample"));
   assert_null(nxa_tracer_new(NULL, NULL, &error));
   assert_int_equal(error.kind, NXA_INVALID);
   nxa_engine_free(engine);
@@ -487,6 +491,123 @@ static void a_refusing_sink_added_late_frees_all(void **state) {
   assert_int_equal(nxa__tracer_add_sink(tracer, &noted.sink, NULL), NXA_OK);
   assert_int_equal(tracer->traces.count, 0);
   assert_int_equal(tracer->stats.traces_failed + tracer->stats.spans_failed, 2);
+  nxa_tracer_free(tracer);
+  nxa_engine_free(engine);
+}
+
+/* ------------------------------------------------------------------------------------------------ sampling */
+
+static void start_sampling(fixture *fix, double share) {
+  nxa_tracer_options options;
+  nxa_tracer_options_init(&options);
+  options.sample = share;
+  start(fix, &options);
+}
+
+static void end_one(nxa_trace *trace, nxa_span_status status) {
+  nxa_span *span = nxa_span_start(trace, NULL, "s", NULL);
+  nxa_span_set_output(span, "1", 1);
+  nxa_span_end(span, status);
+  nxa_span_free(span);
+}
+
+static void what_is_not_chosen_is_left_out(void **state) {
+  (void)state;
+  fixture fix;
+  start_sampling(&fix, 0);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *open = nxa_span_start(trace, NULL, "open", NULL);
+  end_one(trace, NXA_SPAN_OK);
+  nxa_span_end(open, NXA_SPAN_OK);
+  nxa_trace_end(trace, NXA_TRACE_SUCCESS, NULL);
+  nxa_stats stats = stats_of(&fix);
+  assert_int_equal(stats.traces_left_out + 10 * stats.spans_left_out, 21);
+  assert_int_equal(stats.traces_pending + stats.spans_pending + stats.bytes_pending, 0);
+  assert_int_equal(fix.noted.started_count, 0);
+  nxa_span_free(open);
+  nxa_trace_free(trace);
+  assert_int_equal(fix.tracer->traces.count, 0);
+  assert_true(nxa_tracer_close(fix.tracer, 0));
+  stop(&fix);
+}
+
+static void a_failure_is_kept_whole(void **state) {
+  (void)state;
+  fixture fix;
+  start_sampling(&fix, 0);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  end_one(trace, NXA_SPAN_OK);
+  assert_int_equal(fix.noted.started_count, 0);
+  end_one(trace, NXA_SPAN_ERROR);
+  assert_int_equal(fix.noted.started_count + 10 * fix.noted.span_count, 21);
+  end_one(trace, NXA_SPAN_OK);
+  nxa_trace_end(trace, NXA_TRACE_SUCCESS, NULL);
+  assert_int_equal(fix.noted.ended_traces + 10 * fix.noted.span_count, 31);
+  nxa_trace_free(trace);
+  trace = nxa_trace_start(fix.tracer, "a", "fails");
+  end_one(trace, NXA_SPAN_OK);
+  nxa_trace_end(trace, NXA_TRACE_TIMEOUT, "too late");
+  assert_int_equal(fix.noted.started_count + 10 * fix.noted.span_count + 100 * fix.noted.ended_traces, 242);
+  nxa_trace_free(trace);
+  assert_int_equal(stats_of(&fix).traces_left_out, 0);
+  stop(&fix);
+}
+
+static void what_is_cut_off_by_the_end_is_kept(void **state) {
+  (void)state;
+  fixture fix;
+  start_sampling(&fix, 0);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  assert_false(nxa_tracer_close(fix.tracer, 0));
+  assert_int_equal(fix.noted.started_count + 10 * fix.noted.ended_traces, 11);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
+static void a_trace_of_many_spans_is_not_held_back(void **state) {
+  (void)state;
+  fixture fix;
+  start_sampling(&fix, 0);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  for (int i = 0; i < 1000; i++)
+    nxa_span_free(nxa_span_start(trace, NULL, "open", NULL));
+  assert_int_equal(fix.noted.started_count, 0);
+  nxa_span_free(nxa_span_start(trace, NULL, "one more", NULL));
+  assert_int_equal(fix.noted.started_count, 1);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
+static void a_share_is_a_share(void **state) {
+  (void)state;
+  fixture fix;
+  start_sampling(&fix, 0.25);
+  fix.noted.refuses = true; /* nothing is to be held */
+  for (int i = 0; i < 4000; i++) {
+    nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+    nxa_trace_end(trace, NXA_TRACE_SUCCESS, NULL);
+    nxa_trace_free(trace);
+  }
+  nxa_stats stats = stats_of(&fix);
+  assert_int_equal(stats.traces_left_out + stats.traces_failed, 4000);
+  assert_in_range(stats.traces_failed, 800, 1200); /* seven standard deviations */
+  stop(&fix);
+}
+
+static void the_first_sink_is_not_told_what_is_held_back(void **state) {
+  (void)state;
+  nxa_engine *engine = fake_engine();
+  nxa_tracer_options options;
+  nxa_tracer_options_init(&options);
+  options.sample = 0;
+  nxa_tracer *tracer = nxa_tracer_new(engine, &options, NULL);
+  nxa_trace *fine = nxa_trace_start(tracer, "a", "fine"), *failed = nxa_trace_start(tracer, "a", "failed");
+  end_one(failed, NXA_SPAN_ERROR);
+  notes noted = new_notes();
+  assert_int_equal(nxa__tracer_add_sink(tracer, &noted.sink, NULL), NXA_OK);
+  assert_int_equal(noted.started_count + 10 * noted.span_count, 11);
+  nxa_trace_free(fine);
+  nxa_trace_free(failed);
   nxa_tracer_free(tracer);
   nxa_engine_free(engine);
 }
@@ -709,6 +830,12 @@ int main(void) {
       cmocka_unit_test(options_are_checked),
       cmocka_unit_test(what_was_recorded_waits_for_a_sink),
       cmocka_unit_test(a_refusing_sink_added_late_frees_all),
+      cmocka_unit_test(what_is_not_chosen_is_left_out),
+      cmocka_unit_test(a_failure_is_kept_whole),
+      cmocka_unit_test(what_is_cut_off_by_the_end_is_kept),
+      cmocka_unit_test(a_trace_of_many_spans_is_not_held_back),
+      cmocka_unit_test(a_share_is_a_share),
+      cmocka_unit_test(the_first_sink_is_not_told_what_is_held_back),
       cmocka_unit_test(handles_outlive_the_tracer),
       cmocka_unit_test(a_closed_engine_makes_recording_inert),
       cmocka_unit_test(closing_ends_traces_and_keeps_to_its_time),

@@ -58,6 +58,7 @@ function nexus.is_error(value) end
 ---@field file? string|nexus_assistants.FileOptions|false traces go to a file, too
 ---@field poll? nexus_assistants.PollOptions
 ---@field spool? string|false where traces wait on the disk until Nexus has them (NEXUS_ASSISTANTS_SPOOL); false: not
+---@field sample? number the share of traces that are delivered, 0 to 1; those that fail are always (1)
 ---@field lane? nexus_assistants.LanePolicy what to do where a run of the thread is active ("wait")
 ---@field limits? nexus_assistants.Limits what traces may take in memory
 ---@field max_transfers? integer requests on the wire at once (100; at most 100000)
@@ -220,6 +221,8 @@ function client:close(timeout) end
 ---@field spool_refused? integer traces and spans from the spool that Nexus refused
 ---@field spool_undecided? integer spans of which it couldn't be told whether they had arrived
 ---@field spool_unreadable? integer files in the spool that couldn't be read
+---@field traces_left_out? integer by `sample`
+---@field spans_left_out? integer
 ---@field traces_pending? integer held now
 ---@field spans_pending? integer
 ---@field bytes_pending? integer

@@ -91,6 +91,8 @@ local kinds = {
     check = function(value) return is_finite(value) and value > 0 end, number = true },
   wait = { expected = "a number of seconds, 0 or more",
     check = function(value) return is_finite(value) and value >= 0 end, number = true },
+  share = { expected = "a number from 0 to 1",
+    check = function(value) return is_finite(value) and value >= 0 and value <= 1 end, number = true },
   count = { expected = "a whole number from 0 to %.0f", check = is_count, number = true },
   size = { expected = "a whole number from 1 to %.0f",
     check = function(value) return is_count(value) and value >= 1 end, number = true },
@@ -320,6 +322,7 @@ options.client = {
     max_spool_age = { kind = "seconds", default = 7 * 86400 },
   } },
   spool = { kind = "text", environment = "NEXUS_ASSISTANTS_SPOOL", off = true },
+  sample = { kind = "share" },
   poll = { kind = "table", fields = {
     interval = { kind = "wait", environment = "NEXUS_ASSISTANTS_POLL_INTERVAL" },
     deadline = { kind = "seconds", default = 600 },

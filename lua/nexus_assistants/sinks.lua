@@ -209,10 +209,11 @@ local function add(tracer, found)
   return tracer
 end
 
-local function tracer_limits(limits)
+local function tracer_options(values)
+  local limits = values.limits
   return {
     max_traces = limits.max_traces, max_spans = limits.max_spans, max_bytes = limits.max_bytes,
-    max_field_bytes = limits.max_field_bytes,
+    max_field_bytes = limits.max_field_bytes, sample = values.sample,
   }
 end
 
@@ -222,7 +223,7 @@ function sinks.tracer(engine, values, warn)
   local found, problem = wanted(values, warn)
   if not found or not found[1] then return nil, problem end
   local tracer
-  tracer, problem = core.tracer(engine, tracer_limits(values.limits))
+  tracer, problem = core.tracer(engine, tracer_options(values))
   if not tracer then return nil, errors.of_configuration(problem, "nexus.new: limits") end
   tracer, problem = add(tracer, found)
   return tracer, problem, tracer and found.nexus and found.nexus.endpoint

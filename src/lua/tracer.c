@@ -6,6 +6,7 @@ static const nxa__lua_option tracer_options[] = {
     {"max_spans", NXA__OPTION_SIZE, offsetof(nxa_tracer_options, max_spans), 0},
     {"max_bytes", NXA__OPTION_SIZE, offsetof(nxa_tracer_options, max_bytes), 0},
     {"max_field_bytes", NXA__OPTION_SIZE, offsetof(nxa_tracer_options, max_field_bytes), 0},
+    {"sample", NXA__OPTION_NUMBER, offsetof(nxa_tracer_options, sample), 0},
 };
 
 static const nxa__lua_option nexus_options[] = {
@@ -134,6 +135,8 @@ static void push_stats(lua_State *L, const nxa_stats *stats) {
   set_count(L, "spool_left", stats->spool_left);
   set_count(L, "spool_files", stats->spool_files);
   set_count(L, "spool_bytes", stats->spool_bytes);
+  set_count(L, "traces_left_out", stats->traces_left_out);
+  set_count(L, "spans_left_out", stats->spans_left_out);
   set_count(L, "traces_pending", stats->traces_pending);
   set_count(L, "spans_pending", stats->spans_pending);
   set_count(L, "bytes_pending", stats->bytes_pending);
