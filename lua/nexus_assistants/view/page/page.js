@@ -492,7 +492,11 @@
 
   const list = virtualList(at('traces'), ITEM_HEIGHT, drawItem);
 
-  const newest = (a, b) => milliseconds(b.started_at) - milliseconds(a.started_at) || 0;
+  /** The traces with the newest first. */
+  function newestFirst(traces) {
+    const begun = new Map(traces.map((trace) => [trace, milliseconds(trace.started_at) || 0]));
+    return traces.sort((a, b) => begun.get(b) - begun.get(a));
+  }
 
   function refreshAgents() {
     const select = at('agent');
@@ -507,7 +511,7 @@
   }
 
   function refreshList() {
-    state.shown = state.traces.filter(isWanted).sort(newest);
+    state.shown = newestFirst(state.traces.filter(isWanted));
     list.show(state.shown.length, state.traces.length ? 'No trace is like that.' : '');
     const all = state.traces.length;
     const plural = `trace${all === 1 ? '' : 's'}`;
