@@ -49,7 +49,7 @@ static void own_folder(const fixture *fix, char *path, size_t size) {
   while (entry && entry->d_name[0] == '.')
     entry = readdir(folder);
   assert_non_null(entry);
-  snprintf(path, size, "%s/%s", fix->path, entry->d_name);
+  assert_true(snprintf(path, size, "%s/%s", fix->path, entry->d_name) < (int)size);
   closedir(folder);
 }
 
