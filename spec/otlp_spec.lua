@@ -140,6 +140,28 @@ describe("an OTLP sink", function()
     assert.equal(1, tracer:stats().traces_delivered)
   end)
 
+  it("brings every span once to a receiver that often has no time for them", function()
+    add({ json = true })
+    local codes, state, seen, count = { 200, 429, 200, 502, 503, 504 }, 7, {}, 0
+    answer = function(request)
+      state = (state * 1103 + 12345) % 65536
+      local code = codes[state % #codes + 1]
+      if code ~= 200 then return code, "", { ["Retry-After"] = "0" } end
+      for _, span in ipairs(json.decode(request.body).resourceSpans[1].scopeSpans[1].spans) do
+        assert.is_nil(seen[span.spanId])
+        seen[span.spanId], count = true, count + 1
+      end
+      return 200, "{}"
+    end
+    for _ = 1, 60 do
+      record(20)
+      deliver()
+    end
+    assert.equal(60 * 21, count)
+    assert.is_true(tracer:stats().requests_repeated > 20)
+    assert.equal(60, tracer:stats().traces_delivered)
+  end)
+
   it("closes in time where nobody answers", function()
     answer = function() end
     add({ json = true })

@@ -81,6 +81,11 @@ void nxa__otlp_queue_settle(nxa__otlp_queue *queue, bool delivered, uint64_t rej
   queue->batch.spans = 0;
 }
 
+void nxa__otlp_queue_skip(nxa__otlp_queue *queue) {
+  for (int i = 0; i < NXA__OTLP_BATCH_SPANS && queue->waiting.first; i++)
+    settle(queue, nxa__list_take(&queue->waiting), false);
+}
+
 size_t nxa__otlp_queue_give_up(nxa__otlp_queue *queue) {
   size_t count = queue->taken.count + queue->waiting.count;
   item *settled;

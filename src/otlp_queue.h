@@ -41,6 +41,8 @@ void nxa__otlp_queue_trace(nxa__otlp_queue *queue, nxa_trace *trace);
 bool nxa__otlp_queue_write(nxa__otlp_queue *queue);
 /* Settles the batch, of which `rejected` spans were not taken, and empties the body. */
 void nxa__otlp_queue_settle(nxa__otlp_queue *queue, bool delivered, uint64_t rejected);
+/* Settles as failed what would be in the next batch; there must be none under way, so that it is the oldest. */
+void nxa__otlp_queue_skip(nxa__otlp_queue *queue);
 /* Settles the batch and all that waits as failed. Returns how many spans these were, those of traces included. */
 size_t nxa__otlp_queue_give_up(nxa__otlp_queue *queue);
 

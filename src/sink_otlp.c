@@ -46,7 +46,8 @@ typedef struct sink_otlp {
   bool flushing; /* what waits isn't gathered any longer */
   nxa_call *call;
 
-  unsigned failures;      /* of this batch, one after another */
+  unsigned failures;      /* one after another */
+  bool tried;             /* this batch was sent before */
   bool unconfirmed;       /* its last answer was lost */
   int64_t first_tried_ns; /* this batch */
   int64_t held_until_ns;
@@ -92,8 +93,9 @@ static nxa_call *start_call(sink_otlp *sink, nxa_error *error) {
 static void count_request(sink_otlp *sink) {
   nxa_stats *stats = &sink->sink.tracer->stats;
   stats->requests++;
-  stats->requests_repeated += sink->failures > 0;
+  stats->requests_repeated += sink->tried;
   stats->repeated_unconfirmed += sink->unconfirmed;
+  sink->tried = true;
   sink->unconfirmed = false;
 }
 
@@ -101,9 +103,7 @@ static void count_request(sink_otlp *sink) {
 
 static void start_batch(sink_otlp *sink) {
   sink->state = WRITING;
-  sink->failures = 0;
-  sink->unconfirmed = false;
-  sink->held_until_ns = 0;
+  sink->tried = sink->unconfirmed = false;
   sink->first_tried_ns = nxa__monotonic_ns();
   nxa__buffer_clear(&sink->packed);
   sink->packed_from = 0;
@@ -168,9 +168,25 @@ static void tell(sink_otlp *sink, const nxa__otlp_answer *answer) {
                    sink->cause);
 }
 
+/* The next one waits for the same time to be over. */
 static void give_up_batch(sink_otlp *sink) {
-  nxa__engine_warn(sink->engine, "%s, for too long; %zu spans are lost", sink->cause, sink->queue.taken.count);
+  nxa__engine_warn(sink->engine, "%s, for too long; spans are lost", sink->cause);
   settle_batch(sink, false, 0);
+}
+
+/* What it holds keeps others from recording: where there are other sinks, it gives way before all is used up. */
+static bool is_in_the_way(const sink_otlp *sink) {
+  const nxa_tracer *tracer = sink->sink.tracer;
+  size_t held = sink->queue.waiting.count + sink->queue.taken.count;
+  return sink->failures > 0 && tracer->sink_count > 1 && held >= tracer->options.max_spans / 2;
+}
+
+/* The oldest go first. */
+static void give_way(sink_otlp *sink) {
+  if (sink->state == READY)
+    give_up_batch(sink);
+  else if (sink->state == GATHERING)
+    nxa__otlp_queue_skip(&sink->queue);
 }
 
 static void repeat_later(sink_otlp *sink, const nxa__otlp_answer *answer) {
@@ -192,9 +208,16 @@ static void repeat_later(sink_otlp *sink, const nxa__otlp_answer *answer) {
 
 /* ------------------------------------------------------------------------------------------------ answers */
 
+/* Somebody is there, whatever is said. */
+static void note_answer(sink_otlp *sink) {
+  sink->failures = sink->closing_failures = 0;
+  sink->held_until_ns = 0;
+  sink->hangs = false;
+}
+
 static void on_taken(sink_otlp *sink, const nxa__otlp_answer *answer) {
-  sink->told = sink->hangs = false;
-  sink->closing_failures = 0;
+  note_answer(sink);
+  sink->told = false;
   if (answer->rejected > 0)
     nxa__engine_warn(sink->engine, "%s did not take all spans%s%s", nxa_endpoint_base_url(sink->endpoint),
                      *answer->text ? ": " : "", answer->text);
@@ -202,6 +225,7 @@ static void on_taken(sink_otlp *sink, const nxa__otlp_answer *answer) {
 }
 
 static void on_refused(sink_otlp *sink, const nxa__otlp_answer *answer) {
+  note_answer(sink);
   nxa__engine_warn(sink->engine, "%s: its spans are lost", answer->cause);
   settle_batch(sink, false, 0);
 }
@@ -245,6 +269,10 @@ static bool wants_batch(const sink_otlp *sink) {
   return sink->closing || sink->flushing || sink->queue.waiting.count >= NXA__OTLP_BATCH_SPANS;
 }
 
+static int64_t later(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
 static int64_t next_due(const sink_otlp *sink) {
   if (sink->stopped || sink->sends_no_more)
     return NEVER;
@@ -252,7 +280,7 @@ static int64_t next_due(const sink_otlp *sink) {
   case GATHERING:
     if (!sink->queue.waiting.first)
       return NEVER;
-    return wants_batch(sink) ? 0 : sink->gather_until_ns;
+    return later(wants_batch(sink) ? 0 : sink->gather_until_ns, sink->held_until_ns);
   case READY:
     return sink->held_until_ns;
   case SENDING:
@@ -316,6 +344,8 @@ static void span_ended(nxa__sink *base, nxa_span *span) {
   sink_otlp *sink = otlp_of(base);
   begin_gathering(sink);
   nxa__otlp_queue_span(&sink->queue, span);
+  if (is_in_the_way(sink))
+    give_way(sink);
   schedule(sink);
 }
 

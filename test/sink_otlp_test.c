@@ -439,7 +439,7 @@ static void a_receiver_that_stays_away_is_given_up(void **state) {
   assert_int_equal(fix.engine->warning_count, 1);
   run_for(fix.engine, 100 * SECOND);
   assert_counts(&fix, 0, 0, 1, 1);
-  assert_true(is_there(&fix, "for too long; 2 spans are lost"));
+  assert_true(is_there(&fix, "for too long; spans are lost"));
   assert_in_range(requests_seen, 10, 40);
   stop(&fix);
 }
@@ -553,6 +553,39 @@ static void each_sink_has_everything(void **state) {
   nxa_tracer_close(fix.tracer, 1);
   assert_int_equal(requests_seen, 2);
   assert_counts(&fix, 0, 0, 1, 2);
+  stop(&fix);
+}
+
+/* The second one answers, the first never does. */
+static void receive_second(const fake_request *request, fake_answer *answer) {
+  bool is_first = strstr(request->body, "\"first\"") != NULL;
+  *answer = is_first ? failure(NXA_CONNECTION, false) : status(200);
+}
+
+static void a_sink_that_fails_leaves_room_for_others(void **state) {
+  fixture fix;
+  nxa_otlp_options options = json_options();
+  (void)state;
+  options.service_name = "first";
+  start_with(&fix, options);
+  server = receive_second;
+  options.service_name = "second";
+  options.endpoint = new_endpoint();
+  assert_int_equal(nxa_tracer_add_otlp(fix.tracer, &options, NULL), NXA_OK);
+  nxa_endpoint_free(options.endpoint);
+  for (int i = 0; i < 200; i++) {
+    record(&fix, 100);
+    run_for(fix.engine, 100 * MILLISECOND);
+  }
+  run_for(fix.engine, 10 * SECOND);
+  nxa_stats stats = stats_of(&fix);
+  assert_int_equal(stats.spans_dropped + stats.traces_dropped, 0);
+  assert_in_range(stats.spans_pending, 1, 4096);
+  assert_in_range(stats.requests, 40, 80); /* the second's, and the first's as rarely as before */
+  assert_int_equal(fix.engine->warning_count, 2);
+  assert_false(nxa_tracer_close(fix.tracer, 1));
+  stats = stats_of(&fix);
+  assert_int_equal(stats.spans_failed, 20000);
   stop(&fix);
 }
 
@@ -705,6 +738,7 @@ int main(void) {
       cmocka_unit_test(a_long_wait_ends_closing),
       cmocka_unit_test(an_engine_that_is_closed_ends_it),
       cmocka_unit_test(each_sink_has_everything),
+      cmocka_unit_test(a_sink_that_fails_leaves_room_for_others),
       cmocka_unit_test(options_are_checked),
       cmocka_unit_test(attributes_that_can_not_be_read_are_said),
       cmocka_unit_test(memory_may_run_out_anywhere),
