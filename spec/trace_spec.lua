@@ -566,7 +566,8 @@ describe("tracing", function()
           end,
         }, handle_mt)
       end
-      local recorder = recording.new({ agent_id = "a", warn = function() end, tracer = { trace = handle } })
+      local recorder = recording.new({ agent_id = "a", warn = function() end, tracer = { trace = handle },
+        capture = "full", endpoints = {} })
       return recording.manual(recorder), parents
     end
 

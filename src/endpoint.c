@@ -430,9 +430,25 @@ static void overwrite(char *text, size_t length, const char *key) {
 }
 
 /* A shorter one is a placeholder ("x", "no"), and would punch holes into every text. */
+static bool is_looked_for(const char *secret, size_t length) {
+  return length > 0 && secret && strlen(secret) >= 4;
+}
+
 static void overwrite_secret(char *text, size_t length, const char *secret) {
-  if (length > 0 && secret && strlen(secret) >= 4)
+  if (is_looked_for(secret, length))
     overwrite(text, length, secret);
+}
+
+static bool is_in(const char *text, size_t length, const char *secret) {
+  const char *end = text + length;
+  if (!is_looked_for(secret, length))
+    return false;
+  while ((text = memchr(text, secret[0], (size_t)(end - text)))) {
+    if (key_length(text, (size_t)(end - text), secret))
+      return true;
+    text++;
+  }
+  return false;
 }
 
 /* What follows the last blank: of "Authorization: Bearer x", the "x". */
@@ -445,4 +461,11 @@ void nxa_endpoint_redact(const nxa_endpoint *endpoint, char *text, size_t length
   overwrite_secret(text, length, endpoint->key);
   for (size_t i = endpoint->header_count - endpoint->secret_headers; i < endpoint->header_count; i++)
     overwrite_secret(text, length, last_word(endpoint->headers[i]));
+}
+
+bool nxa__endpoint_key_is_in(const nxa_endpoint *endpoint, const char *text, size_t length) {
+  bool found = is_in(text, length, endpoint->key);
+  for (size_t i = endpoint->header_count - endpoint->secret_headers; i < endpoint->header_count; i++)
+    found = found || is_in(text, length, last_word(endpoint->headers[i]));
+  return found;
 }

@@ -20,6 +20,9 @@ const char *nxa__endpoint_query(const nxa_endpoint *endpoint);
 size_t nxa__endpoint_header_count(const nxa_endpoint *endpoint);
 char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index);
 
+/* True where nxa_endpoint_redact would change the text. */
+bool nxa__endpoint_key_is_in(const nxa_endpoint *endpoint, const char *text, size_t length);
+
 /* Why a "Name: value" line can't be sent, or NULL where it can. */
 const char *nxa__header_fault(const char *line);
 /* Puts a checked line into libcurl's notation, in place: an empty value is "Name;", since "Name:" would send nothing.

@@ -172,6 +172,7 @@ static void assert_redacted(const char *key, const char *text, const char *wante
   strcpy(copy, text);
   nxa_endpoint_redact(endpoint, copy, strlen(copy));
   assert_string_equal(copy, wanted);
+  assert_int_equal(nxa__endpoint_key_is_in(endpoint, text, strlen(text)), strcmp(text, wanted) != 0);
   nxa_endpoint_free(endpoint);
 }
 

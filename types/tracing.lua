@@ -7,6 +7,12 @@
 ---@field traceparent? string of the host's span that the trace is below; by default the client's
 ---@field input? any
 ---@field metadata? table<string, any>
+---@field capture? nexus_assistants.Capture by default the client's
+
+---@alias nexus_assistants.Capture
+---| "full" everything
+---| "metadata" facts: no inputs, outputs, messages and texts of errors
+---| "none" nothing
 
 ---@class nexus_assistants.SpanOptions
 ---@field type? string e.g. "llm", "tool"

@@ -127,17 +127,20 @@ local function build(values)
   local engine, problem = core.engine({ max_transfers = values.max_transfers })
   if not engine then return nil, errors.of_configuration(problem, "nexus.new") end
   local tasks, book = scheduler.new(engine, core.monotonic, warn), ledger.new(core.wall)
-  local warnings, tracer, endpoint, performer = {}
-  tracer, problem, endpoint = sinks.tracer(engine, values, function(text) warnings[#warnings + 1] = text end)
+  local warnings, tracer, endpoints, performer = {}
+  tracer, problem, endpoints = sinks.tracer(engine, values, function(text) warnings[#warnings + 1] = text end)
   if problem then return nil, problem end
+  endpoints = endpoints or {}
   local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
-    examine_threads = thread_examiner(book), traceparent = values.traceparent })
+    examine_threads = thread_examiner(book), traceparent = values.traceparent, capture = values.capture,
+    endpoints = endpoints })
   -- the last that may fail, since it may open a store, which must be closed
   performer, problem = providers.new(values, tasks, recorder)
   if not performer then return nil, problem end
+  endpoints.openai = performer.transport.endpoint
   for _, text in ipairs(warnings) do warn(text) end
   local made = assemble(values, performer, tasks, engine, recorder, tracer, book)
-  made.spool = sinks.spool(values, tasks, engine, tracer, endpoint)
+  made.spool = sinks.spool(values, tasks, engine, tracer, endpoints.nexus)
   if made.spool then
     tasks.on_spooled = function() made.spool:wake() end
     made.spool:start()

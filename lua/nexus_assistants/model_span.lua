@@ -77,7 +77,7 @@ local function usage_of(answer)
 end
 
 local function record_answer(span, answer, told)
-  span:output({
+  span:outcome({
     text = text_of(answer, told), tool_calls = answer.tool_calls, usage = usage_of(answer), model = answer.model,
     incomplete = answer.incomplete,
   })
@@ -85,11 +85,15 @@ local function record_answer(span, answer, told)
   if type(attempts) == "number" and attempts > 1 then span:set("attempts", attempts) end
 end
 
+local function record_error(span, err)
+  if type(err) == "table" then span:error(err.message, err.code) else span:error(err) end
+end
+
 --- Ends the span: `answer` is what the model said, or nil and `err`; `told` is the text it had told on the way.
 function methods:finish(answer, err, told)
   local span = self.span
   if type(answer) == "table" then record_answer(span, answer, told or "") end
-  if answer == nil and err ~= nil then span:error(type(err) == "table" and err.message or err) end
+  if answer == nil and err ~= nil then record_error(span, err) end
   span:finish()
   if self.parent then self.parent.thought_until = core.wall() end
 end

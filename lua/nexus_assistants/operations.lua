@@ -53,7 +53,7 @@ end
 local function record_id(name)
   return function(span, params, result)
     record_input(span, params)
-    if result then span:output({ [name] = result.id }) end
+    if result then span:outcome({ [name] = result.id }) end
   end
 end
 
@@ -61,7 +61,7 @@ local function record_thread(span, params, result)
   record_input(span, params)
   if result then
     span:set("threadId", result.id)
-    span:output({ threadId = result.id })
+    span:outcome({ threadId = result.id })
   end
 end
 
@@ -69,7 +69,7 @@ local function record_run(span, params, result)
   record_input(span, params)
   if not result then return end
   span:set("runId", result.id)
-  span:output({ status = result.status, model = result.model, usage = result.usage, last_error = result.last_error })
+  span:outcome({ status = result.status, model = result.model, usage = result.usage, last_error = result.last_error })
 end
 
 local function record_new_run(span, params, result)
@@ -79,19 +79,19 @@ end
 
 local function record_count(name)
   return function(span, _, result)
-    if result and type(result.data) == "table" then span:output({ [name] = #result.data }) end
+    if result and type(result.data) == "table" then span:outcome({ [name] = #result.data }) end
   end
 end
 
 local function record_status(span, params, result)
   record_input(span, params)
-  if result then span:output({ status = result.status }) end
+  if result then span:outcome({ status = result.status }) end
 end
 
 local function record_file_status(span, params, result)
   record_input(span, params)
   if result then
-    span:output({ id = result.id, status = result.status, last_error = result.last_error,
+    span:outcome({ id = result.id, status = result.status, last_error = result.last_error,
       file_counts = result.file_counts })
   end
 end
@@ -101,12 +101,12 @@ local function record_upload(span, params, result)
   local fields = params.body or {}
   local file = fields.file or fields.data
   span:input({ purpose = fields.purpose, file = type(file) == "table" and (file.name or file.path) or nil })
-  if result then span:output({ id = result.id, bytes = result.bytes }) end
+  if result then span:outcome({ id = result.id, bytes = result.bytes }) end
 end
 
 local function record_size(span, _, result)
-  if type(result) == "string" then span:output({ bytes = #result }) end
-  if type(result) == "number" then span:output({ bytes = result }) end
+  if type(result) == "string" then span:outcome({ bytes = #result }) end
+  if type(result) == "number" then span:outcome({ bytes = result }) end
 end
 
 local function record_some(span, body, names)
@@ -120,7 +120,7 @@ local function record_response(span, params, result)
   if not result then return end
   span:set("responseId", result.id)
   local said = written.response(result)
-  span:output({ status = result.status, model = result.model, usage = result.usage, error = result.error,
+  span:outcome({ status = result.status, model = result.model, usage = result.usage, error = result.error,
     incomplete_details = result.incomplete_details, text = said.text, tool_calls = said.tool_calls })
 end
 
@@ -128,7 +128,7 @@ local function record_completion(span, params, result)
   if params.body then record_some(span, params.body, CHAT_INPUT) end
   if not result then return end
   local said = written.completion(result)
-  span:output({ status = said.status, model = result.model, usage = result.usage, text = said.text,
+  span:outcome({ status = said.status, model = result.model, usage = result.usage, text = said.text,
     tool_calls = said.tool_calls })
 end
 

@@ -297,6 +297,8 @@ local file = {
   resource_attributes = { kind = "attributes" },
 }
 
+local CAPTURE = { kind = "text", choices = { "full", "metadata", "none" } }
+
 local LANE_POLICIES = { "wait", "cancel", "reject" }
 
 --- Options of `nexus.new`.
@@ -321,6 +323,7 @@ options.client = {
     max_spool_bytes = { kind = "size", most = 64 * GIBIBYTE, default = GIBIBYTE / 4 },
     max_spool_age = { kind = "seconds", default = 7 * 86400 },
   } },
+  capture = checks.merged(CAPTURE, { environment = "NEXUS_ASSISTANTS_CAPTURE", default = "full" }),
   spool = { kind = "text", environment = "NEXUS_ASSISTANTS_SPOOL", off = true },
   sample = { kind = "share" },
   poll = { kind = "table", fields = {
@@ -448,6 +451,7 @@ options.trace = {
   agent_id = { kind = "text" },
   input = { kind = "any" },
   metadata = { kind = "table" },
+  capture = CAPTURE,
 }
 
 --- Options of `trace:span`.

@@ -343,7 +343,7 @@ local function record_outcome(self)
   local ended, span = self.run, self.span
   span:set("threadId", self.thread_id)
   span:set("runId", ended.id)
-  span:output({
+  span:outcome({
     status = ended.status,
     model = present(ended.model),
     usage = present(ended.usage),

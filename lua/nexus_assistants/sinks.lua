@@ -217,8 +217,13 @@ local function tracer_options(values)
   }
 end
 
+local function endpoints_of(found)
+  return { nexus = found.nexus and found.nexus.endpoint, otlp = found.otlp and found.otlp.endpoint }
+end
+
 --- Makes the tracer, or nil where traces go nowhere, so that nothing is recorded that nobody will see; nil and an error
--- where something of the options can't be. With it comes, without a problem, Nexus's endpoint where there is one.
+-- where something of the options can't be. With it come, without a problem, the endpoints there are, those of `nexus`
+-- and `otlp`.
 function sinks.tracer(engine, values, warn)
   local found, problem = wanted(values, warn)
   if not found or not found[1] then return nil, problem end
@@ -226,7 +231,7 @@ function sinks.tracer(engine, values, warn)
   tracer, problem = core.tracer(engine, tracer_options(values))
   if not tracer then return nil, errors.of_configuration(problem, "nexus.new: limits") end
   tracer, problem = add(tracer, found)
-  return tracer, problem, tracer and found.nexus and found.nexus.endpoint
+  return tracer, problem, tracer and endpoints_of(found)
 end
 
 return sinks

@@ -5,6 +5,7 @@
 --
 -- A context is what code runs in: a trace and the span that new spans go under. It belongs to a coroutine, so that
 -- tasks that trace at the same time don't mix; a task begins with the context it was started in.
+local capture = require("nexus_assistants.capture")
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
@@ -36,8 +37,8 @@ local METADATA_NAMES = { thread_id = "threadId", message_id = "messageId", run_i
 local running = coroutine.running
 
 --- Makes what records. `parts` has scheduler, agent_id, warn, examine_threads (from the ids of threads a trace made to
--- what the doctor finds) and, where traces are delivered, tracer (the core's); traceparent, of the host's span, may be
--- nil.
+-- what the doctor finds), capture (the mode of traces that say none), endpoints (whose keys are kept out of traces; the
+-- table may grow) and, where traces are delivered, tracer (the core's); traceparent, of the host's span, may be nil.
 function trace.new(parts)
   return setmetatable({
     scheduler = parts.scheduler,
@@ -45,6 +46,8 @@ function trace.new(parts)
     warn = parts.warn,
     tracer = parts.tracer,
     traceparent = parts.traceparent,
+    capture = parts.capture,
+    keepers = capture.keepers({ endpoints = parts.endpoints }),
     examine_threads = parts.examine_threads,
     contexts = setmetatable({}, { __mode = "k" }), -- by coroutine
     open_traces = 0,
@@ -53,33 +56,31 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- values
 
--- A value that JSON can't hold must not cost the span.
-local function encode(value)
-  local text, problem = json.encode(value)
-  return text or json.encode("(not recorded: " .. problem .. ")")
-end
-
-local SHORT, REMEMBERED = 64, 256
-local texts, remembered = {}, 0 -- ids, names and statuses are written again and again
-
-local function json_of(value)
-  if type(value) ~= "string" or #value > SHORT then return encode(value) end
-  local text = texts[value]
-  if text then return text end
-  if remembered == REMEMBERED then texts, remembered = {}, 0 end
-  text = encode(value)
-  texts[value], remembered = text, remembered + 1
-  return text
-end
-
 local function check_key(method, key)
   if type(key) ~= "string" or key == "" then
     error(method .. ": key must be a string that is not empty, got " .. (key == "" and "''" or type(key)), 3)
   end
 end
 
+-- Everything that is recorded of a trace or a span passes through here, and through the trace's keeper.
+local function set_metadata(subject, key, value)
+  if not subject.handle then return end
+  local text, kept_key = subject.keeper:metadata(key, value, subject)
+  if text then subject.handle:metadata(kept_key, text) end
+end
+
 local function set_all(subject, metadata)
-  for key, value in pairs(metadata or {}) do subject.handle:metadata(shown(key), json_of(value)) end
+  for key, value in pairs(metadata or {}) do set_metadata(subject, shown(key), value) end
+end
+
+local function set_input(subject, value)
+  local text = subject.handle and subject.keeper:content(value, subject, "input")
+  if text then subject.handle:input(text) end
+end
+
+local function set_output(subject, value)
+  local text = subject.handle and subject.keeper:content(value, subject, "output")
+  if text then subject.handle:output(text) end
 end
 
 -- -------------------------------------------------------------------------------------------------------- spans
@@ -87,7 +88,7 @@ end
 -- Opens a span of a trace; where it was dropped, or there is no trace, it has no handle and records nothing.
 local function open_span(owner, parent, name, kind)
   local handle = owner.handle and owner.handle:span(name, kind, parent)
-  return setmetatable({ handle = handle or nil, trace = owner }, span_mt)
+  return setmetatable({ handle = handle or nil, trace = owner, name = name, keeper = owner.keeper }, span_mt)
 end
 
 --- The span's id, 16 hexadecimal digits; nil where it is not recorded.
@@ -107,29 +108,31 @@ end
 
 --- Sets the span's input, any value JSON can hold.
 function span_methods:input(value)
-  if self.handle and value ~= nil then self.handle:input(json_of(value)) end
-end
-
--- The same, of a value that is written already.
-function span_methods:input_json(text)
-  if self.handle then self.handle:input(text) end
+  set_input(self, value)
 end
 
 --- Sets the span's output, any value JSON can hold.
 function span_methods:output(value)
-  if self.handle and value ~= nil then self.handle:output(json_of(value)) end
+  set_output(self, value)
+end
+
+-- Sets the span's output to what the library saw of a call: a table, whose facts are kept where content isn't.
+function span_methods:outcome(value)
+  local text = self.handle and self.keeper:outcome(value, self)
+  if text then self.handle:output(text) end
 end
 
 --- Sets one value of the span's metadata.
 function span_methods:set(key, value)
   check_key("span:set", key)
-  if self.handle and value ~= nil then self.handle:metadata(key, json_of(value)) end
+  set_metadata(self, key, value)
 end
 
---- Says what went wrong in the span; it ends with status error then.
-function span_methods:error(value)
+--- Says what went wrong in the span; it ends with status error then. An error that is a text may have a `code`.
+function span_methods:error(value, code)
   self.failed = true
-  if self.handle then self.handle:error(shown(value)) end
+  local text = self.handle and self.keeper:failure(value, self, code)
+  if text then self.handle:error(text) end
 end
 
 -- Gives the span times of its own, Unix seconds.
@@ -259,7 +262,7 @@ end
 local function record_path(span, path)
   for name, value in pairs(path) do
     local key = METADATA_NAMES[name]
-    if key then span.handle:metadata(key, json_of(value)) end
+    if key then set_metadata(span, key, value) end
   end
 end
 
@@ -273,7 +276,7 @@ local function remember_thread(owner, operation, params, result)
   if operation.name == "threads.create_and_run" and result then thread_id = present(result.thread_id) end
   if thread_id and owner.thread_id ~= thread_id then
     owner.thread_id = thread_id
-    owner.handle:metadata("threadId", json_of(thread_id))
+    set_metadata(owner, "threadId", thread_id)
   end
 end
 
@@ -328,7 +331,7 @@ function trace.add_findings(owner, findings)
   if not findings[1] then return end
   owner.findings = owner.findings or json.array({})
   for _, finding in ipairs(findings) do owner.findings[#owner.findings + 1] = finding end
-  if owner.handle then owner.handle:metadata("findings", encode(owner.findings)) end
+  set_metadata(owner, "findings", owner.findings)
 end
 
 local function set_present(subject, key, value)
@@ -374,7 +377,8 @@ end
 local function record_step_error(span, step)
   local last_error = present(step.last_error)
   if type(last_error) == "table" then
-    span:error(shown(present(last_error.code)) .. ": " .. shown(present(last_error.message)))
+    local code = present(last_error.code)
+    span:error(shown(code) .. ": " .. shown(present(last_error.message)), code)
   elseif step.status == "failed" or step.status == "cancelled" or step.status == "expired" then
     span:error("the step ended with status: " .. step.status)
   end
@@ -449,8 +453,9 @@ local function continue(self, handle, traceparent)
 end
 
 function start(self, values)
-  local handle = self.tracer and self.tracer:trace(values.agent_id or self.agent_id, values.name)
-  local owner = setmetatable({ recorder = self, handle = handle or nil, open = true }, trace_mt)
+  local keeper = self.keepers[values.capture or self.capture] -- nil where nothing is to be recorded
+  local handle = self.tracer and keeper and self.tracer:trace(values.agent_id or self.agent_id, values.name)
+  local owner = setmetatable({ recorder = self, handle = handle or nil, keeper = keeper, open = true }, trace_mt)
   if handle then
     continue(self, handle, values.traceparent or self.traceparent)
     owner:input(values.input)
@@ -467,7 +472,7 @@ local function finish(owner, failure)
   owner.open = false
   if not owner.handle then return end
   if failure == nil then return owner.handle:finish("success") end
-  owner.handle:finish(status_of(failure), shown(failure))
+  owner.handle:finish(status_of(failure), owner.keeper:failure(failure, owner))
 end
 
 local function conclude(owner, ok, first, second)
@@ -533,19 +538,19 @@ end
 
 --- Sets the trace's input, any value JSON can hold.
 function trace_methods:input(value)
-  if self.handle and value ~= nil then self.handle:input(json_of(value)) end
+  set_input(self, value)
 end
 
 --- Sets the trace's output; without it that is the first result of the function.
 function trace_methods:output(value)
   self.output_given = true
-  if self.handle and value ~= nil then self.handle:output(json_of(value)) end
+  set_output(self, value)
 end
 
 --- Sets one value of the trace's metadata.
 function trace_methods:set(key, value)
   check_key("trace:set", key)
-  if self.handle and value ~= nil then self.handle:metadata(key, json_of(value)) end
+  set_metadata(self, key, value)
 end
 
 local function run_span(span, values, fn)
@@ -688,7 +693,7 @@ function manual_methods:end_trace(trace_id, given)
   local problem = error_of(values)
   local status = values.status or (problem ~= nil and status_of(problem)) or "success"
   owner.open = false
-  owner.handle:finish(status, problem ~= nil and shown(problem) or nil)
+  owner.handle:finish(status, problem ~= nil and owner.keeper:failure(problem, owner) or nil)
   forget(self, owner, trace_id)
 end
 

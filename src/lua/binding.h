@@ -73,6 +73,7 @@ int nxa__lua_json_is_plain(lua_State *L);
 int nxa__lua_is_terminal(lua_State *L);
 int nxa__lua_terminal_width(lua_State *L);
 int nxa__lua_is_secret(lua_State *L);
+int nxa__lua_holds_any(lua_State *L);
 int nxa__lua_signals_new(lua_State *L);
 int nxa__lua_lock_file(lua_State *L);
 int nxa__lua_make_directory(lua_State *L);

@@ -60,6 +60,14 @@ static int endpoint_redact(lua_State *L) {
   return 1;
 }
 
+static int endpoint_key_is_in(lua_State *L) {
+  size_t length;
+  const nxa__lua_endpoint *self = check(L);
+  const char *text = luaL_checklstring(L, 2, &length);
+  lua_pushboolean(L, self->endpoint && nxa__endpoint_key_is_in(self->endpoint, text, length));
+  return 1;
+}
+
 /* The URL and nothing else: this ends up in logs. */
 static int endpoint_tostring(lua_State *L) {
   lua_pushfstring(L, "endpoint: %s", base_url(check(L)));
@@ -75,8 +83,11 @@ static int endpoint_gc(lua_State *L) {
 
 void nxa__lua_endpoint_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", endpoint_gc}, {"__tostring", endpoint_tostring}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"base_url", endpoint_base_url}, {"has_key", endpoint_has_key}, {"redact", endpoint_redact}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"base_url", endpoint_base_url},
+                                     {"has_key", endpoint_has_key},
+                                     {"redact", endpoint_redact},
+                                     {"key_is_in", endpoint_key_is_in},
+                                     {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_ENDPOINT, metamethods, methods);
   lua_pop(L, 1);
 }

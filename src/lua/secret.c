@@ -1,5 +1,6 @@
 /*
- * Comparing what somebody sent with a secret of the environment, which stays out of Lua's memory.
+ * Comparing what somebody sent with a secret of the environment, which stays out of Lua's memory; and looking for the
+ * marks of secrets in texts.
  */
 #include "binding.h"
 
@@ -30,5 +31,59 @@ int nxa__lua_is_secret(lua_State *L) {
   if (!is_usable(secret))
     return nxa__lua_nothing(L);
   lua_pushboolean(L, equals(text, length, secret, strlen(secret)));
+  return 1;
+}
+
+#define MARKS_MOST 16
+
+typedef struct marks {
+  const char *texts[MARKS_MOST];
+  size_t lengths[MARKS_MOST];
+  int count;
+  bool begins[256]; /* by the first letter */
+} marks;
+
+/* Whatever the locale says. */
+static unsigned char lower(char c) {
+  return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+static void read_marks(lua_State *L, marks *found) {
+  *found = (marks){.count = lua_gettop(L) - 1};
+  luaL_argcheck(L, found->count <= MARKS_MOST, MARKS_MOST + 2, "too many marks");
+  for (int i = 0; i < found->count; i++) {
+    found->texts[i] = luaL_checklstring(L, i + 2, &found->lengths[i]);
+    luaL_argcheck(L, found->lengths[i] > 0, i + 2, "must not be empty");
+    found->begins[lower(found->texts[i][0])] = true;
+  }
+}
+
+static bool is_at(const char *text, size_t left, const char *mark, size_t length) {
+  if (left < length)
+    return false;
+  for (size_t i = 0; i < length; i++)
+    if (lower(text[i]) != (unsigned char)mark[i])
+      return false;
+  return true;
+}
+
+static bool any_at(const marks *known, const char *text, size_t left) {
+  for (int i = 0; i < known->count; i++)
+    if (is_at(text, left, known->texts[i], known->lengths[i]))
+      return true;
+  return false;
+}
+
+/* Whether a text holds any of the marks behind it, which are in lower case, in whatever case. One look at each byte:
+ * every value that is recorded passes here. */
+int nxa__lua_holds_any(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  marks known;
+  read_marks(L, &known);
+  bool found = false;
+  for (size_t i = 0; i < length && !found; i++)
+    found = known.begins[lower(text[i])] && any_at(&known, text + i, length - i);
+  lua_pushboolean(L, found);
   return 1;
 }

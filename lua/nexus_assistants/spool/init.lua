@@ -381,26 +381,13 @@ local function finish_one(self)
   return PASSING[outcome] or outcome == "wait"
 end
 
--- What Nexus has no room for was said before.
-local function warn_of_left(self)
-  local count = 0
-  for _, entry in ipairs(self.queue) do
-    if not entry.folder and not entry.limited then count = count + 1 end
-  end
-  if count == 0 then return end
-  self.scheduler.warn(("not delivered, but kept: %d trace%s; %s"):format(count, count == 1 and "" or "s",
-    self.problem and "Nexus " .. self.problem or "the time to close was over"))
-end
-
 --- Delivers what it can until `due`, without the scheduler, as the client closes: what the core has left is asked for
 -- while Nexus answers. Gives everything else back.
 function spool_methods:finish(due)
   self.due = due
   collect(self)
   local going = self.tracer and self.tracer:reachable()
-  local tried = going
   while going and #self.queue > 0 and core.monotonic() < due do going = finish_one(self) end
-  if tried then warn_of_left(self) end
   for _, entry in ipairs(self.queue) do keep(self, entry) end
   self.queue = {}
 end
