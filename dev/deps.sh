@@ -30,6 +30,7 @@ ci  |lua_51_compiler             |lua5.1                 |luajit      |luajit   
 ci  |command clang               |clang                  |-           |clang              |clang       |clang
 ci  |command clang-format        |clang-format           |clang-format|clang-tools-extra  |clang       |clang-extra-tools
 ci  |command luarocks            |luarocks               |luarocks    |luarocks           |luarocks    |luarocks5.4
+ci  |command protoc              |protobuf-compiler      |protobuf    |protobuf-compiler  |protobuf    |protobuf
 ci  |module luasql.postgres      |lua-sql-postgres       |rock:luasql-postgres|rock:luasql-postgres|rock:luasql-postgres|lua5.4-sql-postgres
 ci  |browser                     |chromium               |chromium    |chromium           |chromium    |chromium
 ci  |postgres                    |postgresql             |postgresql  |postgresql-server  |postgresql  |postgresql

@@ -235,6 +235,21 @@ describe("an OTLP sink", function()
       assert.equal(content, first.body:find("Hi", 1, true) ~= nil)
     end)
   end
+
+  it("is read and written again by protoc as the same bytes", function()
+    if output_of("protoc --version 2>/dev/null") == "" then return pending("protoc is absent") end
+    add({ content = true, resource_attributes = "a=%C3%A9" })
+    record_everything()
+    deliver()
+    local sent = server.requests[1].body
+    local path, protoc = write_file(sent), "protoc --proto_path=" .. servers.quote(servers.root .. "spec/support")
+    local decode = ("%s --decode=Request otlp.proto < %s 2>&1"):format(protoc, path)
+    local text, again = output_of(decode), output_of(decode .. " | " .. protoc .. " --encode=Request otlp.proto 2>&1")
+    os.remove(path)
+    assert.equal(sent, again)
+    assert.is_nil(text:find("\n%s*%d+[:%s{]"))
+    assert.truthy(text:find('name: "execute_tool get_weather"', 1, true), text)
+  end)
 end)
 
 describe("a client's OTLP options", function()
