@@ -12,7 +12,7 @@ local EVIL = '</script><script id="evil">window.evil = 1</script><!-- <script>'
 -- Each part, and how many things it looks at: fewer would mean that it ended early.
 local PARTS = {
   { "opens", 11 }, { "details", 11 }, { "zooms", 8 }, { "filters", 9 }, { "keys", 18 }, { "compares", 10 },
-  { "looks", 11 }, { "odd", 7 }, { "quick", 11 },
+  { "looks", 12 }, { "odd", 7 }, { "quick", 11 },
 }
 
 local function output_of(command)

@@ -306,6 +306,8 @@ const parts = {
     check('and goes back', [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')], [true, false]);
     const none = await open(browser, 'none.html');
     check('nothing is said to be nothing', await none.textContent('#empty h2'), 'No traces');
+    await none.setViewportSize({ width: 390, height: 800 });
+    check('on a narrow page, too', await none.isVisible('#empty h2'), true);
   },
 
   async odd(browser) {

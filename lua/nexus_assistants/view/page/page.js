@@ -19,6 +19,7 @@
   const given = JSON.parse(document.getElementById('data').textContent);
   const prices = given.prices || null;
   const POLL = 1000;
+  const ANY_KEY = 'nxs_page'; // does where a server wants none of its own
   const ROW_HEIGHT = 26;
   const ITEM_HEIGHT = 58;
   const MOST_INDENT = 12;
@@ -36,7 +37,7 @@
     first: /** @type {?string} */ (null),
     picking: false,
     overview: false,
-    key: 'nxs_page',
+    key: ANY_KEY,
     refusal: 0,
     tag: '',
     pair: /** @type {?string[]} */ (null),
@@ -565,6 +566,7 @@
 
   function showView(view) {
     document.body.dataset.view = view;
+    document.body.toggleAttribute('data-empty', state.traces.length === 0);
     at('trace').hidden = view !== 'trace';
     at('compare').hidden = view !== 'compare';
     at('empty').hidden = view !== 'list' || (state.traces.length > 0 && isNarrow());
@@ -1366,10 +1368,11 @@
       );
     if (state.refusal === 401) return drawKeyForm(panel);
     if (state.refusal) return panel.replaceChildren(text('h2', 'Nothing is shown here'), text('p', OPEN_TO_OTHERS));
+    const key = state.key === ANY_KEY ? 'nxs_local' : 'the-same-key';
     panel.replaceChildren(
       text('h2', 'Waiting for the first trace'),
       text('p', 'Run a script that traces with these set, and it appears here while it runs:'),
-      text('pre', `export NEXUS_BASE_URL=${location.origin}\nexport NEXUS_API_KEY=nxs_local\nlua your_script.lua`),
+      text('pre', `export NEXUS_BASE_URL=${location.origin}\nexport NEXUS_API_KEY=${key}\nlua your_script.lua`),
     );
   }
 
