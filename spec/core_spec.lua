@@ -46,6 +46,18 @@ describe("core", function()
     assert.is_false(pcall(core.is_secret, "PATH"))
   end)
 
+  it("tells what a key of the environment looks like, and nothing of it", function()
+    local process = require("spec.support.process")
+    local chunk = 'io.write(require("nexus_assistants.core").key_form("NXA_SPEC_KEY", "sk-"))'
+    for form, key in pairs({
+      plausible = "sk-" .. ("x"):rep(17), short = "sk-" .. ("x"):rep(16), other = "nxs_" .. ("x"):rep(20),
+      unusable = "sk-xxxxxxxxxxxxxxxxxx x", absent = "",
+    }) do
+      assert.equal(form, process.chunk(chunk, { NXA_SPEC_KEY = key }).out)
+    end
+    assert.equal("absent", core.key_form("NXA_NO_SUCH_KEY", ""))
+  end)
+
   it("finds the first byte that isn't UTF-8", function()
     assert.is_true(core.utf8_valid("na\195\175ve"))
     local valid, position = core.utf8_valid("ab\255cd")

@@ -1,5 +1,6 @@
 #include "answer.h"
 
+#include <curl/curl.h>
 #include <string.h>
 
 #include "clock.h"
@@ -10,7 +11,7 @@ void nxa__answer_clear(nxa__answer *answer) {
   answer->status = 0;
   answer->complete = false;
   answer->content_type[0] = answer->request_id[0] = '\0';
-  answer->retry_after = answer->retry_after_ms = answer->poll_after = -1;
+  answer->retry_after = answer->retry_after_ms = answer->poll_after = answer->date = -1;
   answer->should_retry = -1;
   answer->header_bytes = 0;
 }
@@ -44,6 +45,8 @@ static void take_field(nxa__answer *answer, const char *name, size_t length, con
     answer->retry_after_ms = nxa__milliseconds_header(value);
   else if (nxa__same_word(name, length, "openai-poll-after-ms"))
     answer->poll_after = nxa__milliseconds_header(value);
+  else if (nxa__same_word(name, length, "date"))
+    answer->date = (double)curl_getdate(value, NULL);
   else if (nxa__same_word(name, length, "x-should-retry"))
     take_should_retry(answer, value);
 }
@@ -67,7 +70,7 @@ static void take_value(nxa__answer *answer, const char *line, size_t name, const
 }
 
 static bool interesting(const char *line) {
-  return strchr("cCxXrRoO", line[0]) != NULL;
+  return strchr("cCxXrRoOdD", line[0]) != NULL;
 }
 
 bool nxa__answer_take_line(nxa__answer *answer, const char *line, size_t length) {

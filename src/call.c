@@ -44,6 +44,7 @@ static void fill_response(nxa_call *call) {
       .request_id = call->answer.request_id,
       .retry_after = nxa__answer_wait(&call->answer),
       .poll_after = call->answer.poll_after,
+      .date = call->answer.date,
       .attempts = call->attempts,
   };
 }

@@ -250,6 +250,7 @@ typedef struct nxa_response {
   double retry_after;       /* seconds, negative where absent */
   double poll_after;        /* seconds, from openai-poll-after-ms; negative where absent */
   int attempts;
+  double date; /* Unix seconds by the server's clock, from Date; negative where absent */
 } nxa_response;
 
 /* Bytes of the bodies on the wire, in the attempt under way or the last one: before an answer is decoded, and with what

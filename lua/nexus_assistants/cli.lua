@@ -148,8 +148,17 @@ local function run_run(options, words, arguments)
   return code or fail(problem)
 end
 
+local function run_doctor(options)
+  local said, is_well = require("nexus_assistants.cli.doctor").run(options)
+  local code = print_out(said)
+  return is_well and code or EXIT_FAILURE
+end
+
 local STORE = { name = "store", value = "WHERE", check = text,
   help = "where threads are kept: a file, postgresql://…, or memory (NEXUS_ASSISTANTS_STORE)" }
+
+local COLOR = { name = "color", value = "WHEN", check = one_of("auto", "always", "never"),
+  help = "auto, always or never (auto)" }
 
 local function counted(count, what)
   return ("%d %s%s"):format(count, what, count == 1 and "" or "s")
@@ -232,6 +241,15 @@ local COMMANDS = {
     },
   },
   {
+    name = "doctor", run = run_doctor, arguments = 0,
+    summary = "looks whether all that a client needs is there: settings, keys, servers, spool, store; ends with 1 "
+      .. "where something failed",
+    options = {
+      { name = "json", help = "one JSON object, for programs" },
+      COLOR,
+    },
+  },
+  {
     name = "import", run = run_import, arguments = math.huge, least = 1, usage = "FILE …",
     summary = "puts assistants and threads that were exported from an account (JSON, or an object a line) into a store",
     options = { STORE },
@@ -259,8 +277,7 @@ local COMMANDS = {
       { name = "prices", value = "FILE", check = text,
         help = "JSON: { model = { input, output } }, per million tokens; shows what they cost" },
       { name = "critical", help = "marks the critical path with *" },
-      { name = "color", value = "WHEN", check = one_of("auto", "always", "never"),
-        help = "auto, always or never (auto)" },
+      COLOR,
       { name = "width", value = "N", check = whole_number(40, 1000), help = "columns (the terminal's, or 100)" },
       { name = "ascii", help = "no characters beyond ASCII in the drawing" },
     },

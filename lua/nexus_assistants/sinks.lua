@@ -105,7 +105,8 @@ local function is_wanted(values)
   return from_environment("ENDPOINT") ~= nil
 end
 
-local function otlp_options(values, warn)
+--- What the tracer is told of the OpenTelemetry receiver that options or the environment name; nil where there is none.
+function sinks.otlp_options(values, warn)
   if not is_wanted(values) then return nil end
   local given = values.otlp or {}
   local place, attributes = receiver(given, warn), resource_attributes(given.resource_attributes)
@@ -156,8 +157,8 @@ end
 
 local NO_SPOOL = "off"
 
--- Where what isn't delivered to Nexus waits; nil for nowhere.
-local function spool_folder(values)
+--- Where what isn't delivered to Nexus waits; nil for nowhere.
+function sinks.spool_folder(values)
   if values.spool == false or values.spool == NO_SPOOL then return nil end
   return values.spool or state_folder.path(spools.NAME)
 end
@@ -168,14 +169,14 @@ local function nexus_options(values, warn)
   local given, limits = values.nexus, values.limits
   return {
     endpoint = endpoint, timeout = given.timeout, flush_interval = given.flush_interval,
-    max_in_flight = given.max_in_flight, spool = spool_folder(values), spool_files = limits.max_spool_files,
+    max_in_flight = given.max_in_flight, spool = sinks.spool_folder(values), spool_files = limits.max_spool_files,
     spool_bytes = limits.max_spool_bytes, spool_age = limits.max_spool_age,
   }
 end
 
 --- Makes who delivers from the spool, to Nexus's `endpoint`; nil without either.
 function sinks.spool(values, tasks, engine, tracer, endpoint)
-  local folder, limits = endpoint and spool_folder(values), values.limits
+  local folder, limits = endpoint and sinks.spool_folder(values), values.limits
   if not folder then return nil end
   return spools.new({
     scheduler = tasks, engine = engine, tracer = tracer, endpoint = endpoint, folder = folder,
@@ -187,7 +188,7 @@ end
 -- ------------------------------------------------------------------------------------------------------------ all
 
 -- In this order; each names what the core's tracer calls it, and the options it was given.
-local KINDS = { { "nexus", nexus_options }, { "otlp", otlp_options }, { "file", file_options } }
+local KINDS = { { "nexus", nexus_options }, { "otlp", sinks.otlp_options }, { "file", file_options } }
 
 local function wanted(values, warn)
   local found = {}

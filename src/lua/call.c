@@ -91,7 +91,7 @@ static void set_integer(lua_State *L, const char *name, int value) {
 }
 
 static void push_response(lua_State *L, const nxa_response *response) {
-  lua_createtable(L, 0, 7);
+  lua_createtable(L, 0, 8);
   set_integer(L, "status", response->status);
   lua_pushlstring(L, response->body, response->body_length);
   lua_setfield(L, -2, "body");
@@ -99,6 +99,7 @@ static void push_response(lua_State *L, const nxa_response *response) {
   set_text(L, "request_id", response->request_id);
   set_seconds(L, "retry_after", response->retry_after);
   set_seconds(L, "poll_after", response->poll_after);
+  set_seconds(L, "date", response->date);
   set_integer(L, "attempts", response->attempts);
 }
 

@@ -1,11 +1,13 @@
 /*
- * Comparing what somebody sent with a secret of the environment, which stays out of Lua's memory; and looking for the
- * marks of secrets in texts.
+ * Secrets of the environment, which stay out of Lua's memory: what they look like, and whether somebody sent the right
+ * one; and looking for the marks of secrets in texts.
  */
 #include "binding.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define SHORTEST 20 /* characters: no key of an API has fewer */
 
 /* As a header can carry it: of visible ASCII characters, one at least. */
 static bool is_usable(const char *secret) {
@@ -22,6 +24,23 @@ static bool equals(const char *text, size_t length, const char *secret, size_t s
   for (size_t i = 0; i < length; i++)
     difference |= (unsigned char)(text[i] ^ secret[i % secret_length]);
   return difference == 0;
+}
+
+/* What can be said of a secret without giving anything of it away. */
+static const char *form_of(const char *secret, const char *prefix) {
+  if (!secret || !*secret)
+    return "absent";
+  if (!is_usable(secret))
+    return "unusable";
+  if (strncmp(secret, prefix, strlen(prefix)) != 0)
+    return "other";
+  return strlen(secret) >= SHORTEST ? "plausible" : "short";
+}
+
+int nxa__lua_key_form(lua_State *L) {
+  const char *name = nxa__lua_whole_text(L, 1), *prefix = nxa__lua_whole_text(L, 2);
+  lua_pushstring(L, form_of(getenv(name), prefix));
+  return 1;
 }
 
 int nxa__lua_is_secret(lua_State *L) {

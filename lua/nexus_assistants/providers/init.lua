@@ -9,7 +9,8 @@ local values = require("nexus_assistants.values")
 
 local providers = {}
 
-local LOCAL_FILE = "threads.sqlite"
+--- What the file of threads is called among the user's.
+providers.LOCAL_FILE = "threads.sqlite"
 
 local function configuration(message)
   return nil, errors.new({ kind = "configuration", message = message })
@@ -61,7 +62,7 @@ end
 -- default where they are worth keeping. Returns nil for memory; or nil and an error.
 function providers.store(where, is_kept)
   if where == nil and is_kept then
-    where = state_folder.path(LOCAL_FILE)
+    where = state_folder.path(providers.LOCAL_FILE)
     if not where then return configuration("no place to keep threads in: set the option store, or HOME") end
   end
   if where == nil or where == "memory" then return nil end

@@ -1,45 +1,16 @@
 --- The command `view`: finds traces, at Nexus or in files, and draws them: one as a waterfall, more as a list, or all
 -- of them as a page for a browser.
-local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
 local list = require("nexus_assistants.view.list")
 local page = require("nexus_assistants.view.page")
 local read = require("nexus_assistants.view.read")
+local screen = require("nexus_assistants.view.screen")
 local terminal = require("nexus_assistants.view.terminal")
 local usage = require("nexus_assistants.view.usage")
 
 local view = {}
 
-local STDOUT = 1
-local NARROWEST, WIDEST, DEFAULT_WIDTH = 40, 1000, 100
 local SHOWN, IN_A_PAGE = 20, 200 -- how many traces, where nothing is said
-
--- ----------------------------------------------------------------------------------------------------- terminal
-
-local function is_terminal()
-  return core.is_terminal ~= nil and core.is_terminal(STDOUT)
-end
-
-local function wants_color(choice)
-  if choice == "always" then return true end
-  if choice == "never" then return false end
-  local refused = core.environment("NO_COLOR")
-  return is_terminal() and (refused == nil or refused == "") and core.environment("TERM") ~= "dumb"
-end
-
-local function is_utf8()
-  for _, name in ipairs({ "LC_ALL", "LC_CTYPE", "LANG" }) do
-    local value = core.environment(name)
-    -- the first that is set counts
-    if value and value ~= "" then return value:lower():find("utf%-?8") ~= nil end
-  end
-  return false
-end
-
-local function width()
-  local columns = core.terminal_width and core.terminal_width(STDOUT) or tonumber(core.environment("COLUMNS"))
-  return columns and columns > 0 and math.max(NARROWEST, math.min(columns, WIDEST)) or DEFAULT_WIDTH
-end
 
 -- -------------------------------------------------------------------------------------------------------- finding
 
@@ -88,7 +59,8 @@ end
 
 local function style(options)
   return {
-    color = wants_color(options.color), width = options.width or width(), unicode = not options.ascii and is_utf8(),
+    color = screen.wants_color(options.color), width = options.width or screen.width(),
+    unicode = not options.ascii and screen.is_utf8(),
     critical = options.critical, today = os.date("!%Y-%m-%d"),
   }
 end

@@ -1,0 +1,188 @@
+--- What the doctor asks servers: whether they can be reached, what they say to the key, and what time it is.
+local core = require("nexus_assistants.core")
+local settings = require("nexus_assistants.cli.doctor.settings")
+
+local reach = {}
+
+local check, is_loopback = settings.check, settings.is_loopback
+
+local DEADLINE = 5 -- seconds
+local STEP = 0.25
+local SKEW = 5 -- seconds
+local MOST_READ = 1024 * 1024
+local READABLE_UNENCRYPTED = "Use https: the key can be read on the way."
+
+-- ------------------------------------------------------------------------------------------------------- targets
+
+local function endpoint_of(base_url, variable, headers)
+  return core.endpoint({ base_url = base_url, key_environment = variable, headers = headers })
+end
+
+local function api_target(values)
+  if values.provider == "script" then return nil end
+  local is_assistants = values.provider == "assistants"
+  local endpoint, err = endpoint_of(values.openai.base_url, "OPENAI_API_KEY",
+    is_assistants and { ["OpenAI-Beta"] = "assistants=v2" } or nil)
+  return {
+    name = "API", endpoint = endpoint, problem = err and err.message, variable = "OPENAI_API_KEY",
+    place = "OPENAI_BASE_URL", path = is_assistants and "/assistants" or "/models",
+    query = is_assistants and "limit=1" or nil, is_required = is_assistants,
+    hint = "Check OPENAI_BASE_URL, which as a rule ends in /v1.",
+  }
+end
+
+local function nexus_target(values)
+  if core.key_form("NEXUS_API_KEY", "") == "absent" then return nil end
+  local endpoint, err = endpoint_of(values.nexus.base_url, "NEXUS_API_KEY")
+  return {
+    name = "Nexus", endpoint = endpoint, problem = err and err.message, variable = "NEXUS_API_KEY",
+    place = "NEXUS_BASE_URL", path = "/api/v1/traces", query = "limit=1", is_required = true,
+    hint = "Check NEXUS_BASE_URL: there is no Nexus.",
+  }
+end
+
+-- A receiver only takes what is sent to it: any answer says that it is there.
+local function otlp_target(otlp)
+  return otlp and {
+    name = "OTLP", endpoint = otlp.endpoint, variable = "OTEL_EXPORTER_OTLP_HEADERS",
+    place = "OTEL_EXPORTER_OTLP_ENDPOINT", path = otlp.path, takes_only = true,
+  }
+end
+
+-- -------------------------------------------------------------------------------------------------------- asking
+
+local function start(engine, target, seconds)
+  if not target.endpoint then return end
+  local err
+  target.started = core.monotonic()
+  target.call, err = engine:call({
+    endpoint = target.endpoint, method = "GET", path = target.path, query = target.query, timeout = seconds,
+    deadline = seconds, retries = 0, max_response = MOST_READ,
+  })
+  if err then target.problem = err.message end
+end
+
+local function note_end(target)
+  if not target.call or target.elapsed or not target.call:done() then return end
+  target.elapsed, target.wall = core.monotonic() - target.started, core.wall()
+  target.response, target.failure = target.call:result()
+end
+
+local function is_waiting(targets)
+  for _, target in ipairs(targets) do
+    note_end(target)
+    if target.call and not target.elapsed then return true end
+  end
+  return false
+end
+
+-- All at once: none takes longer than the deadline, nor do all.
+local function ask(targets, seconds)
+  local engine = assert(core.engine({}))
+  for _, target in ipairs(targets) do start(engine, target, seconds) end
+  while is_waiting(targets) do engine:step(STEP) end
+  engine:close()
+end
+
+-- ------------------------------------------------------------------------------------------------------ verdicts
+
+local UNREACHED = {
+  { "could not resolve", "Check the name in %s, and this machine's DNS." },
+  { "TLS verification failed", "Update this machine's certificates (ca-certificates); or somebody else answers." },
+  { "TLS handshake failed", "Check whether %s should begin with http or https, and with which port." },
+  { "could not connect", "Check that it runs, the address in %s, and what is between: a firewall, a proxy." },
+}
+local NO_ANSWER = "Check %s, and what is between: a firewall, a proxy."
+
+local function unreached(target)
+  local message = target.failure.message
+  if target.failure.kind == "timeout" then message = "no answer in time" end
+  local advice = NO_ANSWER
+  for _, known in ipairs(UNREACHED) do
+    if message:find(known[1], 1, true) then advice = known[2] break end
+  end
+  return check(target.name, "failed", target.endpoint:base_url() .. ": " .. message, advice:format(target.place))
+end
+
+local function is_secure(target)
+  return target.endpoint:base_url():lower():find("^https:") ~= nil
+end
+
+local function said(target)
+  local text = "%s answers %d in %.0f ms%s"
+  return text:format(target.endpoint:base_url(), target.response.status, target.elapsed * 1000,
+    is_secure(target) and ", TLS verified" or "")
+end
+
+local function of_answer(target)
+  if is_secure(target) or is_loopback(target.endpoint:base_url()) then return check(target.name, "ok", said(target)) end
+  return check(target.name, "warning", said(target), READABLE_UNENCRYPTED)
+end
+
+local function refused(target)
+  if not target.endpoint:has_key() and not target.takes_only then return of_answer(target) end
+  return check(target.name, "failed", said(target) .. ": it refuses the key",
+    ("Check %s: is it for this server, and still valid?"):format(target.variable))
+end
+
+local function not_there(target)
+  return check(target.name, target.is_required and "failed" or "warning", said(target), target.hint)
+end
+
+local function reached(target)
+  local status = target.response.status
+  if status == 401 or status == 403 then return refused(target) end
+  if target.takes_only and status < 500 then return of_answer(target) end
+  if status >= 300 and status < 400 then
+    return check(target.name, "failed", said(target) .. ": redirects are not followed", target.hint)
+  end
+  if status == 429 then return check(target.name, "warning", said(target) .. ": the limit is reached", "Wait.") end
+  if status >= 500 then return check(target.name, "warning", said(target) .. ": it is in trouble", "Try later.") end
+  if status >= 400 then return not_there(target) end
+  return of_answer(target)
+end
+
+local function verdict(target)
+  if target.problem then
+    return check(target.name, "failed", "can't be asked: " .. target.problem,
+      ("Correct %s or %s."):format(target.place, target.variable))
+  end
+  if target.response.status == 0 then return unreached(target) end
+  return reached(target)
+end
+
+-- --------------------------------------------------------------------------------------------------------- clock
+
+-- How far this clock is ahead of the server's, which tells whole seconds; nil where it tells none.
+local function skew_of(target)
+  local date = target.response and target.response.date
+  return date and target.wall - target.elapsed / 2 - (date + 0.5)
+end
+
+--- Compares clocks by what asked servers told (`response.date`, `wall`, `elapsed`); nil where nobody told the time.
+function reach.clock(targets)
+  local largest
+  for _, target in ipairs(targets) do
+    local skew = skew_of(target)
+    if skew and math.abs(skew) > math.abs(largest or 0) then largest = skew end
+  end
+  if not largest then return nil end
+  if math.abs(largest) <= SKEW then return check("clock", "ok", "agrees with the servers'") end
+  return check("clock", "warning", ("is %.0f s %s"):format(math.abs(largest), largest > 0 and "ahead" or "behind"),
+    "Set it (NTP): traces have their times from it.")
+end
+
+--- Asks the API and where traces go (`otlp` is what `sinks.otlp_options` has of an OpenTelemetry receiver, or nil).
+-- None has more than `seconds` (5). Returns checks.
+function reach.checks(values, otlp, seconds)
+  local targets, checks = {}, {}
+  for _, target in ipairs({ api_target(values) or false, nexus_target(values) or false, otlp_target(otlp) or false }) do
+    if target then targets[#targets + 1] = target end
+  end
+  ask(targets, seconds or DEADLINE)
+  for _, target in ipairs(targets) do checks[#checks + 1] = verdict(target) end
+  checks[#checks + 1] = reach.clock(targets)
+  return checks
+end
+
+return reach

@@ -1,0 +1,246 @@
+--- What the doctor looks at without asking anybody: options, keys, the spool, the store, versions.
+--
+-- A check is a table of name, verdict ("ok", "warning", "failed"), message, and advice, what to do about it.
+local core = require("nexus_assistants.core")
+local errors = require("nexus_assistants.error")
+local options = require("nexus_assistants.options")
+local providers = require("nexus_assistants.providers")
+local sinks = require("nexus_assistants.sinks")
+local state_folder = require("nexus_assistants.state_folder")
+local survey = require("nexus_assistants.spool.survey")
+local timestamp = require("nexus_assistants.timestamp")
+
+local settings = {}
+
+local DAY = 86400
+local OTEL = { "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_SERVICE_NAME",
+  "OTEL_SDK_DISABLED" }
+
+local function check(name, verdict, message, advice)
+  return { name = name, verdict = verdict, message = message, advice = advice }
+end
+
+-- -------------------------------------------------------------------------------------------------- configuration
+
+local function variables_of(fields, found)
+  for _, field in pairs(fields) do
+    if field.environment then found[#found + 1] = field.environment end
+    if field.fields then variables_of(field.fields, found) end
+  end
+  return found
+end
+
+-- A URL may hold a password, and a key may be where it doesn't belong.
+local function shown(value)
+  if value:find("^sk%-") or value:find("^nxs_") then return "(a key: it doesn't belong here)" end
+  return (value:gsub("//[^/@]*@", "//***@"):gsub("%?.*", "?***"))
+end
+
+local function variables_in_force()
+  local names, found = variables_of(options.client, {}), {}
+  for _, name in ipairs(OTEL) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local value = core.environment(name)
+    if value and value ~= "" then found[#found + 1] = name .. "=" .. shown(value) end
+  end
+  return found
+end
+
+--- The options that a client would have here; nil where the environment has what can't be. And the check of that.
+function settings.read()
+  local values, problem = options.read("doctor", options.client, {}, core.environment)
+  if not values then
+    problem = problem:gsub("^doctor: ", ""):gsub(", got '.*", "")
+    return nil, check("environment", "failed", problem, "Correct or unset it.")
+  end
+  local found = variables_in_force()
+  local message = found[1] and table.concat(found, ", ") or "nothing is set: the defaults count"
+  return values, check("environment", "ok", message)
+end
+
+local REMOVED = "OpenAI's own API has no assistants and threads any more, since 2026-08-26"
+
+--- Who thinks, and where.
+function settings.provider(values)
+  if values.provider == "script" then
+    return check("provider", "ok", "script: " .. (values.script or "the model repeats what it is told"))
+  end
+  local url = shown(values.openai.base_url)
+  if values.provider == "assistants" and url:find("^https?://api%.openai%.com") then
+    return check("provider", "failed", REMOVED, "Set NEXUS_ASSISTANTS_PROVIDER=responses, or OPENAI_BASE_URL to a "
+      .. "server that speaks the Assistants protocol.")
+  end
+  return check("provider", "ok", values.provider .. ", at " .. url)
+end
+
+-- ------------------------------------------------------------------------------------------------------------ keys
+
+local UNUSABLE = "holds white space or other characters that no key has"
+
+-- What is said of a key by its form; what it is depends on whose it is.
+local FORMS = {
+  unusable = { "failed", UNUSABLE, "Set it again: a line break often comes along when a key is read from a file." },
+  other = { "warning", "doesn't begin as such keys do", "Check that it is the key for this." },
+  short = { "warning", "is shorter than such keys are", "Check that all of it was copied." },
+  plausible = { "ok", "is there, and looks like a key" },
+}
+
+local function key_check(name, variable, prefix, absent)
+  local form = core.key_form(variable, prefix)
+  if form == "absent" then return check(name, absent[1], variable .. " is not set" .. absent[2], absent[3]) end
+  -- where nobody knows what keys look like, one character is a key
+  if prefix == "" and form == "short" then form = "plausible" end
+  local found = FORMS[form]
+  return check(name, found[1], variable .. " " .. found[2], found[3])
+end
+
+--- The key of the API; nil where none is needed.
+function settings.api_key(values)
+  if values.provider == "script" then return nil end
+  local is_official = values.openai.base_url:find("^https://api%.openai%.com") ~= nil
+  return key_check("API key", "OPENAI_API_KEY", is_official and "sk-" or "", { "failed", "",
+    "Set it. Where the server wants none, any text does, or openai.api_key = false." })
+end
+
+local function is_loopback(url)
+  local host = url:match("^%w+://([^/:]+)")
+  return host == "localhost" or host == "127.0.0.1" or url:find("^%w+://%[::1%]") ~= nil
+end
+
+settings.is_loopback = is_loopback
+
+--- The key of Nexus. `elsewhere` is whether traces go to another place.
+function settings.nexus_key(values, elsewhere)
+  -- the local server takes any that begins so
+  local prefix = "nxs_"
+  local found = key_check("Nexus key", "NEXUS_API_KEY", prefix, elsewhere and { "ok", ": traces go elsewhere" }
+    or { "warning", ": traces go nowhere", "Set it, or OTEL_EXPORTER_OTLP_ENDPOINT for another receiver." })
+  if core.key_form("NEXUS_API_KEY", prefix) == "short" and is_loopback(values.nexus.base_url) then
+    return check(found.name, "ok", "NEXUS_API_KEY is there")
+  end
+  return found
+end
+
+-- ----------------------------------------------------------------------------------------------------------- spool
+
+local function size_text(bytes)
+  if bytes < 1024 then return ("%d bytes"):format(bytes) end
+  if bytes < 1024 * 1024 then return ("%.0f KiB"):format(bytes / 1024) end
+  return ("%.1f MiB"):format(bytes / 1024 / 1024)
+end
+
+local function counted(count, what, plural)
+  return ("%d %s"):format(count, count == 1 and what or plural or what .. "s")
+end
+
+local function contents(found)
+  local parts = { counted(found.files, "trace"), size_text(found.bytes) }
+  if found.oldest then parts[#parts + 1] = "the oldest of " .. found.oldest:sub(1, 16):gsub("T", " ") .. " UTC" end
+  if found.held > 0 then parts[#parts + 1] = counted(found.held, "process", "processes") .. " at work there" end
+  return table.concat(parts, ", ")
+end
+
+local function age_of(found)
+  local began = found.oldest and timestamp.milliseconds(found.oldest)
+  return began and core.wall() - began / 1000 or 0
+end
+
+local function folder_is_absent(folder)
+  local made, err = core.make_directory(folder)
+  if made then return check("spool", "ok", "empty, " .. folder) end
+  return check("spool", "failed", folder .. ": " .. err.message,
+    "Let this user write there, or name another folder in NEXUS_ASSISTANTS_SPOOL.")
+end
+
+--- What waits on the disk.
+function settings.spool(values)
+  local folder = sinks.spool_folder(values)
+  if not folder then
+    return check("spool", "warning", "off: what isn't delivered as a process ends is lost",
+      "Unset NEXUS_ASSISTANTS_SPOOL, or set HOME.")
+  end
+  local found = survey.of(folder)
+  if not found then return folder_is_absent(folder) end
+  local message = found.files == 0 and found.held == 0 and "empty, " .. folder or contents(found) .. ", " .. folder
+  if found.files > 0 and found.held == 0 and age_of(found) > DAY then
+    return check("spool", "warning", message, "Run nexus-assistants flush: these are not delivered by themselves.")
+  end
+  return check("spool", "ok", message)
+end
+
+-- ----------------------------------------------------------------------------------------------------------- store
+
+local function is_there(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+local function open_store(where, place)
+  local ok, store, err = pcall(providers.store, where, true)
+  if not ok then store, err = nil, store end
+  if not store then
+    return check("store", "failed", place .. ": " .. (errors.is(err) and err.message or tostring(err)),
+      "See docs/providers.md for what a store needs.")
+  end
+  store:close()
+  return check("store", "ok", place .. ", can be opened, of the version that is known here")
+end
+
+--- Where threads are kept. What isn't there yet isn't made.
+function settings.store(values)
+  local where = values.store
+  if values.provider == "assistants" and not where then return check("store", "ok", "none: the API keeps threads") end
+  if where == "memory" or where == nil and values.provider == "script" then return check("store", "ok", "memory") end
+  if where and where:find("^postgres") then return open_store(where, "PostgreSQL") end
+  where = where or state_folder.path(providers.LOCAL_FILE)
+  if where and not is_there(where) then return check("store", "ok", where .. ", not there yet") end
+  return open_store(where, where or "no place")
+end
+
+-- -------------------------------------------------------------------------------------------------------- versions
+
+local function version_of(module)
+  local found, loaded = pcall(require, module)
+  if not found then return nil end
+  local said = type(loaded) == "table" and loaded._VERSION
+  return type(said) == "string" and said:match("%d[%w.%-]*") or "there"
+end
+
+local function add_versions(parts, name, modules)
+  for _, module in ipairs(modules) do
+    parts[#parts + 1] = name .. " " .. (version_of(module) or "absent")
+  end
+end
+
+--- What is at work here.
+function settings.versions()
+  local lua = rawget(_G, "jit") and rawget(_G, "jit").version or _VERSION
+  local parts = { "nexus-assistants " .. core.version, lua, "libcurl " .. core.curl_version }
+  add_versions(parts, "LuaSQL for SQLite", { "luasql.sqlite3" })
+  add_versions(parts, "for PostgreSQL", { "luasql.postgres" })
+  add_versions(parts, "LuaSocket", { "socket" })
+  return check("versions", "ok", table.concat(parts, ", "))
+end
+
+--- Whether looking up names holds the host up.
+function settings.names()
+  if core.asynchronous_dns then return check("DNS", "ok", "names are looked up in the background") end
+  return check("DNS", "warning", "this libcurl looks up names while the host waits",
+    "Use one that was built with threads or c-ares.")
+end
+
+-- ----------------------------------------------------------------------------------------------------------- sinks
+
+--- Where traces go; nil for nowhere, which the check of the key tells.
+function settings.sinks(values, otlp)
+  local places = {}
+  if core.key_form("NEXUS_API_KEY", "") ~= "absent" then places[1] = "Nexus at " .. shown(values.nexus.base_url) end
+  if otlp then places[#places + 1] = "OTLP at " .. shown(otlp.endpoint:base_url()) .. otlp.path end
+  return places[1] and check("traces", "ok", "go to " .. table.concat(places, " and "))
+end
+
+settings.check = check
+
+return settings

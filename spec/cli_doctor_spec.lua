@@ -1,0 +1,261 @@
+local core = require("nexus_assistants.core")
+local doctor = require("nexus_assistants.cli.doctor")
+local format = require("nexus_assistants.view.format")
+local json = require("nexus_assistants.json")
+local options = require("nexus_assistants.options")
+local process = require("spec.support.process")
+local reach = require("nexus_assistants.cli.doctor.reach")
+local servers = require("spec.support.server")
+local survey = require("nexus_assistants.spool.survey")
+
+local COMMAND = process.path("bin/nexus-assistants")
+local KEY = "nxs_" .. ("k"):rep(20)
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+describe("the command doctor", function()
+  local server, environment, folder
+
+  setup(function()
+    server = servers.start({ kind = "fault" })
+    folder = os.tmpname()
+    os.remove(folder)
+  end)
+
+  teardown(function()
+    server:stop()
+    os.execute("rm -rf " .. folder)
+  end)
+
+  before_each(function()
+    server:clear_faults()
+    environment = { OPENAI_BASE_URL = server.openai_url, OPENAI_API_KEY = "a-key", NEXUS_BASE_URL = server.nexus_url,
+      NEXUS_API_KEY = KEY, NEXUS_ASSISTANTS_SPOOL = folder .. "/spool", LC_ALL = "C.UTF-8" }
+  end)
+
+  -- The checks by their names, and the exit code.
+  local function look()
+    local result = process.run({ COMMAND, "doctor", "--json" }, environment)
+    assert.equal("", result.err)
+    assert.is_nil(result.out:find(KEY, 1, true))
+    local said, by_name = assert(json.decode(result.out)), {}
+    for _, check in ipairs(said.checks) do by_name[check.name] = check end
+    return by_name, result.code, said.verdict
+  end
+
+  local function verdict_of(name)
+    local checks, code, verdict = look()
+    local check = checks[name] or {}
+    if check.verdict == "failed" then assert.same({ 1, "failed" }, { code, verdict }) end
+    return check.verdict, check.message, check.advice
+  end
+
+  it("says that all is well, in lines that a terminal has room for", function()
+    environment.COLUMNS = "80"
+    local result = process.run({ COMMAND, "doctor" }, environment)
+    assert.same({ 0, "" }, { result.code, result.err })
+    for _, line in ipairs({ "API          " .. server.openai_url .. " answers 200 in ",
+      "Nexus        " .. server.nexus_url .. " answers 200 in ", "API key      OPENAI_API_KEY is there",
+      "traces       go to Nexus at " .. server.nexus_url, "clock        agrees with", "spool        empty, ",
+      "store        none: the API keeps threads", "\n\nAll is well.\n" }) do
+      assert.truthy(result.out:find(line, 1, true), line)
+    end
+    for line in result.out:gmatch("[^\n]+") do
+      assert.is_true(#line <= 80, line)
+      assert.truthy(line:find("^ok       ") or line:find("^" .. (" "):rep(22)) or line:find("^All"), line)
+    end
+    assert.is_nil(result.out:find("\27", 1, true))
+    assert.truthy(process.run({ COMMAND, "doctor", "--color", "always" }, environment).out:find("\27[32mok", 1, true))
+  end)
+
+  it("says as JSON what it says", function()
+    local checks, code, verdict = look()
+    assert.same({ 0, "ok" }, { code, verdict })
+    assert.same({ name = "API key", verdict = "ok", message = "OPENAI_API_KEY is there, and looks like a key" },
+      checks["API key"])
+    assert.truthy(checks.versions.message:find("libcurl " .. core.curl_version, 1, true))
+    assert.equal(core.asynchronous_dns and "ok" or "warning", checks.DNS.verdict)
+  end)
+
+  it("says what the environment sets, and nothing secret of it", function()
+    environment.NEXUS_ASSISTANTS_STORE = "postgresql://me:hunter2@127.0.0.1:1/x?password=hunter3"
+    environment.NEXUS_AGENT_ID = "sk-misplaced"
+    local checks, code = look()
+    local message = checks.environment.message
+    assert.truthy(message:find("NEXUS_ASSISTANTS_STORE=postgresql://***@127.0.0.1:1/x?***", 1, true), message)
+    assert.truthy(message:find("NEXUS_AGENT_ID=(a key: it doesn't belong here)", 1, true), message)
+    assert.equal(1, code)
+    assert.equal("failed", checks.store.verdict)
+    assert.is_nil(json.encode(checks):find("hunter", 1, true))
+  end)
+
+  it("says what is wrong in the environment, and looks no further", function()
+    environment.NEXUS_ASSISTANTS_PROVIDER = "hal9000"
+    local checks, code = look()
+    assert.equal(1, code)
+    assert.equal("environment variable NEXUS_ASSISTANTS_PROVIDER must be 'assistants' or 'responses' or 'chat' or "
+      .. "'script'", checks.environment.message)
+    assert.is_nil(checks.API)
+    assert.truthy(checks.versions)
+  end)
+
+  it("judges keys by what they look like", function()
+    environment.NEXUS_BASE_URL = "http://nexus.invalid"
+    for verdict, key in pairs({ failed = KEY .. "\n", warning = "sk-" .. ("k"):rep(30), ok = KEY }) do
+      environment.NEXUS_API_KEY = key
+      assert.equal(verdict, (verdict_of("Nexus key")))
+    end
+    environment.NEXUS_API_KEY = "nxs_short"
+    assert.equal("warning", (verdict_of("Nexus key")))
+    environment.NEXUS_API_KEY = nil
+    local verdict, message = verdict_of("Nexus key")
+    assert.same({ "warning", "NEXUS_API_KEY is not set: traces go nowhere" }, { verdict, message })
+  end)
+
+  it("fails without the API's key, where one is wanted", function()
+    environment.OPENAI_API_KEY = nil
+    assert.equal("failed", (verdict_of("API key")))
+    environment.NEXUS_ASSISTANTS_PROVIDER = "script"
+    local checks, code = look()
+    assert.same({ 0, nil }, { code, checks["API key"] })
+    assert.is_nil(checks.API)
+    assert.equal("memory", checks.store.message)
+  end)
+
+  it("tells that OpenAI's own API is gone", function()
+    environment.OPENAI_BASE_URL = nil
+    assert.same({ "failed" }, { (verdict_of("provider")) })
+    environment.NEXUS_ASSISTANTS_PROVIDER, environment.NEXUS_ASSISTANTS_STORE = "responses", "memory"
+    assert.same({ "ok", "responses, at https://api.openai.com/v1" }, { verdict_of("provider") })
+  end)
+
+  it("tells what hinders reaching a server", function()
+    local port = server.url:match(":(%d+)$")
+    for url, expected in pairs({
+      ["http://127.0.0.1:1/v1"] = { "could not connect to 127.0.0.1:1", "Check that it runs" },
+      ["http://nowhere.invalid/v1"] = { "could not resolve host nowhere.invalid", "DNS" },
+      ["https://127.0.0.1:" .. port .. "/v1"] = { "TLS handshake failed", "http or https" },
+      ["ftp://127.0.0.1/v1"] = { "base_url must begin with http:// or https://", "Correct OPENAI_BASE_URL" },
+    }) do
+      environment.OPENAI_BASE_URL = url
+      local verdict, message, advice = verdict_of("API")
+      assert.equal("failed", verdict)
+      assert.truthy(message:find(expected[1], 1, true), message)
+      assert.truthy(advice:find(expected[2], 1, true), advice)
+    end
+  end)
+
+  it("judges what a server answers", function()
+    for status, expected in pairs({ [401] = "failed", [403] = "failed", [404] = "failed", [302] = "failed",
+      [429] = "warning", [503] = "warning" }) do
+      server:faults({ { path = "/api", action = "status", status = status, times = 1, body = "{}" } })
+      local verdict, message = verdict_of("Nexus")
+      assert.equal(expected, verdict, status)
+      assert.truthy(message:find(" answers " .. status .. " in ", 1, true), message)
+    end
+  end)
+
+  it("gives up after its time", function()
+    server:faults({ { path = "/v1", action = "hang", times = 1 } })
+    local values = assert(options.read("spec", options.client, { openai = { base_url = server.openai_url } }))
+    local checks = reach.checks(values, nil, 0.1)
+    assert.same({ "failed", server.openai_url .. ": no answer in time" }, { checks[1].verdict, checks[1].message })
+  end)
+
+  it("looks for an OpenTelemetry receiver where one is named", function()
+    environment.NEXUS_API_KEY = nil
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url
+    server:faults({ { path = "/v1/traces", action = "status", status = 405, times = 2, body = "{}" } })
+    local checks, code = look()
+    assert.equal(0, code)
+    assert.equal("ok", checks.OTLP.verdict)
+    assert.equal("NEXUS_API_KEY is not set: traces go elsewhere", checks["Nexus key"].message)
+    assert.equal("go to OTLP at " .. server.url .. "/v1/traces", checks.traces.message)
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1"
+    assert.same({ "failed" }, { (verdict_of("OTLP")) })
+  end)
+
+  it("compares clocks", function()
+    local function at(date)
+      return { response = { date = date }, wall = 1000.5, elapsed = 0.2 }
+    end
+    assert.is_nil(reach.clock({ {}, at(nil) }))
+    assert.equal("ok", reach.clock({ at(1000), at(996) }).verdict)
+    assert.same({ "warning", "is 60 s ahead" }, { reach.clock({ at(1000), at(940) }).verdict,
+      reach.clock({ at(1000), at(940) }).message })
+    assert.equal("is 60 s behind", reach.clock({ at(1060) }).message)
+  end)
+
+  describe("of the spool", function()
+    local id = ("0"):rep(15) .. "1"
+    local line = '{"trace":"' .. ("a"):rep(32) .. '","nexus":"x","state":{"name":"n","started_at":"%s"}}\n'
+
+    before_each(function()
+      os.execute("mkdir -p " .. folder .. "/spool/" .. id .. " " .. folder .. "/spool/else")
+      write(folder .. "/spool/" .. id .. "/lock", "")
+      write(folder .. "/spool/" .. id .. "/0.jsonl", line:format("2024-05-06T07:08:09.000Z"))
+      write(folder .. "/spool/" .. id .. "/1.jsonl", line:format("2025-05-06T07:08:09.000Z"))
+      write(folder .. "/spool/" .. id .. "/2.jsonl", "not JSON\n")
+      write(folder .. "/spool/" .. id .. "/3.jsonl", "")
+    end)
+
+    after_each(function() os.execute("rm -rf " .. folder .. "/spool") end)
+
+    it("counts what is there, and takes nothing", function()
+      local found = survey.of(folder .. "/spool")
+      assert.same({ files = 3, bytes = 2 * #line:format("2024-05-06T07:08:09.000Z") + 9, held = 0,
+        oldest = "2024-05-06T07:08:09.000Z" }, found)
+      assert.same(found, survey.of(folder .. "/spool"))
+      assert.is_nil(survey.of(folder .. "/none"))
+    end)
+
+    it("warns of what nobody delivers", function()
+      local verdict, message, advice = verdict_of("spool")
+      assert.equal("warning", verdict)
+      assert.truthy(message:find("^3 traces, %d+ bytes, the oldest of 2024%-05%-06 07:08 UTC, "), message)
+      assert.truthy(advice:find("nexus-assistants flush", 1, true))
+    end)
+
+    it("sees that a process is at work there", function()
+      local lock = assert(core.lock_file(folder .. "/spool/" .. id .. "/lock"))
+      local verdict, message = verdict_of("spool")
+      lock:release()
+      assert.equal("ok", verdict)
+      assert.truthy(message:find("1 process at work there", 1, true), message)
+    end)
+
+    it("tells of one that is off, and of one that can't be made", function()
+      environment.NEXUS_ASSISTANTS_SPOOL = "off"
+      assert.equal("warning", (verdict_of("spool")))
+      environment.NEXUS_ASSISTANTS_SPOOL = folder .. "/spool/" .. id .. "/lock/below"
+      assert.equal("failed", (verdict_of("spool")))
+    end)
+  end)
+
+  describe("of the store", function()
+    it("opens the one that is there, and makes none", function()
+      if not pcall(require, "luasql.sqlite3") then return pending("luasql.sqlite3 is absent") end
+      os.execute("mkdir -p " .. folder)
+      environment.NEXUS_ASSISTANTS_PROVIDER, environment.NEXUS_ASSISTANTS_STORE = "script", folder .. "/threads"
+      local verdict, message = verdict_of("store")
+      assert.same({ "ok", folder .. "/threads, not there yet" }, { verdict, message })
+      assert.is_nil(io.open(folder .. "/threads"))
+      require("nexus_assistants.providers").store(folder .. "/threads"):close()
+      verdict, message = verdict_of("store")
+      assert.equal("ok", verdict)
+      assert.equal(folder .. "/threads, can be opened, of the version that is known here", message)
+      write(folder .. "/threads", "this is no database, and is long enough for that to be seen")
+      assert.equal("failed", (verdict_of("store")))
+    end)
+  end)
+
+  it("lets nothing act on the terminal, and says what to do below", function()
+    local checks = { { name = "API", verdict = "failed", message = "\27[2J gone", advice = "Do it." } }
+    assert.equal("failed   API          ?[2J gone\n" .. (" "):rep(22) .. "Do it.\n\n1 failed, 0 warnings\n",
+      doctor.render(checks, { width = 80, paint = format.painter(false) }))
+  end)
+end)
