@@ -51,6 +51,7 @@ build = {
     ["nexus_assistants.doctor.ordinary"] = "lua/nexus_assistants/doctor/ordinary.lua",
     ["nexus_assistants.doctor.seen"] = "lua/nexus_assistants/doctor/seen.lua",
     ["nexus_assistants.error"] = "lua/nexus_assistants/error.lua",
+    ["nexus_assistants.hooks"] = "lua/nexus_assistants/hooks.lua",
     ["nexus_assistants.import"] = "lua/nexus_assistants/import.lua",
     ["nexus_assistants.json"] = "lua/nexus_assistants/json.lua",
     ["nexus_assistants.lane"] = "lua/nexus_assistants/lane.lua",

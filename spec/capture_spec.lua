@@ -212,4 +212,121 @@ describe("capture", function()
       assert.same({ api_key = "abc", list = { "nxs_secret" } }, value)
     end)
   end)
+
+  describe("with the hook redact", function()
+    local function job()
+      client:trace({ name = "job", input = "in", metadata = { customer = "c-17" } }, function(trace)
+        trace:span("own", { input = { text = "span in" } }, function(span)
+          span:output({ "out" })
+          span:error("went wrong")
+        end)
+        return "done"
+      end)
+    end
+
+    it("asks it for each value, and keeps what it returns", function()
+      local asked = {}
+      open({ redact = function(value, where)
+        asked[#asked + 1] = table.concat({ where.span or "-", where.field, where.name or "-" }, " ")
+        if type(value) == "table" then
+          value.text = "changed"
+          return value
+        end
+        if where.field ~= "metadata" then return value .. " seen" end
+      end })
+      job()
+      local text = written()
+      table.sort(asked)
+      assert.same({ "- input -", "- metadata customer", "- output -", "own error -", "own input -", "own output -" },
+        asked)
+      for _, kept in ipairs({ "in seen", "done seen", "went wrong seen", "changed" }) do
+        assert.is_truthy(text:find(kept, 1, true), kept)
+      end
+      for _, dropped in ipairs({ "c-17", "customer", "span in" }) do
+        assert.is_nil(text:find(dropped, 1, true), dropped)
+      end
+      assert.same({}, warnings)
+    end)
+
+    it("gives it copies, without secrets, and masks what it returns", function()
+      local seen
+      local value = { text = "mine", key = "sk-abcdefgh12345" }
+      open({ redact = function(given, where)
+        if where.field == "output" then return given end
+        seen, given.text = given.key, "nxs_other"
+        return given
+      end })
+      client:trace({ name = "job", input = value }, function() return "Bearer abcdefgh12345" end)
+      local text = written()
+      assert.equal("sk-****", seen)
+      assert.equal("mine", value.text)
+      assert.is_nil(text:find("other", 1, true))
+      assert.is_nil(text:find("abcdefgh12345", 1, true))
+    end)
+
+    local function assert_left_out(hook, problem)
+      os.remove(path)
+      warnings = {}
+      open({ redact = hook })
+      job()
+      local text = written()
+      for _, content in ipairs({ "span in", "out", "went wrong", "done", "c-17" }) do
+        assert.is_nil(text:find('"' .. content, 1, true), content)
+      end
+      assert.equal(2, spans(text).own.status.code)
+      assert.equal(1, #warnings)
+      assert.matches("^redact failed, what it was given is left out: ", warnings[1])
+      assert.matches(problem, warnings[1])
+    end
+
+    it("leaves out what it fails for, and says so once", function()
+      assert_left_out(function() error("no luck") end, "no luck")
+      assert_left_out(function() error() end, "nil")
+      assert_left_out(function(value) coroutine.yield(value) return value end, "must not wait")
+    end)
+
+    it("doesn't let it wait, nor run others, nor record", function()
+      local told, other = {}, false
+      local last_span
+      open({ redact = function(value, where)
+        if where.field ~= "input" or where.span ~= "own" then return value end
+        local slept, sleep_problem = client:sleep(60)
+        client:update(50)
+        client:trace({ name = "inner", input = "inner" }, function(trace)
+          told.inner = trace:id()
+          trace:span("deeper", function(span) span:output("inner") end)
+        end)
+        last_span:set("from the hook", "inner")
+        told.slept, told.sleep = slept, tostring(sleep_problem)
+        return value
+      end })
+      client:wait(client:task(function()
+        local task = client:task(function() other = true end)
+        client:trace({ name = "job" }, function(trace)
+          trace:span("before", function(span)
+            last_span = span
+            trace:span("own", { input = "in" }, function() told.other = other end)
+          end)
+        end)
+        client:wait(task)
+      end))
+      assert.is_nil(told.inner)
+      assert.is_nil(told.slept)
+      assert.matches("can't wait", told.sleep)
+      assert.is_false(told.other)
+      assert.is_true(other)
+      local text = written()
+      assert.is_nil(text:find("inner", 1, true))
+      assert.same({}, warnings)
+      assert.equal(1, client:stats().traces_started)
+    end)
+
+    it("isn't asked for what isn't kept", function()
+      local asked = 0
+      open({ capture = "metadata", redact = function(value) asked = asked + 1 return value end })
+      client:trace({ name = "job", input = "in" }, function() return "out" end)
+      client:trace({ name = "job", input = "in", metadata = { a = 1 }, capture = "none" }, function() end)
+      assert.equal(0, asked)
+    end)
+  end)
 end)

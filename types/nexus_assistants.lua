@@ -60,6 +60,7 @@ function nexus.is_error(value) end
 ---@field spool? string|false where traces wait on the disk until Nexus has them (NEXUS_ASSISTANTS_SPOOL); false: not
 ---@field sample? number the share of traces that are delivered, 0 to 1; those that fail are always (1)
 ---@field capture? nexus_assistants.Capture what of values gets into traces (NEXUS_ASSISTANTS_CAPTURE, "full")
+---@field redact? fun(value: any, where: nexus_assistants.Recorded): any what to keep in traces in place of a value
 ---@field lane? nexus_assistants.LanePolicy what to do where a run of the thread is active ("wait")
 ---@field limits? nexus_assistants.Limits what traces may take in memory
 ---@field max_transfers? integer requests on the wire at once (100; at most 100000)

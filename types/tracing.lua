@@ -9,6 +9,11 @@
 ---@field metadata? table<string, any>
 ---@field capture? nexus_assistants.Capture by default the client's
 
+---@class nexus_assistants.Recorded
+---@field span? string its name; nil for the trace's own
+---@field field "input"|"output"|"error"|"metadata"
+---@field name? string of metadata
+
 ---@alias nexus_assistants.Capture
 ---| "full" everything
 ---| "metadata" facts: no inputs, outputs, messages and texts of errors

@@ -140,14 +140,14 @@ end
 
 --- Each returns the JSON text of what is kept, or nil for nothing. `subject` is the span or trace it is of.
 function methods:content(value, subject, field)
-  if value == nil or self.facts_only then return nil end
+  if value == nil or self.facts_only or self.hooks.busy then return nil end
   return kept(self, value, subject, field)
 end
 
 --- The same of an output the library made itself: with facts alone some of it is kept.
 function methods:outcome(value, subject)
   if self.facts_only then value = facts_of(value) end
-  if value == nil then return nil end
+  if value == nil or self.hooks.busy then return nil end
   return kept(self, value, subject, "output")
 end
 
@@ -155,7 +155,7 @@ end
 function methods:metadata(key, value, subject)
   local facts = self.facts_only and FACTS_OF_METADATA[key]
   if facts then value = facts(value) end
-  if value == nil then return nil end
+  if value == nil or self.hooks.busy then return nil end
   local own = name_of(self, key)
   if self.redact or own.is_secret then return kept(self, value, subject, "metadata", key), own.text end
   return json_of(self, value), own.text
@@ -165,7 +165,7 @@ end
 function methods:failure(value, subject, code)
   local text = self.facts_only and facts_of_failure(value, code) or shown(value)
   if self.redact then text = redacted(self, text, subject, "error") end
-  if text == nil then return nil end
+  if text == nil or self.hooks.busy then return nil end
   return self.clean(shown(text))
 end
 
@@ -184,7 +184,7 @@ local function keeper(parts, facts_only)
 end
 
 --- Makes the keepers, by mode: "full" and "metadata"; there is none for "none". `parts` has endpoints, whose keys are
--- masked (a table that may grow), and, where there is a hook, redact and hooks, which calls it.
+-- masked (a table that may grow), hooks, which calls the script's, and redact, the hook, or nil.
 function capture.keepers(parts)
   return { full = keeper(parts, false), metadata = keeper(parts, true) }
 end

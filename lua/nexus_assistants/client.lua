@@ -133,7 +133,7 @@ local function build(values)
   endpoints = endpoints or {}
   local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
     examine_threads = thread_examiner(book), traceparent = values.traceparent, capture = values.capture,
-    endpoints = endpoints })
+    redact = values.redact, endpoints = endpoints })
   -- the last that may fail, since it may open a store, which must be closed
   performer, problem = providers.new(values, tasks, recorder)
   if not performer then return nil, problem end

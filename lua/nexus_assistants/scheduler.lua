@@ -66,6 +66,7 @@ function scheduler.new(engine, clock, warn)
     current = nil, -- the task that runs
     depth = 0, -- how many run, on top of each other; all but `current` block
     closed = false,
+    barred = false, -- what runs now is not to wait, nor to run others
   }, scheduler_mt)
 end
 
@@ -299,6 +300,7 @@ local function advance_attended(self, deadline)
 end
 
 local function dispatch(self, deadline)
+  if self.barred then return end
   handle_events(self, deadline)
   if self.timers[1] then handle_timers(self, deadline) end
   if self.attended then advance_attended(self, deadline) end
@@ -348,14 +350,16 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- waiting
 
--- What ends every wait at once: the closing of the scheduler, or that the task it is in was cancelled.
+-- What ends every wait at once: the closing of the scheduler, that the task it is in was cancelled, or that the code is
+-- not to wait.
 local function is_interrupted(self, task)
-  return self.closed or (task and task.cancelled)
+  return self.closed or self.barred or (task and task.cancelled)
 end
 
 local function interruption(self, task)
   if task and task.cancelled then return errors.new({ kind = "cancelled", message = "the task was cancelled" }) end
   if self.closed then return errors.new({ kind = "closed", message = "the client is closed" }) end
+  if self.barred then return errors.new({ kind = "invalid", message = "a hook of tracing can't wait" }) end
 end
 
 --- Whether code that runs now can wait: not within a task that was cancelled, nor when the client is closed, nor within

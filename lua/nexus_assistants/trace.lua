@@ -7,6 +7,7 @@
 -- tasks that trace at the same time don't mix; a task begins with the context it was started in.
 local capture = require("nexus_assistants.capture")
 local errors = require("nexus_assistants.error")
+local hooks = require("nexus_assistants.hooks")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
 
@@ -38,8 +39,10 @@ local running = coroutine.running
 
 --- Makes what records. `parts` has scheduler, agent_id, warn, examine_threads (from the ids of threads a trace made to
 -- what the doctor finds), capture (the mode of traces that say none), endpoints (whose keys are kept out of traces; the
--- table may grow) and, where traces are delivered, tracer (the core's); traceparent, of the host's span, may be nil.
+-- table may grow) and, where traces are delivered, tracer (the core's); traceparent, of the host's span, and redact,
+-- the script's hook, may be nil.
 function trace.new(parts)
+  local caller = hooks.new(parts.scheduler, parts.warn)
   return setmetatable({
     scheduler = parts.scheduler,
     agent_id = parts.agent_id,
@@ -47,7 +50,8 @@ function trace.new(parts)
     tracer = parts.tracer,
     traceparent = parts.traceparent,
     capture = parts.capture,
-    keepers = capture.keepers({ endpoints = parts.endpoints }),
+    hooks = caller,
+    keepers = capture.keepers({ endpoints = parts.endpoints, hooks = caller, redact = parts.redact }),
     examine_threads = parts.examine_threads,
     contexts = setmetatable({}, { __mode = "k" }), -- by coroutine
     open_traces = 0,
@@ -87,7 +91,7 @@ end
 
 -- Opens a span of a trace; where it was dropped, or there is no trace, it has no handle and records nothing.
 local function open_span(owner, parent, name, kind)
-  local handle = owner.handle and owner.handle:span(name, kind, parent)
+  local handle = owner.handle and not owner.recorder.hooks.busy and owner.handle:span(name, kind, parent)
   return setmetatable({ handle = handle or nil, trace = owner, name = name, keeper = owner.keeper }, span_mt)
 end
 
@@ -141,9 +145,13 @@ function span_methods:times(started_at, ended_at)
   if self.handle then self.handle:times(started_at, ended_at) end
 end
 
+local function finish_span(span)
+  if not span.trace.recorder.hooks.busy then span.handle:finish(span.failed and "error" or "ok") end
+end
+
 -- Ends the span; a second time does nothing.
 function span_methods:finish()
-  if self.handle and not self.finished then self.handle:finish(self.failed and "error" or "ok") end
+  if self.handle and not self.finished then finish_span(self) end
   self.finished = true
 end
 
@@ -188,7 +196,7 @@ end
 
 --- The context this code runs in; nil where nothing is recorded.
 function recorder_methods:current()
-  if self.open_traces == 0 and not self.surrounding then return nil end
+  if self.hooks.busy or self.open_traces == 0 and not self.surrounding then return nil end
   local context = own_context(self)
   if context == nil then context = surrounding_context(self) end
   if context and context.trace.handle then return context end
@@ -453,7 +461,7 @@ local function continue(self, handle, traceparent)
 end
 
 function start(self, values)
-  local keeper = self.keepers[values.capture or self.capture] -- nil where nothing is to be recorded
+  local keeper = not self.hooks.busy and self.keepers[values.capture or self.capture] -- none: nothing is recorded
   local handle = self.tracer and keeper and self.tracer:trace(values.agent_id or self.agent_id, values.name)
   local owner = setmetatable({ recorder = self, handle = handle or nil, keeper = keeper, open = true }, trace_mt)
   if handle then
