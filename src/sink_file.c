@@ -118,20 +118,21 @@ static bool pending(const nxa__sink *base) {
   return !nxa__otlp_queue_is_empty(&((const sink_file *)base)->queue);
 }
 
-static void give_up(nxa__sink *base) {
+/* Writing waits for nobody, so there is time for it yet. */
+static void write_all(nxa__sink *base) {
   sink_file *sink = file_of(base);
-  nxa__otlp_queue_give_up(&sink->queue);
-  sink->writing = false;
+  while (pending(base))
+    write_some(sink);
   schedule(sink);
 }
 
 /* ------------------------------------------------------------------------------------------------ life */
 
-/* What an abandoned tracer holds is written yet: that waits for nobody. */
+/* What an abandoned tracer holds is written, too. */
 static void free_sink(nxa__sink *base) {
   sink_file *sink = file_of(base);
-  while (sink->sink.tracer && pending(base))
-    write_some(sink);
+  if (sink->sink.tracer)
+    write_all(base);
   nxa__timer_disarm(sink->engine, &sink->timer);
   nxa__otlp_queue_free(&sink->queue);
   nxa__log_file_free(&sink->log);
@@ -161,7 +162,7 @@ static const nxa__sink functions = {.trace_started = trace_started,
                                     .flush = flush,
                                     .closing = flush,
                                     .pending = pending,
-                                    .give_up = give_up,
+                                    .give_up = write_all,
                                     .free = free_sink};
 
 static sink_file *allocate_sink(nxa_engine *engine, const nxa_file_options *options) {

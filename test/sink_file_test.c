@@ -107,7 +107,7 @@ static void write_trace(fixture *fix, const char *name) {
 }
 
 static char *read_file(const char *path) {
-  static char text[1 << 16];
+  static char text[1 << 20];
   FILE *file = fopen(path, "rb");
   if (!file)
     return NULL;
@@ -194,6 +194,19 @@ static void what_an_abandoned_tracer_holds_is_written(void **state) {
   nxa_tracer_free(fix.tracer);
   fix.tracer = NULL;
   assert_lines(&fix, 1);
+  stop(&fix);
+}
+
+static void closing_writes_all_however_little_time_there_is(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix, 1 << 20, 3);
+  for (int i = 0; i < 300; i++)
+    record(&fix, "one");
+  nxa_trace_free(nxa_trace_start(fix.tracer, "bot", "open"));
+  assert_true(nxa_tracer_close(fix.tracer, 0));
+  assert_int_equal(stats_of(&fix).traces_delivered, 301);
+  assert_lines(&fix, 2); /* of 601 spans */
   stop(&fix);
 }
 
@@ -423,6 +436,7 @@ int main(void) {
       cmocka_unit_test(a_trace_is_a_line_as_soon_as_it_ends),
       cmocka_unit_test(spans_of_a_trace_that_goes_on_do_not_wait_long),
       cmocka_unit_test(what_an_abandoned_tracer_holds_is_written),
+      cmocka_unit_test(closing_writes_all_however_little_time_there_is),
       cmocka_unit_test(a_file_that_others_may_read_is_closed_to_them),
       cmocka_unit_test(a_full_file_gives_way),
       cmocka_unit_test(none_is_kept_where_none_is_wanted),
