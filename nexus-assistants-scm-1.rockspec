@@ -182,6 +182,8 @@ build = {
     ["nexus_assistants.waiting"] = "lua/nexus_assistants/waiting.lua",
     ["nexus_assistants.written"] = "lua/nexus_assistants/written.lua",
   },
+  -- LuaRocks has no place where `man` looks: it comes to stand in the rock's own folder
+  copy_directories = { "man" },
   install = {
     bin = { "bin/nexus-assistants" },
     -- the name's last part is that of the file, so these come to stand beside each other

@@ -307,13 +307,17 @@ local function wrapped(words, indent)
   return table.concat(lines, "\n" .. (" "):rep(indent))
 end
 
-local function usage_of(command)
+--- What there is to do, in the order in which help and the manual page tell of it.
+cli.commands = COMMANDS
+
+--- How a command is called.
+function cli.usage(command)
   local usage, options = command.usage and " " .. command.usage or "", " [OPTIONS]"
   return "nexus-assistants " .. command.name .. (command.options_first and options .. usage or usage .. options)
 end
 
 local function command_help(command)
-  local lines = { "usage: " .. usage_of(command), "  " .. wrapped(command.summary, 2), "" }
+  local lines = { "usage: " .. cli.usage(command), "  " .. wrapped(command.summary, 2), "" }
   for _, option in ipairs(command.options) do
     local left = "--" .. option.name .. (option.value and " " .. option.value or "")
     lines[#lines + 1] = string.format("  %-27s %s", left, wrapped(option.help, 30))
