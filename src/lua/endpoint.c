@@ -1,5 +1,7 @@
 #include "binding.h"
 
+#include "../endpoint.h"
+
 #include <string.h>
 
 static const nxa__lua_option endpoint_options[] = {
