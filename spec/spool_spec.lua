@@ -174,6 +174,21 @@ describe("the spool", function()
     assert.equal(50, files())
   end)
 
+  it("takes away what has no trace in it", function()
+    local folder = spool .. "/" .. ("ab"):rep(8)
+    assert(core.make_directory(folder))
+    for name, text in pairs({ ["1.jsonl"] = "-race", ["2.jsonl"] = "", ["3.jsonl"] = '{"trace":"broken' }) do
+      local file = assert(io.open(folder .. "/" .. name, "w"))
+      file:write(text)
+      file:close()
+    end
+    local client = new_client(server.nexus_url)
+    drive_until(client, function() return core.list_folder(folder) == nil end)
+    assert.same({ 0, 1 }, { client:stats().spool_dropped, client:stats().spool_unreadable })
+    assert.is_true(client:close(1))
+    assert.same({}, warnings)
+  end)
+
   -- ----------------------------------------------------------------------------------------------- lost answers
 
   it("looks for what may have arrived before it is sent again", function()

@@ -97,10 +97,13 @@ end
 
 -- ----------------------------------------------------------------------------------------------------------- caps
 
+-- A file without a trace isn't too old: it is done with when its turn comes.
+local NEVER = "9999"
+
 local function note_age(entry)
   local ok, found = pcall(record.read, folders.read_file(entry.path) or "")
   local state = ok and found and found.state
-  entry.started_at = state and state.started_at or ""
+  entry.started_at = state and state.started_at or NEVER
   entry.failed = state and state.status ~= "success" or false
 end
 

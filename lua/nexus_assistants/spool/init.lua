@@ -130,7 +130,7 @@ end
 
 local function read(self, entry)
   local content = folders.read_file(entry.path)
-  local ok, found = pcall(record.read, content or "", breather(self))
+  local ok, found = self.scheduler:protected(record.read, content or "", breather(self))
   if not ok or not found then return nil, content and content:sub(1, 1) == "{" end
   if found.nexus ~= self.endpoint:base_url() then return found end
   ok = pcall(take_over, self, entry, found)
