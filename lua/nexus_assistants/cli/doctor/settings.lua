@@ -13,8 +13,10 @@ local timestamp = require("nexus_assistants.timestamp")
 local settings = {}
 
 local DAY = 86400
-local OTEL = { "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_SERVICE_NAME",
-  "OTEL_SDK_DISABLED" }
+-- What others know, too: where traces go, and by which way libcurl goes to servers, and whom it trusts.
+local COMMON = { "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_SERVICE_NAME",
+  "OTEL_SDK_DISABLED", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
+  "SSL_CERT_FILE", "SSL_CERT_DIR" }
 
 local function check(name, verdict, message, advice)
   return { name = name, verdict = verdict, message = message, advice = advice }
@@ -38,7 +40,7 @@ end
 
 local function variables_in_force()
   local names, found = variables_of(options.client, {}), {}
-  for _, name in ipairs(OTEL) do names[#names + 1] = name end
+  for _, name in ipairs(COMMON) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do
     local value = core.environment(name)
