@@ -6,6 +6,7 @@ local folders = {}
 
 local NAME = "^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$"
 local FILE = "%.jsonl$"
+local HEAD = 4096 -- bytes of a file in which its start is looked for
 
 --- A file's content, or nil.
 function folders.read_file(path)
@@ -17,19 +18,25 @@ end
 
 -- -------------------------------------------------------------------------------------------------------- taking
 
-local function size_of(path)
-  local file = io.open(path, "rb")
-  local size = file and file:seek("end") or 0
+-- A file without a trace isn't too old: it is done with when its turn comes.
+local NEVER = "9999"
+
+-- Its size, and the start of its trace as it stands in the first line.
+local function look_at(entry)
+  local file = io.open(entry.path, "rb")
+  local head = file and file:read(HEAD) or ""
+  entry.started_at = head:match('^{"trace":.-"started_at":"([^"]+)"') or NEVER
+  entry.size = file and file:seek("end") or 0
   if file then file:close() end
-  return size
+  return entry
 end
 
-local function entries_of(folder)
+local function entries_of(folder, breathe)
   local entries = {}
   for _, name in ipairs(core.list_folder(folder.path) or {}) do
     if name:find(FILE) then
-      local path = folder.path .. "/" .. name
-      entries[#entries + 1] = { path = path, folder = folder, size = size_of(path) }
+      entries[#entries + 1] = look_at({ path = folder.path .. "/" .. name, folder = folder })
+      breathe()
     end
   end
   folder.count = #entries
@@ -48,24 +55,25 @@ local function is_elsewhere(path, nexus)
 end
 
 -- An empty folder is what a process left that had nothing to leave.
-local function take(path, nexus)
+local function take(path, nexus, breathe)
   local lock_path = path .. "/lock"
   if is_elsewhere(lock_path, nexus) then return {} end
   local lock = core.lock_file(lock_path)
   if not lock then return nil end
   local folder = { path = path, lock = lock, kept = 0 }
-  local entries = entries_of(folder)
+  local entries = entries_of(folder, breathe)
   if not entries[1] then remove_folder(folder) end
   return entries
 end
 
---- Takes all folders below `path` whose processes have ended, and that are for the Nexus with that URL. Returns an
--- array of entries, a table of path, folder and size for each file; and how many folders others have.
-function folders.take(path, nexus)
+--- Takes all folders below `path` whose processes have ended, and that are for the Nexus with that URL. `breathe` is
+-- called now and then. Returns an array of entries, a table of path, folder, size and started_at for each file; and how
+-- many folders others have.
+function folders.take(path, nexus, breathe)
   local found, held = {}, 0
   for _, name in ipairs(core.list_folder(path) or {}) do
     if name:find(NAME) then
-      local entries = take(path .. "/" .. name, nexus)
+      local entries = take(path .. "/" .. name, nexus, breathe)
       if not entries then held = held + 1 end
       for _, entry in ipairs(entries or {}) do found[#found + 1] = entry end
     end
@@ -97,14 +105,9 @@ end
 
 -- ----------------------------------------------------------------------------------------------------------- caps
 
--- A file without a trace isn't too old: it is done with when its turn comes.
-local NEVER = "9999"
-
-local function note_age(entry)
+local function note_failure(entry)
   local ok, found = pcall(record.read, folders.read_file(entry.path) or "")
-  local state = ok and found and found.state
-  entry.started_at = state and state.started_at or NEVER
-  entry.failed = state and state.status ~= "success" or false
+  entry.failed = ok and found ~= nil and found.state.status ~= "success"
 end
 
 -- What goes last is first: failures, then the latest.
@@ -119,16 +122,23 @@ local function total_size(entries)
   return bytes
 end
 
+-- Which failed is looked for only where something has to go: all of a file must be read for it.
+local function put_in_order(entries, breathe)
+  for _, entry in ipairs(entries) do
+    note_failure(entry)
+    breathe()
+  end
+  table.sort(entries, before)
+end
+
 --- Takes away what is above the limits (`files`, `bytes`, and `oldest`, the timestamp before which nothing is kept).
 -- Returns the entries that are left, and how many went.
-function folders.cap(entries, limits)
+function folders.cap(entries, limits, breathe)
   local kept, bytes, dropped = {}, 0, 0
-  if #entries <= limits.files and total_size(entries) <= limits.bytes and not limits.oldest then return entries, 0 end
-  for _, entry in ipairs(entries) do note_age(entry) end
-  table.sort(entries, before)
+  if #entries > limits.files or total_size(entries) > limits.bytes then put_in_order(entries, breathe) end
   for _, entry in ipairs(entries) do
     bytes = bytes + entry.size
-    if #kept < limits.files and bytes <= limits.bytes and entry.started_at >= (limits.oldest or "") then
+    if #kept < limits.files and bytes <= limits.bytes and entry.started_at >= limits.oldest then
       kept[#kept + 1] = entry
     else
       folders.remove(entry)

@@ -27,7 +27,7 @@ local LOST = { [0] = true, [502] = true, [504] = true, [520] = true, [524] = tru
 local MOST_FAILURES = 3 -- in a row, where somebody waits for the end
 local LONGEST_TURN = 1 -- seconds
 local BROKEN_GRACE = 0.25 -- seconds after which a server has acted whose connection broke, or never will
-local BETWEEN = 32 -- lines of a file that are read at one go
+local BETWEEN = 32 -- lines of a file, or files, that are looked at in one go
 local TAKEN = '{"trace":"%s","left":false}\n'
 
 --- What is counted, before there is anything.
@@ -42,7 +42,7 @@ function spool.new(parts)
     scheduler = parts.scheduler, engine = parts.engine, endpoint = parts.endpoint, tracer = parts.tracer,
     folder = parts.folder, timeout = parts.timeout or TIMEOUT, limits = parts.limits,
     grace = parts.grace or parts.timeout or TIMEOUT,
-    queue = {}, workers = 0, failures = 0, rest_until = 0,
+    queue = {}, workers = 0, failures = 0, rest_until = 0, held = 0,
     counts = spool.no_counts(),
   }, spool_mt)
 end
@@ -98,11 +98,10 @@ end
 -- -------------------------------------------------------------------------------------------------------- a trace
 
 local function breather(self)
-  if self.due then return nil end
-  local lines = 0
+  local pieces = 0
   return function()
-    lines = lines + 1
-    if lines % BETWEEN == 0 then self.scheduler:breathe() end
+    pieces = pieces + 1
+    if pieces % BETWEEN == 0 and not self.due then self.scheduler:breathe() end
   end
 end
 
@@ -332,20 +331,32 @@ local function oldest(limits)
   return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(time)) .. (".%03d"):format(math.floor(time % 1 * 1000))
 end
 
---- Looks for what ended processes left, and begins to deliver it.
-function spool_methods:start()
-  local limits = self.limits
-  local found, held = folders.take(self.folder, self.endpoint:base_url())
+local function look_around(self)
+  local limits, breathe = self.limits, breather(self)
+  local found, held = folders.take(self.folder, self.endpoint:base_url(), breathe)
   local entries, dropped = folders.cap(found, {
     files = limits.files, bytes = limits.bytes, oldest = oldest(limits),
-  })
+  }, breathe)
   self.held = held
   self.counts.dropped = self.counts.dropped + dropped
   for _, entry in ipairs(entries) do
     entry.due = 0
     self.queue[#self.queue + 1] = entry
   end
+end
+
+local function look_and_work(self)
+  look_around(self)
   self:wake()
+  work(self)
+end
+
+--- Looks for what ended processes left, in a task, and delivers it.
+function spool_methods:start()
+  local names = core.list_folder(self.folder)
+  if not names or not names[1] then return end
+  self.workers = self.workers + 1
+  self.scheduler:spawn(look_and_work, self)
 end
 
 --- Delivers what ended processes left, and returns when all of it is delivered, or nothing more can be for now: how
