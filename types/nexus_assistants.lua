@@ -61,6 +61,7 @@ function nexus.is_error(value) end
 ---@field sample? number the share of traces that are delivered, 0 to 1; those that fail are always (1)
 ---@field capture? nexus_assistants.Capture what of values gets into traces (NEXUS_ASSISTANTS_CAPTURE, "full")
 ---@field redact? fun(value: any, where: nexus_assistants.Recorded): any what to keep in traces in place of a value
+---@field sinks? (fun(batch: nexus_assistants.Record[]))[] are given what has been traced
 ---@field lane? nexus_assistants.LanePolicy what to do where a run of the thread is active ("wait")
 ---@field limits? nexus_assistants.Limits what traces may take in memory
 ---@field max_transfers? integer requests on the wire at once (100; at most 100000)
@@ -209,6 +210,8 @@ function client:close(timeout) end
 ---@field spans_delivered? integer
 ---@field spans_failed? integer
 ---@field fields_cut? integer
+---@field sinks_dropped? integer records that a sink in Lua had no room or time for
+---@field sinks_failed? integer records that a sink in Lua was given and raised
 ---@field requests? integer sent to deliver traces
 ---@field requests_repeated? integer
 ---@field repeated_unconfirmed? integer of these, those that may have arrived twice

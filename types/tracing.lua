@@ -9,6 +9,22 @@
 ---@field metadata? table<string, any>
 ---@field capture? nexus_assistants.Capture by default the client's
 
+---@class nexus_assistants.Record
+---@field kind "span"|"trace"
+---@field name string
+---@field trace_id string
+---@field span_id? string
+---@field parent_id? string
+---@field type? string
+---@field agent_id? string
+---@field status "ok"|"success"|"error"|"timeout"
+---@field started_at number Unix seconds
+---@field ended_at number
+---@field input? any
+---@field output? any
+---@field error? string
+---@field metadata table<string, any>
+
 ---@class nexus_assistants.Recorded
 ---@field span? string its name; nil for the trace's own
 ---@field field "input"|"output"|"error"|"metadata"

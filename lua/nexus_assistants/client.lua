@@ -131,9 +131,11 @@ local function build(values)
   tracer, problem, endpoints = sinks.tracer(engine, values, function(text) warnings[#warnings + 1] = text end)
   if problem then return nil, problem end
   endpoints = endpoints or {}
-  local recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
+  local recorder
+  local copies, own_sinks = sinks.in_lua(values, tasks, warn, function() recorder:enter(trace.no_span()) end)
+  recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
     examine_threads = thread_examiner(book), traceparent = values.traceparent, capture = values.capture,
-    redact = values.redact, endpoints = endpoints })
+    redact = values.redact, copies = copies, endpoints = endpoints })
   -- the last that may fail, since it may open a store, which must be closed
   performer, problem = providers.new(values, tasks, recorder)
   if not performer then return nil, problem end
@@ -145,6 +147,7 @@ local function build(values)
     tasks.on_spooled = function() made.spool:wake() end
     made.spool:start()
   end
+  made.own_sinks = own_sinks
   surrounding.enter(made)
   return made
 end
@@ -252,6 +255,12 @@ local function add_spool_counts(stats, counts)
   stats.spool_dropped = stats.spool_dropped + counts.dropped
 end
 
+local NO_SINKS = { dropped = 0, failed = 0 }
+
+local function add_sink_counts(stats, sinks_of_script)
+  stats.sinks_dropped, stats.sinks_failed = sinks_of_script.dropped, sinks_of_script.failed
+end
+
 --- Counters: those of traces and their delivery (see `nxa_stats` in nexus_assistants.h), and calls, calls_failed,
 -- tasks, unknown_ids.
 function client_methods:stats()
@@ -259,6 +268,7 @@ function client_methods:stats()
   stats.calls, stats.calls_failed = self.transport.calls, self.transport.calls_failed
   stats.tasks = self.scheduler.task_count
   stats.unknown_ids = self.nexus.unknown_ids
+  if self.tracer then add_sink_counts(stats, self.own_sinks or NO_SINKS) end
   if self.tracer then add_spool_counts(stats, self.spool and self.spool.counts or spools.no_counts()) end
   return stats
 end
@@ -268,6 +278,15 @@ local function drain_warnings(self)
     local kind, text = self.engine:next()
     if kind == "warning" then self.scheduler.warn(text) end
   until not kind
+end
+
+-- Sinks of the script's own are told how everything ends while they can still wait.
+local function last_of(self)
+  if not self.own_sinks then return nil end
+  return function()
+    self.recorder:end_surrounding()
+    self.recorder:interrupt()
+  end
 end
 
 --- Ends what is under way: tasks are cancelled, traces are delivered for as long as `timeout` seconds allow. Returns
@@ -280,7 +299,7 @@ function client_methods:close(timeout)
   local due = core.monotonic() + timeout
   for open, drop in pairs(self.open_streams) do drop(open) end
   self.lanes:abandon_all()
-  self.scheduler:close(timeout)
+  self.scheduler:close(timeout, last_of(self))
   if self.runtime then self.runtime:close() end
   self.recorder:end_surrounding()
   surrounding.leave(self)
@@ -290,6 +309,7 @@ function client_methods:close(timeout)
     self.delivered = self.tracer:close(0)
     self.tracer:release_spool()
   end
+  if self.own_sinks then self.delivered = self.own_sinks:finish() and self.delivered end
   drain_warnings(self)
   self.engine:close()
   return self.delivered

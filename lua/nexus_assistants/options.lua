@@ -60,6 +60,14 @@ local function is_callable(value)
   return type(value) == "function" or type(metatable) == "table" and metatable.__call ~= nil
 end
 
+local function is_list_of_functions(value)
+  if not checks.is_list(value) then return false end
+  for _, item in ipairs(value) do
+    if not is_callable(item) then return false end
+  end
+  return true
+end
+
 local function is_table(value)
   return type(value) == "table"
 end
@@ -81,6 +89,7 @@ local kinds = {
   prefix = { expected = "a string", check = is_string, fault = text_fault },
   table = { expected = "a table", check = is_table },
   callable = { expected = "a function", check = is_callable },
+  callables = { expected = "an array of functions", check = is_list_of_functions },
   script = { expected = "a function, or the path of a Lua file that returns one",
     check = function(value) return is_callable(value) or is_text(value) end, fault = text_fault },
   headers = { expected = "a table of strings by name", check = is_header_table, fault = headers_fault },
@@ -334,6 +343,7 @@ options.client = {
   lane = { kind = "text", choices = LANE_POLICIES, default = "wait" },
   max_transfers = { kind = "size", most = 1e5 },
   redact = { kind = "callable" },
+  sinks = { kind = "callables" },
   on_warning = { kind = "callable" },
 }
 

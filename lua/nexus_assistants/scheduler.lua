@@ -641,14 +641,24 @@ local function no_task_left(self)
   return self.task_count <= self.depth -- the task that closes the client and those below it can't be waited for
 end
 
+-- Drives all tasks to their end, if that is before `due`.
+local function drive(self, due)
+  repeat until no_task_left(self) or not turn_before(self, due)
+end
+
 --- Cancels all tasks but those that are marked as `background`, and drives all of them to their end for at most
--- `timeout` seconds. Waits that begin or go on after that end at once with an error of kind "closed".
-function scheduler_methods:close(timeout)
+-- `timeout` seconds; then, after `last()`, where it is given, those that it made. Waits that begin or go on after that
+-- end at once with an error of kind "closed".
+function scheduler_methods:close(timeout, last)
   for _, task in ipairs(all_tasks(self)) do
     if not task.background and task ~= self.current then task:cancel() end
   end
   local due = self.clock() + timeout
-  repeat until no_task_left(self) or not turn_before(self, due)
+  drive(self, due)
+  if last then
+    last()
+    drive(self, due)
+  end
   self.closed = true
   local task = next(self.unobserved)
   while task do

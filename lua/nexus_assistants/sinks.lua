@@ -1,6 +1,8 @@
 --- Where traces go: the tracer of a client, with what its options and the environment name.
+local copies = require("nexus_assistants.copies")
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
+local lua_sinks = require("nexus_assistants.lua_sinks")
 local operations = require("nexus_assistants.operations")
 local spools = require("nexus_assistants.spool")
 local state_folder = require("nexus_assistants.state_folder")
@@ -137,9 +139,13 @@ end
 
 -- ------------------------------------------------------------------------------------------------------------ Nexus
 
+local function has_lua_sinks(values)
+  return values.sinks ~= nil and values.sinks[1] ~= nil
+end
+
 -- Somebody may still believe that traces go somewhere.
 local function warn_of_absence(values, warn)
-  if values.file or is_wanted(values) then return end
+  if values.file or is_wanted(values) or has_lua_sinks(values) then return end
   warn("traces are not delivered: set NEXUS_API_KEY or nexus.api_key, or nexus = false for none")
 end
 
@@ -199,6 +205,7 @@ local function wanted(values, warn)
     if options then found[#found + 1] = { name = name, options = options } end
     found[name] = options
   end
+  if not found[1] and has_lua_sinks(values) then found[1] = { name = "none" } end
   return found
 end
 
@@ -220,6 +227,18 @@ end
 
 local function endpoints_of(found)
   return { nexus = found.nexus and found.nexus.endpoint, otlp = found.otlp and found.otlp.endpoint }
+end
+
+--- Makes what gives copies of spans and traces to the script's own sinks; nil where there are none. `enter()` has what
+-- the running task does not traced. Returns what records the copies, and the sinks.
+function sinks.in_lua(values, tasks, warn, enter)
+  if not has_lua_sinks(values) then return nil end
+  local limits = values.limits
+  local own = lua_sinks.new({ functions = values.sinks, scheduler = tasks, warn = warn, enter = enter,
+    max_spans = limits.max_spans, max_bytes = limits.max_bytes })
+  return copies.new({
+    take = function(copy) own:add(copy) end, sample = values.sample, max_field_bytes = limits.max_field_bytes,
+  }), own
 end
 
 --- Makes the tracer, or nil where traces go nowhere, so that nothing is recorded that nobody will see; nil and an error

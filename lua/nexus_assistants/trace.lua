@@ -40,7 +40,7 @@ local running = coroutine.running
 --- Makes what records. `parts` has scheduler, agent_id, warn, examine_threads (from the ids of threads a trace made to
 -- what the doctor finds), capture (the mode of traces that say none), endpoints (whose keys are kept out of traces; the
 -- table may grow) and, where traces are delivered, tracer (the core's); traceparent, of the host's span, and redact,
--- the script's hook, may be nil.
+-- the script's hook, and copies, of copies.lua, may be nil.
 function trace.new(parts)
   local caller = hooks.new(parts.scheduler, parts.warn)
   return setmetatable({
@@ -51,6 +51,7 @@ function trace.new(parts)
     traceparent = parts.traceparent,
     capture = parts.capture,
     hooks = caller,
+    copies = parts.copies,
     keepers = capture.keepers({ endpoints = parts.endpoints, hooks = caller, redact = parts.redact }),
     examine_threads = parts.examine_threads,
     contexts = setmetatable({}, { __mode = "k" }), -- by coroutine
@@ -66,25 +67,36 @@ local function check_key(method, key)
   end
 end
 
+local function copies_of(subject)
+  return (subject.trace or subject).recorder.copies
+end
+
 -- Everything that is recorded of a trace or a span passes through here, and through the trace's keeper.
 local function set_metadata(subject, key, value)
   if not subject.handle then return end
   local text, kept_key = subject.keeper:metadata(key, value, subject)
-  if text then subject.handle:metadata(kept_key, text) end
+  if not text then return end
+  subject.handle:metadata(kept_key, text)
+  if subject.copy then copies_of(subject):set_metadata(subject.copy, kept_key, text) end
 end
 
 local function set_all(subject, metadata)
   for key, value in pairs(metadata or {}) do set_metadata(subject, shown(key), value) end
 end
 
+-- `field` is "input" or "output".
+local function set_field(subject, field, text)
+  if not text then return end
+  subject.handle[field](subject.handle, text)
+  if subject.copy then copies_of(subject):set(subject.copy, field, text) end
+end
+
 local function set_input(subject, value)
-  local text = subject.handle and subject.keeper:content(value, subject, "input")
-  if text then subject.handle:input(text) end
+  if subject.handle then set_field(subject, "input", subject.keeper:content(value, subject, "input")) end
 end
 
 local function set_output(subject, value)
-  local text = subject.handle and subject.keeper:content(value, subject, "output")
-  if text then subject.handle:output(text) end
+  if subject.handle then set_field(subject, "output", subject.keeper:content(value, subject, "output")) end
 end
 
 -- -------------------------------------------------------------------------------------------------------- spans
@@ -92,7 +104,9 @@ end
 -- Opens a span of a trace; where it was dropped, or there is no trace, it has no handle and records nothing.
 local function open_span(owner, parent, name, kind)
   local handle = owner.handle and not owner.recorder.hooks.busy and owner.handle:span(name, kind, parent)
-  return setmetatable({ handle = handle or nil, trace = owner, name = name, keeper = owner.keeper }, span_mt)
+  local span = setmetatable({ handle = handle or nil, trace = owner, name = name, keeper = owner.keeper }, span_mt)
+  if handle and owner.copy then owner.recorder.copies:open_span(span, parent, name, kind) end
+  return span
 end
 
 --- The span's id, 16 hexadecimal digits; nil where it is not recorded.
@@ -122,8 +136,7 @@ end
 
 -- Sets the span's output to what the library saw of a call: a table, whose facts are kept where content isn't.
 function span_methods:outcome(value)
-  local text = self.handle and self.keeper:outcome(value, self)
-  if text then self.handle:output(text) end
+  if self.handle then set_field(self, "output", self.keeper:outcome(value, self)) end
 end
 
 --- Sets one value of the span's metadata.
@@ -136,17 +149,23 @@ end
 function span_methods:error(value, code)
   self.failed = true
   local text = self.handle and self.keeper:failure(value, self, code)
-  if text then self.handle:error(text) end
+  if not text then return end
+  self.handle:error(text)
+  if self.copy then copies_of(self):set_error(self.copy, text) end
 end
 
 -- Gives the span times of its own, Unix seconds.
 function span_methods:times(started_at, ended_at)
   self.started_at, self.ended_at = started_at, ended_at
+  self.given_start, self.given_end = started_at, ended_at
   if self.handle then self.handle:times(started_at, ended_at) end
 end
 
 local function finish_span(span)
-  if not span.trace.recorder.hooks.busy then span.handle:finish(span.failed and "error" or "ok") end
+  if span.trace.recorder.hooks.busy then return end
+  local status = span.failed and "error" or "ok"
+  if span.copy and not span.copy.ended_at then copies_of(span):end_span(span, status) end
+  span.handle:finish(status)
 end
 
 -- Ends the span; a second time does nothing.
@@ -466,6 +485,7 @@ function start(self, values)
   local owner = setmetatable({ recorder = self, handle = handle or nil, keeper = keeper, open = true }, trace_mt)
   if handle then
     continue(self, handle, values.traceparent or self.traceparent)
+    if self.copies then self.copies:open_trace(owner, values.agent_id or self.agent_id, values.name) end
     owner:input(values.input)
     set_all(owner, values.metadata)
   end
@@ -476,11 +496,16 @@ local function status_of(failure)
   return errors.is(failure) and failure.kind == "timeout" and "timeout" or "error"
 end
 
+local function finish_trace(owner, status, problem)
+  if owner.copy and not owner.copy.ended_at then copies_of(owner):end_trace(owner, status, problem) end
+  owner.handle:finish(status, problem)
+end
+
 local function finish(owner, failure)
   owner.open = false
   if not owner.handle then return end
-  if failure == nil then return owner.handle:finish("success") end
-  owner.handle:finish(status_of(failure), owner.keeper:failure(failure, owner))
+  if failure == nil then return finish_trace(owner, "success") end
+  finish_trace(owner, status_of(failure), owner.keeper:failure(failure, owner))
 end
 
 local function conclude(owner, ok, first, second)
@@ -532,6 +557,11 @@ function recorder_methods:end_surrounding()
   local owner = around.context.trace
   examine(self, owner)
   conclude(owner, around.failure == nil, around.failure)
+end
+
+--- Ends, for the script's own sinks, what is still open when the client is closed; the core ends its own.
+function recorder_methods:interrupt()
+  if self.copies then self.copies:interrupt() end
 end
 
 --- The trace's id, 32 hexadecimal digits; nil where it is not recorded.
@@ -701,7 +731,7 @@ function manual_methods:end_trace(trace_id, given)
   local problem = error_of(values)
   local status = values.status or (problem ~= nil and status_of(problem)) or "success"
   owner.open = false
-  owner.handle:finish(status, problem ~= nil and owner.keeper:failure(problem, owner) or nil)
+  finish_trace(owner, status, problem ~= nil and owner.keeper:failure(problem, owner) or nil)
   forget(self, owner, trace_id)
 end
 

@@ -74,6 +74,7 @@ int nxa__lua_is_terminal(lua_State *L);
 int nxa__lua_terminal_width(lua_State *L);
 int nxa__lua_is_secret(lua_State *L);
 int nxa__lua_holds_any(lua_State *L);
+int nxa__lua_json_cut(lua_State *L);
 int nxa__lua_key_form(lua_State *L);
 int nxa__lua_signals_new(lua_State *L);
 int nxa__lua_lock_file(lua_State *L);

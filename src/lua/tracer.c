@@ -1,4 +1,5 @@
 #include "../sink_nexus.h"
+#include "../sink_none.h"
 #include "binding.h"
 
 static const nxa__lua_option tracer_options[] = {
@@ -108,6 +109,14 @@ static int tracer_file(lua_State *L) {
     return nxa__lua_fail(L, &tracer_closed);
   nxa_error error;
   return tell(L, nxa_tracer_add_file(self->tracer, &options, &error), &error);
+}
+
+static int tracer_none(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  if (!self->tracer)
+    return nxa__lua_fail(L, &tracer_closed);
+  nxa_error error;
+  return tell(L, nxa__tracer_add_none(self->tracer, &error), &error);
 }
 
 static void set_count(lua_State *L, const char *name, uint64_t count) {
@@ -225,6 +234,7 @@ void nxa__lua_tracer_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"nexus", tracer_nexus},
                                      {"otlp", tracer_otlp},
                                      {"file", tracer_file},
+                                     {"none", tracer_none},
                                      {"trace", nxa__lua_trace_start},
                                      {"stats", tracer_stats},
                                      {"flush", tracer_flush},
