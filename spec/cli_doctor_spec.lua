@@ -7,6 +7,7 @@ local process = require("spec.support.process")
 local reach = require("nexus_assistants.cli.doctor.reach")
 local servers = require("spec.support.server")
 local survey = require("nexus_assistants.spool.survey")
+local tls_server = require("spec.support.tls_server")
 
 local COMMAND = process.path("bin/nexus-assistants")
 local KEY = "nxs_" .. ("k"):rep(20)
@@ -149,6 +150,20 @@ describe("the command doctor", function()
       assert.truthy(message:find(expected[1], 1, true), message)
       assert.truthy(advice:find(expected[2], 1, true), advice)
     end
+  end)
+
+  it("verifies who answers", function()
+    local other = tls_server.start()
+    if not other then return pending("node or openssl is absent") end
+    finally(function() other:stop() end)
+    environment.NEXUS_BASE_URL, environment.OTEL_EXPORTER_OTLP_ENDPOINT = other.url, other.url
+    environment.OTEL_EXPORTER_OTLP_CERTIFICATE = other.certificate
+    local checks = look()
+    assert.equal("failed", checks.Nexus.verdict)
+    assert.truthy(checks.Nexus.message:find("TLS verification failed", 1, true), checks.Nexus.message)
+    assert.truthy(checks.Nexus.advice:find("certificates", 1, true))
+    assert.equal("ok", checks.OTLP.verdict)
+    assert.truthy(checks.OTLP.message:find("answers 200 in %d+ ms, TLS verified$"), checks.OTLP.message)
   end)
 
   it("judges what a server answers", function()

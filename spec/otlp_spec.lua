@@ -5,6 +5,7 @@ local json = require("nexus_assistants.json")
 local loopback = require("spec.support.loopback")
 local nexus = require("nexus_assistants")
 local servers = require("spec.support.server")
+local tls_server = require("spec.support.tls_server")
 
 local CHECK = servers.root .. "spec/support/otlp_check.mjs"
 local PACKAGE = servers.root .. "dev/node_modules/@opentelemetry/otlp-transformer/package.json"
@@ -405,39 +406,17 @@ describe("a client's OTLP options", function()
 end)
 
 describe("a receiver behind TLS", function()
-  local SERVER = [[
-    const fs = require("fs"), https = require("https");
-    const [key, cert] = process.argv.slice(1).map((path) => fs.readFileSync(path));
-    const server = https.createServer({ key, cert }, (request, response) => {
-      request.resume().on("end", () => response.writeHead(200, { "Content-Type": "application/json" }).end("{}"));
-    });
-    server.listen(0, "127.0.0.1", () => console.log(server.address().port));
-    setTimeout(() => process.exit(), 60000);
-  ]]
-  local key, certificate = os.tmpname(), os.tmpname()
-  local pid, pipe, port
+  local server
 
-  setup(function()
-    if output_of("node --version 2>/dev/null") == "" then return end
-    os.execute(("unset LD_PRELOAD; openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
-      .. "-addext subjectAltName=IP:127.0.0.1 -keyout %s -out %s >/dev/null 2>&1"):format(key, certificate))
-    local command = "unset LD_PRELOAD; echo $$; exec node -e " .. servers.quote(SERVER)
-    pipe = assert(io.popen(command .. " " .. key .. " " .. certificate .. " 2>/dev/null"))
-    pid, port = pipe:read("*l"), pipe:read("*l")
-  end)
+  setup(function() server = tls_server.start() end)
 
   teardown(function()
-    if pipe then
-      os.execute("kill " .. pid .. " 2>/dev/null")
-      pipe:close()
-    end
-    os.remove(key)
-    os.remove(certificate)
+    if server then server:stop() end
   end)
 
   local function deliver(options)
     local warnings = {}
-    options.endpoint = "https://127.0.0.1:" .. port
+    options.endpoint = server.url
     local client = assert(nexus.new({ provider = "script", nexus = false, otlp = options,
       on_warning = function(text) warnings[#warnings + 1] = text end }))
     client:trace({ name = "weather" }, function() end)
@@ -445,16 +424,16 @@ describe("a receiver behind TLS", function()
   end
 
   it("is trusted where its certificate is", function()
-    if not port then return pending("node or openssl is absent") end
-    assert.is_true(deliver({ certificate = certificate }))
+    if not server then return pending("node or openssl is absent") end
+    assert.is_true(deliver({ certificate = server.certificate }))
     local delivered, warning = deliver({})
     assert.is_false(delivered)
-    assert.truthy(warning:find("not delivered to https://127.0.0.1:" .. port, 1, true), warning)
+    assert.truthy(warning:find("not delivered to " .. server.url, 1, true), warning)
     assert.truthy(warning:lower():find("certificate", 1, true), warning)
   end)
 
   it("can't be reached with certificates that can't be read", function()
-    if not port then return pending("node or openssl is absent") end
+    if not server then return pending("node or openssl is absent") end
     assert.is_false(deliver({ certificate = "/nowhere" }))
   end)
 end)

@@ -13,10 +13,10 @@ local timestamp = require("nexus_assistants.timestamp")
 local settings = {}
 
 local DAY = 86400
--- What others know, too: where traces go, and by which way libcurl goes to servers, and whom it trusts.
-local COMMON = { "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_SERVICE_NAME",
-  "OTEL_SDK_DISABLED", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
-  "SSL_CERT_FILE", "SSL_CERT_DIR" }
+-- What others know, too: where traces go, and by which way libcurl goes to servers.
+local COMMON = { "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_CERTIFICATE",
+  "OTEL_SERVICE_NAME", "OTEL_SDK_DISABLED", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+  "no_proxy", "NO_PROXY" }
 
 local function check(name, verdict, message, advice)
   return { name = name, verdict = verdict, message = message, advice = advice }

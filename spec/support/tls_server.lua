@@ -1,0 +1,50 @@
+--- A server behind TLS, with a certificate of its own that nobody trusts: it answers everything with 200 and {}.
+--
+--   local server = tls_server.start()        -- nil where node or openssl is absent
+--   server.url, server.certificate           "https://127.0.0.1:PORT", the path of the certificate
+--   server:stop()
+local servers = require("spec.support.server")
+
+local tls_server = {}
+
+local methods = {}
+local mt = { __index = methods }
+
+-- It ends by itself where it is never stopped.
+local SERVER = [[
+  const fs = require("fs"), https = require("https");
+  const [key, cert] = process.argv.slice(1).map((path) => fs.readFileSync(path));
+  const server = https.createServer({ key, cert }, (request, response) => {
+    request.resume().on("end", () => response.writeHead(200, { "Content-Type": "application/json" }).end("{}"));
+  });
+  server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+  setTimeout(() => process.exit(), 60000);
+]]
+local CERTIFICATE = "unset LD_PRELOAD; openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
+  .. "-addext subjectAltName=IP:127.0.0.1 -keyout %s -out %s >/dev/null 2>&1"
+
+--- Starts one; nil where it can't be.
+function tls_server.start()
+  local key, certificate = os.tmpname(), os.tmpname()
+  os.execute(CERTIFICATE:format(key, certificate))
+  local command = "unset LD_PRELOAD; echo $$; exec node -e " .. servers.quote(SERVER)
+  local self = setmetatable({ key = key, certificate = certificate }, mt)
+  self.pipe = assert(io.popen(command .. " " .. key .. " " .. certificate .. " 2>/dev/null"))
+  self.pid = self.pipe:read("*l")
+  local port = self.pipe:read("*l")
+  if port then
+    self.url = "https://127.0.0.1:" .. port
+    return self
+  end
+  self:stop()
+end
+
+--- Ends it.
+function methods:stop()
+  os.execute("kill " .. self.pid .. " 2>/dev/null")
+  self.pipe:close()
+  os.remove(self.key)
+  os.remove(self.certificate)
+end
+
+return tls_server
