@@ -303,6 +303,17 @@ describe("the line of a script's progress", function()
     assert.equal(1, #drawn)
   end)
 
+  it("forgets runs when there have been many", function()
+    for index = 1, 2500 do
+      line:saw({ id = "run_" .. index, status = "in_progress", usage = { total_tokens = 1 } })
+      line:waits()
+    end
+    local count = 0
+    for _ in pairs(line.runs) do count = count + 1 end
+    assert.equal(500, count)
+    assert.equal("<x.lua  run in_progress  0.0 ms  2500...", (last():gsub(">", "")))
+  end)
+
   it("keeps to the width of the terminal", function()
     line:began({ name = ("x"):rep(60) })
     line:waits()

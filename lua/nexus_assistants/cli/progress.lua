@@ -10,13 +10,14 @@ local mt = { __index = methods }
 
 local INTERVAL = 0.25 -- seconds from one drawing to the next
 local ACTIVE = { queued = true, in_progress = true, requires_action = true, cancelling = true }
+local MOST_RUNS = 1000 -- that are remembered, so that none is counted twice
 local CLEAR = "\r\27[K"
 
 --- Makes what draws. `parts`: name, of the script; clock, monotonic seconds; write, which takes a text; width, columns.
 function progress.new(parts)
   return setmetatable({
     name = text.harmless(parts.name), clock = parts.clock, write = parts.write, width = parts.width,
-    begun = parts.clock(), under_way = 0, runs = {}, tokens = 0, at_line_start = true, is_drawn = false,
+    begun = parts.clock(), under_way = 0, runs = {}, run_count = 0, tokens = 0, at_line_start = true, is_drawn = false,
   }, mt)
 end
 
@@ -75,10 +76,17 @@ local function tokens_of(run)
   return tonumber(usage.total_tokens) or 0
 end
 
+local function make_room(self)
+  if self.run_count == MOST_RUNS then self.runs, self.run_count, self.run_id = {}, 0, nil end
+  self.run_count = self.run_count + 1
+end
+
 --- A run was seen.
 function methods:saw(run)
-  local id, known = run.id, self.runs[run.id]
+  local id = run.id
   if type(id) ~= "string" then return end
+  local known = self.runs[id]
+  if not known then make_room(self) end
   self.tokens = self.tokens + tokens_of(run) - (known and known.tokens or 0)
   self.runs[id] = { status = run.status, tokens = tokens_of(run) }
   if ACTIVE[run.status] then self.run_id = id elseif self.run_id == id then self.run_id = nil end
