@@ -200,6 +200,14 @@ static void leave_out_span(nxa_tracer *tracer, nxa_span *span) {
   nxa__span_release(span);
 }
 
+void nxa__export_span_left_out(nxa_span *span) {
+  nxa_tracer *tracer = span->trace->tracer;
+  for (unsigned i = 0; i < tracer->sink_count; i++)
+    if (span->record.wanted & (1u << i) && tracer->sinks[i]->span_left_out)
+      tracer->sinks[i]->span_left_out(tracer->sinks[i], span);
+  leave_out_span(tracer, span);
+}
+
 void nxa__export_leave_out(nxa_trace *trace) {
   nxa_tracer *tracer = trace->tracer;
   nxa__trace_retain(trace);

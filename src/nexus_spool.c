@@ -3,10 +3,13 @@
  *
  *   "nexus":"<base URL>","state":{…}      the trace as it would be created now; the last one counts
  *   "span":"<id>","parent":"<id>","open":false,"body":{…}
- *                                         a span as it would be posted, but for its parent, which is "" or an id of
- * ours; one that had begun when something else was written is "open", the last counts "nexus_id":"<id>" the trace's id
- * at Nexus "left":true,"doubt":<bool>,"until":<milliseconds> nothing more will come; with doubt, what was sent may have
- * arrived, and has or never will at that time. Where there is no such line the process was killed
+ *       a span as it would be posted, but for its parent, which is "" or an id of ours; one that had begun when
+ *       something else was written is "open", the last line counts. Without a body (null) it is left out, and what is
+ *       below it goes below its parent
+ *   "nexus_id":"<id>"                      the trace's id at Nexus
+ *   "left":true,"doubt":<bool>,"until":<milliseconds>
+ *       nothing more will come; with doubt, what was sent may have arrived, and has or never will at that time. Where
+ *       there is no such line the process was killed
  */
 #include "nexus_state.h"
 
@@ -140,6 +143,16 @@ void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_n
   span->is_kept = write_lines(sink, notes);
   if (span->is_kept && has_state)
     note_state(sink, notes);
+}
+
+void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span) {
+  if (!notes->file || !span->seen)
+    return;
+  nxa__buffer *lines = begin(sink);
+  begin_line(lines, notes->trace);
+  nxa__buffer_append_format(lines, "\"span\":\"%s\",\"parent\":\"%s\",\"open\":false,\"body\":null}\n", span->span->id,
+                            span->span->parent ? span->span->parent->id : "");
+  write_lines(sink, notes);
 }
 
 /* ------------------------------------------------------------------------------------------------ leaving */

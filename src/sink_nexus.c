@@ -91,6 +91,29 @@ static void span_ended(nxa__sink *base, nxa_span *span) {
   nxa__nexus_schedule(sink);
 }
 
+/* What waited for it waits for what it was in. */
+static void place_children(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *left_out) {
+  nxa__span_notes *child;
+  while ((child = nxa__list_take(&left_out->children)))
+    if (!place_span(sink, notes, child))
+      nxa__nexus_settle_span(sink, notes, child, false);
+}
+
+static void span_left_out(nxa__sink *base, nxa_span *span) {
+  nxa__nexus *sink = nexus_of(base);
+  nxa__trace_notes *notes = notes_of(sink, span->trace);
+  nxa__span_notes *own = notes_of_span(sink, span);
+  if (!own)
+    return;
+  own->state = SPAN_GIVEN_UP;
+  nxa__nexus_forget_span(sink, notes, own);
+  if (notes->leaving)
+    return;
+  place_children(sink, notes, own);
+  nxa__nexus_file(sink, notes);
+  nxa__nexus_schedule(sink);
+}
+
 /* ------------------------------------------------------------------------------------------------ closing */
 
 static void flush(nxa__sink *base) {
@@ -269,6 +292,7 @@ static void on_timer(nxa__timer *timer) {
 static const nxa__sink functions = {.trace_started = trace_started,
                                     .trace_ended = trace_ended,
                                     .span_ended = span_ended,
+                                    .span_left_out = span_left_out,
                                     .flush = flush,
                                     .closing = closing,
                                     .pending = pending,

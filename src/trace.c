@@ -478,6 +478,8 @@ nxa_span *nxa_span_start(nxa_trace *trace, nxa_span *parent, const char *name, c
     return NULL;
   nxa_tracer *tracer = trace->tracer;
   nxa_span *span = NULL;
+  while (parent && parent->left_out)
+    parent = parent->parent;
   if (!name || !*name)
     name = "(unnamed)"; /* Nexus refuses a span without a name */
   if (trace->held_back && trace->spans.count >= HELD_BACK_SPANS)
@@ -585,4 +587,26 @@ static void end_span(nxa_span *span, nxa_span_status status) {
 void nxa_span_end(nxa_span *span, nxa_span_status status) {
   if (span && !span->record.ended && recording(span->trace->tracer))
     end_span(span, status);
+}
+
+static void hand_children_on(nxa_span *span) {
+  for (nxa__link *link = span->trace->spans.first; link; link = link->next) {
+    nxa_span *child = link->owner;
+    if (child->parent != span)
+      continue;
+    if (span->parent)
+      nxa__span_retain(span->parent);
+    child->parent = span->parent;
+    nxa__span_release(span);
+  }
+}
+
+void nxa__span_leave_out(nxa_span *span) {
+  if (!span || span->record.ended || !recording(span->trace->tracer))
+    return;
+  nxa__span_retain(span);
+  span->record.ended = span->left_out = true;
+  hand_children_on(span);
+  nxa__export_span_left_out(span);
+  nxa__span_release(span);
 }

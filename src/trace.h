@@ -74,6 +74,7 @@ struct nxa_span {
   size_t references; /* the handle, being held, every child in memory */
   nxa_span_status status;
   int64_t given_end_ns; /* by nxa_span_set_times; negative where it wasn't */
+  bool left_out;        /* by nxa__span_leave_out */
   nxa__json type;
   char id[17];
   char text[]; /* name, type */
@@ -103,6 +104,9 @@ nxa_span *nxa__span_first(nxa_trace *trace);
 nxa_span *nxa__span_next(nxa_span *span);
 void nxa__trace_retain(nxa_trace *trace);
 void nxa__trace_release(nxa_trace *trace);
+
+/* Ends a span that is to go nowhere. What is below it, and will be, goes below what it is in itself. */
+void nxa__span_leave_out(nxa_span *span);
 
 /* Releases the texts and gives their bytes back. */
 void nxa__record_drop_texts(nxa_tracer *tracer, nxa__record *record);

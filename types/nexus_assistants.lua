@@ -61,6 +61,7 @@ function nexus.is_error(value) end
 ---@field sample? number the share of traces that are delivered, 0 to 1; those that fail are always (1)
 ---@field capture? nexus_assistants.Capture what of values gets into traces (NEXUS_ASSISTANTS_CAPTURE, "full")
 ---@field redact? fun(value: any, where: nexus_assistants.Recorded): any what to keep in traces in place of a value
+---@field on_span_end? fun(span: nexus_assistants.Record): boolean? false leaves the span out of traces
 ---@field sinks? (fun(batch: nexus_assistants.Record[]))[] are given what has been traced
 ---@field lane? nexus_assistants.LanePolicy what to do where a run of the thread is active ("wait")
 ---@field limits? nexus_assistants.Limits what traces may take in memory

@@ -2,6 +2,7 @@
 local core = require("nexus_assistants.core")
 local doctor = require("nexus_assistants.doctor")
 local errors = require("nexus_assistants.error")
+local hooks = require("nexus_assistants.hooks")
 local lane = require("nexus_assistants.lane")
 local ledger = require("nexus_assistants.ledger")
 local options = require("nexus_assistants.options")
@@ -132,10 +133,11 @@ local function build(values)
   if problem then return nil, problem end
   endpoints = endpoints or {}
   local recorder
-  local copies, own_sinks = sinks.in_lua(values, tasks, warn, function() recorder:enter(trace.no_span()) end)
+  local own_sinks = sinks.in_lua(values, tasks, warn, function() recorder:enter(trace.no_span()) end)
+  local caller = hooks.new(tasks, warn)
   recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
     examine_threads = thread_examiner(book), traceparent = values.traceparent, capture = values.capture,
-    redact = values.redact, copies = copies, endpoints = endpoints })
+    redact = values.redact, copies = sinks.copies(values, own_sinks, caller), hooks = caller, endpoints = endpoints })
   -- the last that may fail, since it may open a store, which must be closed
   performer, problem = providers.new(values, tasks, recorder)
   if not performer then return nil, problem end

@@ -16,11 +16,12 @@ local INTERRUPTED = "interrupted"
 local TEXTS = { "name", "type", "agent_id", "error" }
 local FIELD_BYTES = 256 * 1024 -- as the core has it
 
---- `parts`: take(copy), who gets what has ended; sample, the share of traces that go on, and max_field_bytes, or nil.
+--- `parts`: take(copy), who gets what has ended; and, or nil, is_wanted(copy), who is asked of a span before that;
+-- sample, the share of traces that go on; max_field_bytes.
 function copies.new(parts)
   return setmetatable({
-    take = parts.take, sample = parts.sample or 1, most = parts.max_field_bytes or FIELD_BYTES, started = 0,
-    open_traces = {},
+    take = parts.take, is_wanted = parts.is_wanted, sample = parts.sample or 1,
+    most = parts.max_field_bytes or FIELD_BYTES, started = 0, open_traces = {},
   }, mt)
 end
 
@@ -45,13 +46,13 @@ function methods:open_trace(owner, agent_id, name)
   self.open_traces[owner] = true
 end
 
---- Begins the copy of a span; `parent` is the core's, or nil.
-function methods:open_span(span, parent, name, kind)
+--- Begins the copy of a span.
+function methods:open_span(span, name, kind)
   self.started = self.started + 1
   local above = span.trace.copy
   span.copy = {
-    kind = "span", trace_id = above.trace_id, span_id = span:id(), parent_id = parent and parent:id(), name = name,
-    type = kind, started_at = now(above), metadata = {}, number = self.started,
+    kind = "span", trace_id = above.trace_id, span_id = span:id(), name = name, type = kind,
+    started_at = now(above), metadata = {}, number = self.started,
   }
   above.open[span] = true
 end
@@ -89,12 +90,20 @@ local function release(self, owner_copy)
   for _, copy in ipairs(held or {}) do self.take(copy) end
 end
 
+-- What isn't wanted isn't in the core's sinks either.
+local function leaves_out(self, span)
+  if not self.is_wanted or self.is_wanted(span.copy) then return false end
+  span.handle:leave_out()
+  return true
+end
+
 --- Ends a span's copy.
 function methods:end_span(span, status)
   local copy, above = span.copy, span.trace.copy
   copy.started_at = span.given_start or copy.started_at
   copy.status, copy.ended_at = status, math.max(span.given_end or now(above), copy.started_at)
-  above.open[span] = nil
+  copy.parent_id, above.open[span] = span.handle:parent_id(), nil
+  if leaves_out(self, span) then return end
   if status == "error" then release(self, above) end
   pass_on(self, above, copy)
 end

@@ -7,6 +7,8 @@ local hooks = {}
 local methods = {}
 local mt = { __index = methods }
 
+-- What a failure costs, by the hook.
+local EFFECTS = { redact = "what it was given is left out", on_span_end = "the span is kept" }
 local WAITED = "it must not wait or yield"
 
 --- Makes what calls hooks. `busy` of it is true while one runs.
@@ -25,7 +27,7 @@ end
 local function tell(self, name, problem)
   if self.warned[name] then return end
   self.warned[name] = true
-  self.warn(name .. " failed, what it was given is left out: " .. errors.shown(problem))
+  self.warn(name .. " failed, " .. EFFECTS[name] .. ": " .. errors.shown(problem))
 end
 
 --- Calls `fn(…)`, which is called `name` in warnings. Returns true and its result; false where it failed, or where it

@@ -343,6 +343,7 @@ options.client = {
   lane = { kind = "text", choices = LANE_POLICIES, default = "wait" },
   max_transfers = { kind = "size", most = 1e5 },
   redact = { kind = "callable" },
+  on_span_end = { kind = "callable" },
   sinks = { kind = "callables" },
   on_warning = { kind = "callable" },
 }

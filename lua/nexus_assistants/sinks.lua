@@ -229,16 +229,32 @@ local function endpoints_of(found)
   return { nexus = found.nexus and found.nexus.endpoint, otlp = found.otlp and found.otlp.endpoint }
 end
 
---- Makes what gives copies of spans and traces to the script's own sinks; nil where there are none. `enter()` has what
--- the running task does not traced. Returns what records the copies, and the sinks.
+--- Makes the script's own sinks; nil where there are none. `enter()` has what the running task does not traced.
 function sinks.in_lua(values, tasks, warn, enter)
   if not has_lua_sinks(values) then return nil end
-  local limits = values.limits
-  local own = lua_sinks.new({ functions = values.sinks, scheduler = tasks, warn = warn, enter = enter,
-    max_spans = limits.max_spans, max_bytes = limits.max_bytes })
+  return lua_sinks.new({ functions = values.sinks, scheduler = tasks, warn = warn, enter = enter,
+    max_spans = values.limits.max_spans, max_bytes = values.limits.max_bytes })
+end
+
+-- A hook that fails says nothing about the span.
+local function asker(hook, caller)
+  if not hook then return nil end
+  return function(copy)
+    local ok, result = caller:call("on_span_end", hook, copies.table_of(copy))
+    return not (ok and result == false)
+  end
+end
+
+local function no_taker() end
+
+--- Makes what records copies of spans and traces, for the script's own sinks and its hook; nil where it has neither.
+-- `caller`, of hooks.lua, calls the hook.
+function sinks.copies(values, own, caller)
+  if not own and not values.on_span_end then return nil end
   return copies.new({
-    take = function(copy) own:add(copy) end, sample = values.sample, max_field_bytes = limits.max_field_bytes,
-  }), own
+    take = own and function(copy) own:add(copy) end or no_taker, is_wanted = asker(values.on_span_end, caller),
+    sample = values.sample, max_field_bytes = values.limits.max_field_bytes,
+  })
 end
 
 --- Makes the tracer, or nil where traces go nowhere, so that nothing is recorded that nobody will see; nil and an error

@@ -40,9 +40,9 @@ local running = coroutine.running
 --- Makes what records. `parts` has scheduler, agent_id, warn, examine_threads (from the ids of threads a trace made to
 -- what the doctor finds), capture (the mode of traces that say none), endpoints (whose keys are kept out of traces; the
 -- table may grow) and, where traces are delivered, tracer (the core's); traceparent, of the host's span, and redact,
--- the script's hook, and copies, of copies.lua, may be nil.
+-- the script's hook, and copies, of copies.lua, may be nil. Where there are copies, hooks are theirs.
 function trace.new(parts)
-  local caller = hooks.new(parts.scheduler, parts.warn)
+  local caller = parts.hooks or hooks.new(parts.scheduler, parts.warn)
   return setmetatable({
     scheduler = parts.scheduler,
     agent_id = parts.agent_id,
@@ -105,7 +105,7 @@ end
 local function open_span(owner, parent, name, kind)
   local handle = owner.handle and not owner.recorder.hooks.busy and owner.handle:span(name, kind, parent)
   local span = setmetatable({ handle = handle or nil, trace = owner, name = name, keeper = owner.keeper }, span_mt)
-  if handle and owner.copy then owner.recorder.copies:open_span(span, parent, name, kind) end
+  if handle and owner.copy then owner.recorder.copies:open_span(span, name, kind) end
   return span
 end
 

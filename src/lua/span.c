@@ -1,3 +1,4 @@
+#include "../trace.h"
 #include "binding.h"
 
 static const nxa__lua_span *optional_parent(lua_State *L, int index) {
@@ -83,6 +84,18 @@ static int span_finish(lua_State *L) {
   return 0;
 }
 
+/* Nil at the top; it is another one where the parent was left out. */
+static int span_parent_id(lua_State *L) {
+  const nxa_span *span = check(L)->span;
+  lua_pushstring(L, span && span->parent ? span->parent->id : NULL);
+  return 1;
+}
+
+static int span_leave_out(lua_State *L) {
+  nxa__span_leave_out(check(L)->span);
+  return 0;
+}
+
 static int span_gc(lua_State *L) {
   nxa__lua_span *self = check(L);
   nxa_span_free(self->span);
@@ -92,9 +105,17 @@ static int span_gc(lua_State *L) {
 
 void nxa__lua_span_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", span_gc}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"id", span_id},         {"traceparent", span_traceparent}, {"input", span_input},
-                                     {"output", span_output}, {"metadata", span_metadata},       {"error", span_error},
-                                     {"times", span_times},   {"finish", span_finish},           {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"id", span_id},
+                                     {"traceparent", span_traceparent},
+                                     {"input", span_input},
+                                     {"output", span_output},
+                                     {"metadata", span_metadata},
+                                     {"error", span_error},
+                                     {"times", span_times},
+                                     {"finish", span_finish},
+                                     {"leave_out", span_leave_out},
+                                     {"parent_id", span_parent_id},
+                                     {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_SPAN, metamethods, methods);
   lua_pop(L, 1);
 }

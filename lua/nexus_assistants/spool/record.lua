@@ -38,6 +38,24 @@ local function is_foreign(self, id, object)
   return type(object) ~= "table" or (self.trace_id and self.trace_id ~= id)
 end
 
+local function is_left_out(span)
+  return span.body == json.null
+end
+
+-- What is below a span that was left out is below what that was in.
+local function drop_left_out(self)
+  local spans = {}
+  for _, span in ipairs(self.spans) do
+    local above = self.by_id[span.parent]
+    while above and is_left_out(above) do
+      span.parent = above.parent
+      above = self.by_id[span.parent]
+    end
+    if not is_left_out(span) then spans[#spans + 1] = span end
+  end
+  self.spans = spans
+end
+
 --- Reads a file's text; nil where no trace is in it. `breathe`, where given, is called between lines.
 function record.read(text, breathe)
   local self = { spans = {}, by_id = {}, length = 0 }
@@ -50,6 +68,7 @@ function record.read(text, breathe)
     self.length = self.length + #line + 1
     if breathe then breathe() end
   end
+  drop_left_out(self)
   return self.state and self or nil
 end
 
