@@ -163,7 +163,10 @@ describe("capture", function()
 
   it("refuses another mode", function()
     assert.has_error(function() nexus.new({ capture = "some" }) end,
-      "nexus.new: option 'capture' must be 'full' or 'metadata' or 'none', got 'some'")
+      "nexus.new: option 'capture.mode' must be 'full' or 'metadata' or 'none', got 'some'")
+    open({})
+    assert.has_error(function() client:trace({ name = "job", capture = "some" }, print) end,
+      "client:trace: option 'capture' must be 'full' or 'metadata' or 'none', got 'some'")
   end)
 
   it("keeps the ids of findings, and none of their texts", function()
@@ -172,6 +175,22 @@ describe("capture", function()
     local text = written()
     assert.matches("thread_leak", text)
     assert.is_nil(text:find("advice", 1, true))
+  end)
+
+  it("cuts fields at what is asked for", function()
+    open({ capture = { input = 200, metadata = 1 } })
+    client:trace({ name = "job", input = ("i"):rep(1000), metadata = { long = { ("m"):rep(1000) }, short = "s" } },
+      function(trace)
+        trace:span("own", { input = { ("n"):rep(1000) } }, function(span) span:output(("o"):rep(1000)) end)
+        return "done"
+      end)
+    local text = written()
+    for letter, most in pairs({ i = 200, m = 128, n = 200 }) do
+      assert.is_nil(text:find(letter:rep(most), 1, true), letter)
+      assert.is_truthy(text:find(letter:rep(20), 1, true), letter)
+    end
+    assert.is_truthy(text:find(("o"):rep(1000), 1, true))
+    assert.equal(3, client:stats().fields_cut)
   end)
 
   describe("of secrets", function()

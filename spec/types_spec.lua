@@ -99,6 +99,7 @@ describe("types", function()
     Options = options.client,
     OpenAIOptions = options.client.openai.fields,
     NexusOptions = options.client.nexus.fields,
+    CaptureOptions = options.client.capture.fields,
     PollOptions = options.client.poll.fields,
     Limits = options.client.limits.fields,
     CallOptions = options.call,

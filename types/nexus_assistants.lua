@@ -59,7 +59,7 @@ function nexus.is_error(value) end
 ---@field poll? nexus_assistants.PollOptions
 ---@field spool? string|false where traces wait on the disk until Nexus has them (NEXUS_ASSISTANTS_SPOOL); false: not
 ---@field sample? number the share of traces that are delivered, 0 to 1; those that fail are always (1)
----@field capture? nexus_assistants.Capture what of values gets into traces (NEXUS_ASSISTANTS_CAPTURE, "full")
+---@field capture? nexus_assistants.Capture|nexus_assistants.CaptureOptions what of values gets into traces
 ---@field redact? fun(value: any, where: nexus_assistants.Recorded): any what to keep in traces in place of a value
 ---@field on_span_end? fun(span: nexus_assistants.Record): boolean? false leaves the span out of traces
 ---@field sinks? (fun(batch: nexus_assistants.Record[]))[] are given what has been traced

@@ -30,6 +30,12 @@
 ---@field field "input"|"output"|"error"|"metadata"
 ---@field name? string of metadata
 
+---@class nexus_assistants.CaptureOptions
+---@field mode? nexus_assistants.Capture (NEXUS_ASSISTANTS_CAPTURE, "full")
+---@field input? integer bytes above which each is cut (at most 1 GiB)
+---@field output? integer
+---@field metadata? integer
+
 ---@alias nexus_assistants.Capture
 ---| "full" everything
 ---| "metadata" facts: no inputs, outputs, messages and texts of errors

@@ -1,6 +1,7 @@
 --- What of values is kept in traces, as JSON texts: with all content or with facts alone, never with keys and tokens,
 -- and as the script's own hook wants it. A keeper does so for one mode; every value passes through one before it
 -- reaches the core.
+local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local redaction = require("nexus_assistants.redaction")
@@ -14,6 +15,7 @@ local methods = {}
 local mt = { __index = methods }
 
 local SHORT, REMEMBERED = 64, 256
+local LEAST = 128 -- bytes: what says that something was cut takes some itself
 local NOT_KEPT = "(the text is not recorded)"
 
 -- -------------------------------------------------------------------------------------------------------- secrets
@@ -121,11 +123,19 @@ end
 
 -- --------------------------------------------------------------------------------------------------------- keepers
 
+-- At most what the script wants of such a field, cut as the core cuts.
+local function capped(self, text, field)
+  local most = self.caps[field]
+  if not most or #text <= math.max(most, LEAST) then return text end
+  self.cut = self.cut + 1
+  return core.json_cut(text, math.max(most, LEAST))
+end
+
 local function kept(self, value, subject, field, name)
   if self.redact then value = redacted(self, value, subject, field, name) end
   if value == nil then return nil end
-  if name and redaction.is_secret_name(name) then return encode(self, value, name) end
-  return json_of(self, value)
+  local is_secret = name and redaction.is_secret_name(name)
+  return capped(self, is_secret and encode(self, value, name) or json_of(self, value), field)
 end
 
 -- Keys of metadata are few and come again and again.
@@ -158,7 +168,7 @@ function methods:metadata(key, value, subject)
   if value == nil or self.hooks.busy then return nil end
   local own = name_of(self, key)
   if self.redact or own.is_secret then return kept(self, value, subject, "metadata", key), own.text end
-  return json_of(self, value), own.text
+  return capped(self, json_of(self, value), "metadata"), own.text
 end
 
 --- The same of what went wrong, as a plain text; `code` is the code of an error that is a text.
@@ -169,12 +179,16 @@ function methods:failure(value, subject, code)
   return self.clean(shown(text))
 end
 
+local NO_CAPS = {}
+
 local function keeper(parts, facts_only)
   return setmetatable({
     facts_only = facts_only,
     endpoints = parts.endpoints,
     clean = cleaner(parts.endpoints),
     redact = parts.redact,
+    caps = parts.caps or NO_CAPS,
+    cut = 0, -- fields, by the caps
     hooks = parts.hooks,
     texts = {},
     remembered = 0,
@@ -184,7 +198,8 @@ local function keeper(parts, facts_only)
 end
 
 --- Makes the keepers, by mode: "full" and "metadata"; there is none for "none". `parts` has endpoints, whose keys are
--- masked (a table that may grow), hooks, which calls the script's, and redact, the hook, or nil.
+-- masked (a table that may grow), hooks, which calls the script's, and redact, the hook, or nil, and caps, the most
+-- bytes by field, or nil.
 function capture.keepers(parts)
   return { full = keeper(parts, false), metadata = keeper(parts, true) }
 end

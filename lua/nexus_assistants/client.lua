@@ -135,9 +135,11 @@ local function build(values)
   local recorder
   local own_sinks = sinks.in_lua(values, tasks, warn, function() recorder:enter(trace.no_span()) end)
   local caller = hooks.new(tasks, warn)
-  recorder = trace.new({ scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer,
-    examine_threads = thread_examiner(book), traceparent = values.traceparent, capture = values.capture,
-    redact = values.redact, copies = sinks.copies(values, own_sinks, caller), hooks = caller, endpoints = endpoints })
+  recorder = trace.new({
+    scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer, endpoints = endpoints,
+    examine_threads = thread_examiner(book), traceparent = values.traceparent, capture = values.capture.mode,
+    caps = values.capture, redact = values.redact, copies = sinks.copies(values, own_sinks, caller), hooks = caller,
+  })
   -- the last that may fail, since it may open a store, which must be closed
   performer, problem = providers.new(values, tasks, recorder)
   if not performer then return nil, problem end
@@ -257,6 +259,11 @@ local function add_spool_counts(stats, counts)
   stats.spool_dropped = stats.spool_dropped + counts.dropped
 end
 
+-- Those that the options cut before the core was given them.
+local function add_cuts(stats, keepers)
+  stats.fields_cut = stats.fields_cut + keepers.full.cut + keepers.metadata.cut
+end
+
 local NO_SINKS = { dropped = 0, failed = 0 }
 
 local function add_sink_counts(stats, sinks_of_script)
@@ -270,6 +277,7 @@ function client_methods:stats()
   stats.calls, stats.calls_failed = self.transport.calls, self.transport.calls_failed
   stats.tasks = self.scheduler.task_count
   stats.unknown_ids = self.nexus.unknown_ids
+  if self.tracer then add_cuts(stats, self.recorder.keepers) end
   if self.tracer then add_sink_counts(stats, self.own_sinks or NO_SINKS) end
   if self.tracer then add_spool_counts(stats, self.spool and self.spool.counts or spools.no_counts()) end
   return stats

@@ -308,6 +308,13 @@ local file = {
 
 local CAPTURE = { kind = "text", choices = { "full", "metadata", "none" } }
 
+local capture = {
+  mode = checks.merged(CAPTURE, { environment = "NEXUS_ASSISTANTS_CAPTURE", default = "full" }),
+  input = { kind = "size", most = GIBIBYTE },
+  output = { kind = "size", most = GIBIBYTE },
+  metadata = { kind = "size", most = GIBIBYTE },
+}
+
 local LANE_POLICIES = { "wait", "cancel", "reject" }
 
 --- Options of `nexus.new`.
@@ -332,7 +339,7 @@ options.client = {
     max_spool_bytes = { kind = "size", most = 64 * GIBIBYTE, default = GIBIBYTE / 4 },
     max_spool_age = { kind = "seconds", default = 7 * 86400 },
   } },
-  capture = checks.merged(CAPTURE, { environment = "NEXUS_ASSISTANTS_CAPTURE", default = "full" }),
+  capture = { kind = "table", fields = capture, short = "mode" },
   spool = { kind = "text", environment = "NEXUS_ASSISTANTS_SPOOL", off = true },
   sample = { kind = "share" },
   poll = { kind = "table", fields = {

@@ -39,8 +39,8 @@ local running = coroutine.running
 
 --- Makes what records. `parts` has scheduler, agent_id, warn, examine_threads (from the ids of threads a trace made to
 -- what the doctor finds), capture (the mode of traces that say none), endpoints (whose keys are kept out of traces; the
--- table may grow) and, where traces are delivered, tracer (the core's); traceparent, of the host's span, and redact,
--- the script's hook, and copies, of copies.lua, may be nil. Where there are copies, hooks are theirs.
+-- table may grow) and, where traces are delivered, tracer (the core's). Nil may be traceparent, of the host's span;
+-- redact, the script's hook; caps, the most bytes by field; and copies, of copies.lua, and the hooks these call.
 function trace.new(parts)
   local caller = parts.hooks or hooks.new(parts.scheduler, parts.warn)
   return setmetatable({
@@ -52,7 +52,8 @@ function trace.new(parts)
     capture = parts.capture,
     hooks = caller,
     copies = parts.copies,
-    keepers = capture.keepers({ endpoints = parts.endpoints, hooks = caller, redact = parts.redact }),
+    keepers = capture.keepers({ endpoints = parts.endpoints, hooks = caller, redact = parts.redact,
+      caps = parts.caps }),
     examine_threads = parts.examine_threads,
     contexts = setmetatable({}, { __mode = "k" }), -- by coroutine
     open_traces = 0,
