@@ -30,6 +30,7 @@ local function find_browser()
 end
 
 local function lacking()
+  if os.getenv("NXA_SANITIZE") == "1" then return "sanitizers look at what makes the page, not at a browser" end
   if output_of("node --version 2>/dev/null") == "" then return "node is absent" end
   local file = io.open(PACKAGE)
   if not file then return "the package playwright-core is absent (npm install in dev/)" end

@@ -6,6 +6,9 @@ local replay = require("spec.support.replay")
 
 local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
 
+-- Under sanitizers one way is enough: the one in which the core has more to do.
+local IS_SLOW = os.getenv("NXA_SANITIZE") == "1"
+
 -- All recordings that use these operations are found in these folders.
 local FOLDERS = { "openai-dotnet", "openllmetry", "ruby-openai" }
 
@@ -168,11 +171,12 @@ describe("recorded traffic", function()
         for _, exchange in ipairs(exchanges) do
           if operation_of(exchange) then ours[#ours + 1] = exchange end
         end
-        local whole, report = play(ours, 0)
-        check(ours, whole, report)
-        local bytewise
-        bytewise, report = play(ours, 1)
+        local bytewise, report = play(ours, 1)
         check(ours, bytewise, report)
+        if IS_SLOW then return end
+        local whole
+        whole, report = play(ours, 0)
+        check(ours, whole, report)
         assert.same(whole, bytewise)
       end)
     end
