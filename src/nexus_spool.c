@@ -202,5 +202,5 @@ bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes) {
   nxa__nexus_keep_trace(sink, notes);
   if (notes->end_kept)
     keep_leaving(sink, notes);
-  return notes->end_kept && nxa__spool_has_lines(notes->file);
+  return nxa__spool_has_lines(notes->file); /* without its end it counts as interrupted, as if the process was killed */
 }

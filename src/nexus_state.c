@@ -71,13 +71,14 @@ static void settle_kept_spans(nxa__nexus *sink, nxa_trace *trace) {
 }
 
 void nxa__nexus_leave_now(nxa__nexus *sink, nxa__trace_notes *notes) {
-  if (!nxa__nexus_keep_rest(sink, notes)) {
+  bool kept = nxa__nexus_keep_rest(sink, notes);
+  nxa__spool_leave(sink->spool, notes->file);
+  notes->file = NULL;
+  if (!kept) {
     nxa__nexus_give_up_trace(sink, notes);
     return;
   }
   nxa__list_remove(&notes->link);
-  nxa__spool_leave(sink->spool, notes->file);
-  notes->file = NULL;
   settle_kept_spans(sink, notes->trace);
   nxa__trace_spooled(&sink->sink, notes->trace);
   nxa__engine_queue_event(sink->engine, &sink->left);

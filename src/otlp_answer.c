@@ -114,15 +114,16 @@ static bool is_json(const nxa_response *response) {
   return strstr(response->content_type, "json") != NULL;
 }
 
-static void read_text(nxa__otlp_answer *answer, const nxa_response *response) {
+/* A secret that is cut isn't found any more. */
+static void read_text(nxa__otlp_answer *answer, const nxa_response *response, const nxa_endpoint *endpoint) {
   char words[1024] = "";
   if (is_success(answer->status))
     answer->rejected =
-        nxa__otlp_rejected(response->body, response->body_length, is_json(response), answer->text, sizeof answer->text);
-  else if (is_json(response)) {
+        nxa__otlp_rejected(response->body, response->body_length, is_json(response), words, sizeof words);
+  else if (is_json(response))
     nxa__json_find_string(response->body, response->body_length, "message", words, sizeof words);
-    nxa__text_line(answer->text, sizeof answer->text, words, strlen(words));
-  }
+  nxa_endpoint_redact(endpoint, words, strlen(words));
+  nxa__text_line(answer->text, sizeof answer->text, words, strlen(words));
 }
 
 static void explain(nxa__otlp_answer *answer, const nxa_error *error, const nxa_endpoint *endpoint) {
@@ -144,7 +145,6 @@ void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_en
       .verdict = judge(response->status, kind), .status = response->status, .wait = response->retry_after};
   answer->timeout = kind == NXA_TIMEOUT;
   answer->lost = answer->status == 0 && nxa__call_may_have_arrived(call);
-  read_text(answer, response);
-  nxa_endpoint_redact(endpoint, answer->text, strlen(answer->text));
+  read_text(answer, response, endpoint);
   explain(answer, error, endpoint);
 }

@@ -154,7 +154,7 @@ static bool pending(const nxa__sink *base) {
 }
 
 static bool is_on_disk(const nxa__trace_notes *notes) {
-  return notes->trace->record.ended && notes->flying == 0 && nxa__spool_has_lines(notes->file);
+  return notes->end_kept && notes->flying == 0 && nxa__spool_has_lines(notes->file);
 }
 
 /* The oldest that waits to be sent is left in the spool. */

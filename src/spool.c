@@ -202,6 +202,18 @@ static nxa__lock *lock_folder(const char *own, bool *again, nxa_error *error) {
   return lock;
 }
 
+/* Unless others have it: then it is theirs to remove. errno stays. */
+static void drop_folder(nxa__spool *spool) {
+  int number = errno;
+  nxa__lock_remove(spool->lock);
+  if (spool->own)
+    rmdir(spool->own);
+  nxa__release(spool->own);
+  spool->lock = NULL;
+  spool->own = NULL;
+  errno = number;
+}
+
 static bool try_folder(nxa__spool *spool, bool *again, nxa_error *error) {
   *again = false;
   spool->own = new_folder_path(spool);
@@ -211,8 +223,7 @@ static bool try_folder(nxa__spool *spool, bool *again, nxa_error *error) {
     spool->lock = lock_folder(spool->own, again, error);
   if (spool->lock)
     return true;
-  nxa__release(spool->own);
-  spool->own = NULL;
+  drop_folder(spool);
   return false;
 }
 
@@ -238,8 +249,10 @@ static bool make_folder(nxa__spool *spool) {
   if (!spool->lock)
     return fail(spool, error.message);
   spool->folder = open(spool->own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (spool->folder < 0)
+  if (spool->folder < 0) {
+    drop_folder(spool);
     return fail_by_errno(spool);
+  }
   write_label(spool);
   return true;
 }
@@ -323,14 +336,14 @@ static void uncount_file(nxa__spool *spool, const nxa__spool_file *file) {
 
 static void drop(nxa__spool *spool, nxa__spool_file *file) {
   uncount_file(spool, file);
-  spool->stats->spool_dropped++;
   delete_file(spool, file);
   nxa__list_remove(&file->link);
   nxa__list_remove(&file->left_link);
   file->dropped = true;
   file->bytes = 0;
-  if (!file->left)
+  if (!file->left) /* its trace is in memory, and may be delivered yet */
     return;
+  spool->stats->spool_dropped++;
   spool->stats->spool_left--;
   nxa__release(file);
 }
@@ -342,8 +355,15 @@ static nxa__spool_file *oldest_written(const nxa__list *files) {
   return NULL;
 }
 
+static nxa__spool_file *oldest_left(const nxa__list *files) {
+  for (nxa__link *link = files->first; link; link = link->next)
+    if (((nxa__spool_file *)link->owner)->left)
+      return link->owner;
+  return NULL;
+}
+
 static bool is_too_old(const nxa__spool *spool, const nxa__spool_file *file) {
-  return file && file->left && nxa__wall_ns() - file->since_ns > nxa__ns_of(spool->limits.age);
+  return file && nxa__wall_ns() - file->since_ns > nxa__ns_of(spool->limits.age);
 }
 
 static bool is_too_much(const nxa__spool *spool) {
@@ -363,10 +383,10 @@ static void make_room(nxa__spool *spool) {
 }
 
 static void drop_old(nxa__spool *spool, const nxa__list *files) {
-  nxa__spool_file *file = oldest_written(files);
+  nxa__spool_file *file = oldest_left(files);
   while (is_too_old(spool, file)) {
     drop(spool, file);
-    file = oldest_written(files);
+    file = oldest_left(files);
   }
 }
 
@@ -441,6 +461,7 @@ void nxa__spool_forget(nxa__spool *spool, nxa__spool_file *file) {
 
 void nxa__spool_leave(nxa__spool *spool, nxa__spool_file *file) {
   if (!nxa__spool_has_lines(file)) {
+    spool->stats->spool_dropped += file && file->dropped;
     nxa__spool_remove(spool, file);
     return;
   }

@@ -4,6 +4,7 @@
 #include "support/fake_transport.h"
 #include "support/json_check.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "json_out.h"
@@ -1496,6 +1497,37 @@ static void closing_leaves_what_it_cannot_deliver(void **state) {
   stop(&fix);
 }
 
+/* A span and an end for which there is no room on the disk any more. */
+static void half_kept(const fixture *fix) {
+  char output[2002];
+  memset(output, '1', sizeof output);
+  nxa_trace *trace = nxa_trace_start(fix->tracer, "a", "t");
+  end_and_free(span_under(trace, NULL, "span"));
+  nxa_trace_set_output(trace, output, sizeof output);
+  finish(trace);
+}
+
+static void what_is_on_the_disk_stays_though_its_end_has_no_room(void **state) {
+  (void)state;
+  fixture fix;
+  struct rlimit before, small;
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small = (struct rlimit){2000, before.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  start(&fix);
+  behaviour = refused_limit;
+  half_kept(&fix);
+  run_for(fix.engine, SECOND);
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  assert_spooled(&fix, 1, 1);
+  assert_failed(&fix, 0, 0);
+  const char *lines = collected(&fix);
+  assert_int_equal(occurrences(lines, "\"status\":\"running\""), 1);
+  assert_int_equal(occurrences(lines, "\"open\":false"), 1);
+  assert_int_equal(occurrences(lines, "\n"), 2);
+  stop(&fix);
+}
+
 static void what_is_on_the_disk_makes_room_in_memory(void **state) {
   (void)state;
   fixture fix;
@@ -1680,6 +1712,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_is_too_much_for_the_month_stays_until_it_is_not, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_refused_key_loses_nothing, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(closing_leaves_what_it_cannot_deliver, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_on_the_disk_stays_though_its_end_has_no_room, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_tracer_that_is_just_freed_leaves_the_files, make_spool, remove_spool),

@@ -58,10 +58,13 @@ typedef struct fixture {
   nxa_tracer *tracer;
 } fixture;
 
+#define KEY "collector-key-0123456789"
+
 static nxa_endpoint *new_endpoint(void) {
   nxa_endpoint_options options;
   nxa_endpoint_options_init(&options);
   options.base_url = "http://collector:4318";
+  options.key = KEY;
   return nxa_endpoint_new(&options, NULL);
 }
 
@@ -387,6 +390,35 @@ static void what_was_rejected_is_counted_and_not_sent_again(void **state) {
   assert_int_equal(fix.engine->warning_count, 1);
   assert_true(is_there(&fix, "http://collector:4318 did not take all spans: too old"));
   stop(&fix);
+}
+
+/* Behind `before` in so many characters of an answer's words. */
+static void key_behind(char *body, const char *before, int characters, const char *after) {
+  int length = sprintf(body, "%s%*s" KEY "%s", before, characters, "", after);
+  memset(body + strlen(before), 'x', (size_t)characters);
+  assert_int_equal(length, strlen(body));
+}
+
+static void a_key_in_an_answer_is_not_told_even_in_part(void **state) {
+  (void)state;
+  for (int characters = 160; characters < 210; characters += 3) {
+    fixture fix;
+    fake_answer partial = status(200), refused = status(400);
+    start(&fix);
+    key_behind(partial.body, "{\"partialSuccess\":{\"rejectedSpans\":1,\"errorMessage\":\"", characters, "\"}}");
+    key_behind(refused.body, "{\"message\":\"", characters, "\"}");
+    partial.content_type = refused.content_type = "application/json";
+    will_answer(partial);
+    will_answer(refused);
+    record(&fix, 1);
+    run_for(fix.engine, 60 * SECOND);
+    record(&fix, 1);
+    run_for(fix.engine, 60 * SECOND);
+    assert_int_equal(fix.engine->warning_count, 2);
+    assert_true(is_there(&fix, "did not take all spans: xxx") && is_there(&fix, "answers 400: xxx"));
+    assert_false(is_there(&fix, "xcoll"));
+    stop(&fix);
+  }
 }
 
 static void expect_rejected(const char *body, size_t length, bool is_json, uint64_t expected, const char *words) {
@@ -728,6 +760,7 @@ int main(void) {
       cmocka_unit_test(the_receiver_says_when),
       cmocka_unit_test(a_lost_answer_is_counted),
       cmocka_unit_test(what_was_rejected_is_counted_and_not_sent_again),
+      cmocka_unit_test(a_key_in_an_answer_is_not_told_even_in_part),
       cmocka_unit_test(what_was_rejected_is_read),
       cmocka_unit_test(broken_answers_are_safe),
       cmocka_unit_test(a_receiver_that_stays_away_is_given_up),
