@@ -198,9 +198,12 @@ describe("sinks in Lua", function()
       calls = calls + 1
       assert(client.threads:create())
     end } })
-    client:trace({ name = "job" }, function() client:sleep(0.02) end)
+    client.recorder:surround({ name = "script" })
+    client:trace({ name = "job" }, function() end)
+    client:sleep(0.02)
     client:close(2)
     assert.equal(1, calls)
+    assert.equal(1, client:stats().traces_started)
     assert.equal(0, client:stats().spans_started)
   end)
 

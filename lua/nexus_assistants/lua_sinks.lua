@@ -70,7 +70,6 @@ local function call(self, queue, batch)
 end
 
 local function deliver(self, queue)
-  self.enter()
   while count(queue) > 0 do
     local batch = next_batch(self, queue)
     queue.given = #batch
