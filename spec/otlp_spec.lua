@@ -173,6 +173,17 @@ describe("an OTLP sink", function()
     assert.equal(1, tracer:stats().spans_failed)
   end)
 
+  it("says what is wrong with a path that nothing can be sent to", function()
+    add({ path = "/v1/tr aces", flush_interval = 0 })
+    record()
+    assert.is_false(tracer:close(1))
+    local _, warning = engine:next()
+    assert.truthy(warning:find("^path holds a space"))
+    assert.same({ 0, 1, 1 }, {
+      tracer:stats().requests, tracer:stats().traces_failed, tracer:stats().spans_failed,
+    })
+  end)
+
   it("refuses misuse", function()
     local endpoint = assert(core.endpoint({ base_url = server.url }))
     assert.has_error(function() tracer:otlp({ endpoint = endpoint, jsn = true }) end,

@@ -88,34 +88,38 @@ static void name_of(const nxa__log_file *log, int number, char *name, size_t siz
     snprintf(name, size, "%s.%d", log->path, number);
 }
 
-/* Each file takes the next one's place, the last goes. Those that aren't there are no loss. */
-static void shift(const nxa__log_file *log, char *from, char *to, size_t size) {
+/* Each file takes the next one's place, the last goes. Those that aren't there are no loss. Returns 0, or why the first
+ * one stays. */
+static int shift(const nxa__log_file *log, char *from, char *to, size_t size) {
+  int status = 0;
   for (int number = log->max_files; number >= 0; number--) {
     name_of(log, number, from, size);
     name_of(log, number + 1, to, size);
-    if (number == log->max_files)
-      unlink(from);
-    else
-      rename(from, to);
+    status = number == log->max_files ? unlink(from) : rename(from, to);
   }
+  return status == 0 || errno == ENOENT ? 0 : errno;
 }
 
 /* By one process at a time: another's turn is as good. */
-static void shift_alone(nxa__log_file *log, char *from, char *to, size_t size) {
+static int shift_alone(nxa__log_file *log, char *from, char *to, size_t size) {
   bool is_held;
   snprintf(from, size, "%s.lock", log->path);
+  errno = ENOMEM;
   nxa__lock *lock = nxa__lock_take(from, &is_held, NULL);
+  int number = lock || is_held ? 0 : errno;
   if (lock && is_in_place(log))
-    shift(log, from, to, size);
+    number = shift(log, from, to, size);
   nxa__lock_remove(lock);
+  return number;
 }
 
-static void rotate(nxa__log_file *log) {
+/* Returns 0, or why the file stays, as in errno. */
+static int rotate(nxa__log_file *log) {
   size_t size = strlen(log->path) + 16;
   char *names = nxa__allocate(2 * size);
-  if (names)
-    shift_alone(log, names, names + size, size);
+  int number = names ? shift_alone(log, names, names + size, size) : ENOMEM;
   nxa__release(names);
+  return number;
 }
 
 static bool is_full(const nxa__log_file *log, size_t length) {
@@ -167,8 +171,9 @@ static ssize_t write_once(nxa__log_file *log, const char *line, size_t length) {
 int nxa__log_file_append(nxa__log_file *log, const char *line, size_t length) {
   int number = ensure_open(log);
   if (number == 0 && is_full(log, length)) {
-    rotate(log);
-    number = ensure_open(log);
+    number = rotate(log);
+    if (number == 0)
+      number = ensure_open(log);
   }
   if (number != 0)
     return number;

@@ -117,8 +117,8 @@ static void settle_batch(sink_otlp *sink, bool delivered, uint64_t rejected) {
 }
 
 /* It can't even be made; what is lost is counted, and the next one may be smaller. */
-static void lose_batch(sink_otlp *sink) {
-  nxa__engine_warn(sink->engine, "out of memory: spans for %s are lost", nxa_endpoint_base_url(sink->endpoint));
+static void lose_batch(sink_otlp *sink, const char *reason) {
+  nxa__engine_warn(sink->engine, "%s: spans for %s are lost", reason, nxa_endpoint_base_url(sink->endpoint));
   settle_batch(sink, false, 0);
 }
 
@@ -126,7 +126,7 @@ static void write_some(sink_otlp *sink) {
   if (!nxa__otlp_queue_write(&sink->queue))
     return;
   if (sink->queue.body.state != NXA_OK || sink->queue.batch.spans == 0)
-    lose_batch(sink);
+    lose_batch(sink, "out of memory");
   else
     sink->state = sink->gzip ? PACKING : READY;
 }
@@ -137,7 +137,7 @@ static void pack_some(sink_otlp *sink) {
   nxa__gzip_put(sink->gzip, &sink->packed, body->data + sink->packed_from, length, length == left);
   sink->packed_from += length;
   if (sink->packed.state != NXA_OK)
-    lose_batch(sink);
+    lose_batch(sink, "out of memory");
   else if (length == left)
     sink->state = READY;
 }
@@ -255,12 +255,13 @@ static void on_done(nxa_call *call, void *data) {
 
 static void send_batch(sink_otlp *sink) {
   nxa_error error;
-  count_request(sink);
   sink->call = start_call(sink, &error);
-  if (sink->call)
-    sink->state = SENDING;
-  else
-    lose_batch(sink);
+  if (!sink->call) {
+    lose_batch(sink, error.message);
+    return;
+  }
+  count_request(sink);
+  sink->state = SENDING;
 }
 
 /* ------------------------------------------------------------------------------------------------ moving on */

@@ -318,6 +318,31 @@ static void places_that_can_not_be_written_to_are_said(void **state) {
   }
 }
 
+/* It would grow without an end. */
+static void a_full_file_that_can_not_give_way_is_said(void **state) {
+  static const char *const commands[] = {"mkdir -p '%s.1/x'", "mkdir '%s.lock'"};
+  (void)state;
+  for (size_t i = 0; i < 2; i++) {
+    fixture fix;
+    char command[256];
+    start(&fix, 1000, 1);
+    write_trace(&fix, "one");
+    snprintf(command, sizeof command, commands[i], fix.path);
+    assert_int_equal(system(command), 0);
+    write_trace(&fix, "lost");
+    write_trace(&fix, "lost");
+    assert_lines(&fix, 1);
+    assert_int_equal(fix.engine->warning_count, 1);
+    assert_int_equal(stats_of(&fix).traces_failed, 2);
+    snprintf(command, sizeof command, "rm -r '%s.1' '%s.lock' 2>&1 | true", fix.path, fix.path);
+    assert_int_equal(system(command), 0);
+    write_trace(&fix, "two");
+    assert_lines(&fix, 1);
+    assert_non_null(strstr(read_older(&fix, 1), "invoke_workflow one"));
+    stop(&fix);
+  }
+}
+
 /* Without care the kernel's signal would end the process. */
 static void the_limit_of_the_process_is_respected(void **state) {
   fixture fix;
@@ -443,6 +468,7 @@ int main(void) {
       cmocka_unit_test(a_file_that_another_put_away_is_left),
       cmocka_unit_test(a_full_disk_is_one_warning),
       cmocka_unit_test(places_that_can_not_be_written_to_are_said),
+      cmocka_unit_test(a_full_file_that_can_not_give_way_is_said),
       cmocka_unit_test(the_limit_of_the_process_is_respected),
       cmocka_unit_test(options_are_checked),
       cmocka_unit_test(memory_may_run_out_anywhere),

@@ -714,6 +714,7 @@ static void live(nxa_engine *engine, bool json, bool packed) {
     nxa_tracer_close(fix.tracer, 1);
     nxa_stats stats = stats_of(&fix);
     assert_nothing_is_forgotten(&stats);
+    assert_int_equal(stats.requests, requests_seen);
   }
   nxa_tracer_free(fix.tracer);
   nxa_endpoint_free(options.endpoint);
