@@ -189,7 +189,67 @@ describe("the spool", function()
     assert.same({}, warnings)
   end)
 
+  local function leave(agent)
+    server:faults({ { path = "/api/v1", action = "status", status = 503 } })
+    local client = new_client(server.nexus_url, { agent_id = agent })
+    trace(client, agent)
+    client:close(0.1)
+    server:clear_faults()
+    assert.equal(1, files())
+    warnings = {}
+  end
+
+  it("keeps what can't be opened for a while", function()
+    leave("unread")
+    local read_file, asked = folders.read_file, false
+    folders.read_file = function(path)
+      asked = asked or path:find("%.jsonl$") ~= nil
+      return nil, "too many open files"
+    end
+    local client = new_client(server.nexus_url)
+    local ok, problem = pcall(drive_until, client, function() return asked end)
+    client:close(1)
+    folders.read_file = read_file
+    assert.same({ true }, { ok, problem })
+    assert.equal(1, files())
+    client = new_client(server.nexus_url)
+    drive_until(client, function() return files() == 0 end)
+    client:close(1)
+    assert_whole(traces_named("unread")[1])
+  end)
+
   -- ----------------------------------------------------------------------------------------------- lost answers
+
+  for what, body in pairs({ ["a number"] = "5", ["the start of a text"] = '{"trace_id":"', nothing = "" }) do
+    it("looks for what may have arrived where Nexus answers with " .. what, function()
+      local agent = "odd " .. what
+      leave(agent)
+      server:faults({ { path = "/api/v1/traces", method = "POST", action = "status", status = 201, body = body,
+        times = 1 } })
+      server:clear_requests()
+      local client = new_client(server.nexus_url)
+      drive_until(client, function() return files() == 0 end)
+      assert.is_true(client:close(1))
+      local methods = {}
+      for _, request in ipairs(server:requests()) do methods[#methods + 1] = request.method end
+      assert.same({ "POST", "GET", "POST" }, { methods[1], methods[2], methods[3] })
+      assert_whole(traces_named(agent)[1])
+      assert.same({}, warnings)
+    end)
+  end
+
+  it("goes on after an answer of a form that nobody expects", function()
+    leave("odd")
+    server:faults({
+      { path = "/api/v1/traces/", method = "POST", action = "status", status = 503, times = 1 },
+      { path = "/api/v1/traces/", method = "GET", action = "status", status = 200, body = '{"spans":[1]}', times = 1 },
+    })
+    local client = new_client(server.nexus_url)
+    drive_until(client, function() return files() == 0 end)
+    assert.is_true(client:close(1))
+    assert_whole(traces_named("odd")[1])
+    assert.same({}, warnings)
+  end)
 
   it("looks for what may have arrived before it is sent again", function()
     local client = new_client(server.nexus_url, { agent_id = "lost" })

@@ -35,6 +35,7 @@ local function report(spool, left, problem)
     if count > 0 then lines[#lines + 1] = text:format(plural(count, "trace")) end
   end
   add(left, "%s stay" .. (left == 1 and "s" or "") .. ": Nexus " .. (problem or "may still take what was sent"))
+  add(spool.unread, "%s can't be opened now")
   add(counts.refused, "%s or parts of them were refused")
   add(counts.unreadable, "%s could not be read")
   add(counts.dropped, "%s too many or too old, and dropped")
@@ -55,7 +56,7 @@ function command.run(folder)
   local spool = new_spool(folder, endpoint, settings.limits)
   local left
   left, problem = spool:flush()
-  return report(spool, left, problem), left == 0
+  return report(spool, left, problem), left == 0 and spool.unread == 0
 end
 
 return command

@@ -89,8 +89,9 @@ local function look_at_trace(self, ask)
   local answer = ask("GET", path_of(self))
   if answer.status == NOT_FOUND then return "gone" end
   if not is_taken(answer) then return general_outcome(answer) or "later", answer.problem end
-  self.there = answer.value
-  self.index = match.index(present(self.there.spans) or {})
+  local is_understood, index = pcall(match.index, present(answer.value.spans) or {})
+  if not is_understood then return "later", "answers with spans that aren't understood" end
+  self.there, self.index = answer.value, index
 end
 
 -- --------------------------------------------------------------------------------------------------------- posting

@@ -42,7 +42,7 @@ function spool.new(parts)
     scheduler = parts.scheduler, engine = parts.engine, endpoint = parts.endpoint, tracer = parts.tracer,
     folder = parts.folder, timeout = parts.timeout or TIMEOUT, limits = parts.limits,
     grace = parts.grace or parts.timeout or TIMEOUT,
-    queue = {}, workers = 0, failures = 0, rest_until = 0, held = 0,
+    queue = {}, workers = 0, failures = 0, rest_until = 0, held = 0, unread = 0,
     counts = spool.no_counts(),
   }, spool_mt)
 end
@@ -52,17 +52,23 @@ end
 local function problem_of(self, response, err)
   local status = response and response.status or 0
   if status == 0 then return "can't be reached at " .. self.endpoint:base_url() .. ": " .. err.message end
-  return ("answers %d at %s"):format(status, self.endpoint:base_url())
+  return ("answers %d at %s%s"):format(status, self.endpoint:base_url(), err and "" or " with what isn't understood")
+end
+
+local function value_of(response)
+  local value = json.decode(response.body)
+  return type(value) == "table" and value or nil
 end
 
 local function answer_of(self, response, err)
   local status = response and response.status or 0
   local is_success = status >= 200 and status < 300
+  local value = is_success and not err and value_of(response) or nil
   return {
-    status = status, value = is_success and not err and json.decode(response.body) or nil,
-    retry_after = response and response.retry_after, lost = LOST[status] or is_success and err ~= nil,
+    status = status, value = value,
+    retry_after = response and response.retry_after, lost = LOST[status] or is_success and value == nil,
     settles_in = err and err.kind == "connection" and BROKEN_GRACE or self.grace,
-    problem = err and problem_of(self, response, err) or nil,
+    problem = value == nil and problem_of(self, response, err) or nil,
   }
 end
 
@@ -127,13 +133,15 @@ local function take_over(self, entry, found)
   mark_taken(entry, found)
 end
 
+-- What is in an entry's file; or nil, and why: "unread" (it can't be opened now), "unreadable" or "empty".
 local function read(self, entry)
   local content = folders.read_file(entry.path)
-  local ok, found = self.scheduler:protected(record.read, content or "", breather(self))
-  if not ok or not found then return nil, content and content:sub(1, 1) == "{" end
+  if not content then return nil, "unread" end
+  local ok, found = self.scheduler:protected(record.read, content, breather(self))
+  if not ok or not found then return nil, content:sub(1, 1) == "{" and "unreadable" or "empty" end
   if found.nexus ~= self.endpoint:base_url() then return found end
   ok = pcall(take_over, self, entry, found)
-  return ok and found or nil, not ok
+  return ok and found or nil, "unreadable"
 end
 
 local function note_counts(self, found)
@@ -156,12 +164,15 @@ local function asker(self)
   end
 end
 
+local function no_trace(self, reason)
+  if reason == "unread" then return reason end
+  if reason == "unreadable" then self.counts.unreadable = self.counts.unreadable + 1 end
+  return "done"
+end
+
 local function attempt(self, entry)
-  local found, is_broken = read(self, entry)
-  if not found then
-    self.counts.unreadable = self.counts.unreadable + (is_broken and 1 or 0)
-    return "done"
-  end
+  local found, reason = read(self, entry)
+  if not found then return no_trace(self, reason) end
   if found.nexus ~= self.endpoint:base_url() then return "elsewhere" end
   local outcome, problem, seconds = delivery.deliver(found, {
     ask = asker(self), wall = core.wall,
@@ -214,6 +225,12 @@ end
 
 function OUTCOMES.elsewhere(self, entry)
   self.elsewhere = (self.elsewhere or 0) + 1
+  keep(self, entry)
+end
+
+-- Nobody knows what is in it: whoever comes next may.
+function OUTCOMES.unread(self, entry)
+  self.unread = self.unread + 1
   keep(self, entry)
 end
 
@@ -373,7 +390,7 @@ end
 
 -- ------------------------------------------------------------------------------------------------------------ end
 
-local PASSING = { done = true, gone = true, elsewhere = true }
+local PASSING = { done = true, gone = true, elsewhere = true, unread = true }
 
 local function pause_until_due(self, seconds)
   if core.monotonic() + seconds >= self.due then return false end
