@@ -180,6 +180,17 @@ describe("the command run", function()
     assert.matches(":4: boom", trace.metadata.error)
   end)
 
+  it("says so whatever the script has done away with", function()
+    for _, gone in ipairs({ "io.stderr", "io", "os", "debug", "getmetatable" }) do
+      local result = run(gone .. " = nil error('boom', 0)")
+      assert.equal(1, result.code)
+      assert.matches(gone == "getmetatable" and "^nexus%-assistants: [^\n]+\n$"
+        or "^nexus%-assistants: boom\nstack traceback:\n", result.err)
+    end
+    assert.same({ code = 0, out = "", err = "" }, (run("os = nil")))
+    assert.matches("^nexus%-assistants: 42\nstack", run("error(42)").err)
+  end)
+
   it("says what an error object says", function()
     local result = run(HEAD .. "assert(client.threads:retrieve('thread_none'))")
     assert.equal(1, result.code)

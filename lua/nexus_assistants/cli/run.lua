@@ -9,6 +9,7 @@ local text = require("nexus_assistants.view.text")
 
 local run = {}
 
+local stderr, system, debug_traceback = io.stderr, os, debug.traceback -- a script may do away with them
 local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
 
 local STDERR = 2
@@ -25,13 +26,13 @@ end
 
 -- What is below the script is of no interest.
 local function traceback(message)
-  return (debug.traceback(message, 3):gsub("\n[^\n]*tail call[^\n]*\n[^\n]*'xpcall'.*", "\n\t[C]: in ?"))
+  return (debug_traceback(message, 3):gsub("\n[^\n]*tail call[^\n]*\n[^\n]*'xpcall'.*", "\n\t[C]: in ?"))
 end
 
 -- As lua says it: an object that can say what it is says all there is.
 local function told(problem)
   local metatable = getmetatable(problem)
-  if type(problem) == "string" then return traceback(problem) end
+  if type(problem) == "string" or type(problem) == "number" then return traceback(tostring(problem)) end
   if type(metatable) == "table" and metatable.__tostring then return errors.shown(problem) end
   return traceback(("(error object is a %s value)"):format(type(problem)))
 end
@@ -45,7 +46,7 @@ local function report(failure)
   if failure.is_interruption then failure.told = "interrupted" end
   for line in ("nexus-assistants: " .. failure.told):gmatch("[^\n]+") do
     local indent, rest = line:match("^(\t?)(.*)$")
-    io.stderr:write(indent, text.harmless(rest), "\n")
+    stderr:write(indent, text.harmless(rest), "\n")
   end
 end
 
@@ -116,18 +117,20 @@ end
 -- Runs the script; returns what it failed with, or nil.
 local function perform(chunk, words)
   local ok, failure = xpcall(function() return chunk(unpack(words)) end, failure_of)
-  return not ok and failure or nil
+  if ok then return nil end
+  -- where memory is short, the interpreter asks nobody what is to be said
+  return type(failure) == "table" and failure or { problem = failure, told = tostring(failure) }
 end
 
 -- Runs the script as `lua` would, and all it leaves open to its end; returns what it failed with, or nil.
 local function run_script(chunk, given, arguments, finish)
-  local exit, arg_before = os.exit, rawget(_G, "arg")
+  local exit, arg_before = system.exit, rawget(_G, "arg")
   rawset(_G, "arg", arguments)
-  rawset(os, "exit", delivering_exit(exit, finish))
+  rawset(system, "exit", delivering_exit(exit, finish))
   local failure = perform(chunk, given)
   finish(failure and failure.problem)
   rawset(_G, "arg", arg_before)
-  rawset(os, "exit", exit)
+  rawset(system, "exit", exit)
   return failure
 end
 
