@@ -85,11 +85,13 @@ describe("the command doctor", function()
   it("says what the environment sets, and nothing secret of it", function()
     environment.NEXUS_ASSISTANTS_STORE = "postgresql://me:hunter2@127.0.0.1:1/x?password=hunter3"
     environment.NEXUS_AGENT_ID = "sk-misplaced"
-    environment.https_proxy = "http://me:hunter4@127.0.0.1:1"
+    environment.https_proxy = "http://me:x@hunter4@127.0.0.1:1"
+    environment.all_proxy = "me:hunter5@127.0.0.1:1"
     local checks, code = look()
     local message = checks.environment.message
     assert.truthy(message:find("NEXUS_ASSISTANTS_STORE=postgresql://***@127.0.0.1:1/x?***", 1, true), message)
     assert.truthy(message:find("https_proxy=http://***@127.0.0.1:1", 1, true), message)
+    assert.truthy(message:find("all_proxy=***@127.0.0.1:1", 1, true), message)
     assert.truthy(message:find("NEXUS_AGENT_ID=(a key: it doesn't belong here)", 1, true), message)
     assert.equal(1, code)
     assert.equal("failed", checks.store.verdict)

@@ -35,7 +35,7 @@ end
 -- A URL may hold a password, and a key may be where it doesn't belong.
 local function shown(value)
   if value:find("^sk%-") or value:find("^nxs_") then return "(a key: it doesn't belong here)" end
-  return (value:gsub("//[^/@]*@", "//***@"):gsub("%?.*", "?***"))
+  return (value:gsub("//[^/]*@", "//***@"):gsub("^[^/]*@", "***@"):gsub("%?.*", "?***"))
 end
 
 local function variables_in_force()
