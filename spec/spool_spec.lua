@@ -238,6 +238,20 @@ describe("the spool", function()
     end)
   end
 
+  it("doesn't wait for a time that a clock told which was set back since", function()
+    leave("clock")
+    local pipe = io.popen("ls " .. servers.quote(spool) .. "/*/*.jsonl")
+    local path = pipe:read("*l")
+    pipe:close()
+    local file = assert(io.open(path, "a"))
+    file:write(('{"trace":"%s","left":true,"doubt":true,"until":9000000000000}\n'):format(content():match("%x+", 10)))
+    file:close()
+    local client = new_client(server.nexus_url)
+    drive_until(client, function() return files() == 0 end)
+    assert.is_true(client:close(1))
+    assert_whole(traces_named("clock")[1])
+  end)
+
   it("goes on after an answer of a form that nobody expects", function()
     leave("odd")
     server:faults({

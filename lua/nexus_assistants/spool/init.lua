@@ -124,12 +124,13 @@ end
 -- What a file says is overruled by what happened here since.
 local function take_over(self, entry, found)
   record.close(found)
-  if not found.left then
-    found.doubt, found.doubt_until = true, (core.wall() + self.grace) * 1000
-  end
+  local settled = (core.wall() + self.grace) * 1000
+  if not found.left then found.doubt, found.doubt_until = true, settled end
   if entry.known then
     found.nexus_id, found.doubt, found.doubt_until = entry.nexus_id, entry.doubt, entry.doubt_until
   end
+  -- the clock may have been set back since
+  found.doubt_until = math.min(found.doubt_until or 0, settled)
   mark_taken(entry, found)
 end
 
