@@ -229,6 +229,7 @@ static void give_up(nxa__sink *base) {
   doubt_requests(sink);
   forget_requests(sink);
   warn_of_loss(sink);
+  nxa__spool_try_again(sink->spool);
   settle_left(sink, &sink->ready);
   settle_left(sink, &sink->running);
   settle_left(sink, &sink->resting);

@@ -413,6 +413,11 @@ bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lin
   return !file->dropped;
 }
 
+void nxa__spool_try_again(nxa__spool *spool) {
+  if (spool)
+    spool->rests_until_ns = 0;
+}
+
 bool nxa__spool_has_lines(const nxa__spool_file *file) {
   return file && file->bytes > 0 && !file->dropped;
 }

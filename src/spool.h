@@ -36,6 +36,8 @@ nxa__spool_file *nxa__spool_take(nxa__spool *spool);
 /* Writes whole lines; true where they are there. */
 bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lines, size_t length);
 bool nxa__spool_has_lines(const nxa__spool_file *file);
+/* After a failure nothing is written for some seconds; there is no more time for that. */
+void nxa__spool_try_again(nxa__spool *spool);
 /* Its trace failed: where there is too much, it goes last. */
 void nxa__spool_mark_failed(nxa__spool *spool, nxa__spool_file *file);
 /* Its trace is delivered, or not worth keeping. Frees it. */

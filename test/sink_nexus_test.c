@@ -4,6 +4,7 @@
 #include "support/fake_transport.h"
 #include "support/json_check.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -1528,6 +1529,22 @@ static void what_is_on_the_disk_stays_though_its_end_has_no_room(void **state) {
   stop(&fix);
 }
 
+static void what_had_no_room_on_the_disk_is_tried_again_at_the_end(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = silent;
+  assert_int_equal(rmdir(spool), 0);
+  close(open(spool, O_CREAT | O_WRONLY, 0600)); /* no folder */
+  whole_trace(&fix, "a", "t", 2);
+  assert_int_equal(fix.engine->warning_count, 1);
+  assert_int_equal(unlink(spool), 0);
+  close_within(&fix, 1, false);
+  assert_spooled(&fix, 1, 2);
+  assert_failed(&fix, 0, 0);
+  stop(&fix);
+}
+
 static void what_is_on_the_disk_makes_room_in_memory(void **state) {
   (void)state;
   fixture fix;
@@ -1713,6 +1730,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_refused_key_loses_nothing, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(closing_leaves_what_it_cannot_deliver, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_stays_though_its_end_has_no_room, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_had_no_room_on_the_disk_is_tried_again_at_the_end, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_tracer_that_is_just_freed_leaves_the_files, make_spool, remove_spool),
