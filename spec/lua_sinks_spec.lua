@@ -42,6 +42,20 @@ describe("sinks in Lua", function()
     end)
   end
 
+  it("leave no traces, nor do tasks they start", function()
+    local calls = 0
+    open({ sinks = { function()
+      calls = calls + 1
+      client:trace({ name = "own" }, function(trace) trace:span("inner", function() end) end)
+      client.nexus:end_trace(client.nexus:start_trace({ name = "by hand" }).id)
+      client:task(function() client:trace({ name = "of a task" }, function() end) end):wait()
+    end } })
+    job()
+    assert.is_true(client:close(1))
+    assert.equal(1, calls)
+    assert.same({}, warnings)
+  end)
+
   it("are given what has ended, as plain tables", function()
     open()
     local before = require("nexus_assistants.core").wall()

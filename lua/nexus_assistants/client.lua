@@ -133,7 +133,7 @@ local function build(values)
   if problem then return nil, problem end
   endpoints = endpoints or {}
   local recorder
-  local own_sinks = sinks.in_lua(values, tasks, warn, function() recorder:enter(trace.no_span()) end)
+  local own_sinks = sinks.in_lua(values, tasks, warn, function() recorder:mute() end)
   local caller = hooks.new(tasks, warn)
   recorder = trace.new({
     scheduler = tasks, agent_id = values.agent_id, warn = warn, tracer = tracer, endpoints = endpoints,

@@ -27,6 +27,7 @@ local span_mt = { __index = span_methods, __name = "nexus_assistants.span" }
 
 local MAIN = {} -- stands for the main coroutine, which 5.1 has no value for
 local NO_PARENT = nil
+local MUTE = { trace = { open = true } } -- the context of what leaves no traces
 local NO_WISH = {}
 local NO_OUTPUT = "(no output)"
 local SERVER_CLOCK = "server, whole seconds"
@@ -225,6 +226,11 @@ end
 --- Has the coroutine that runs trace below a span, whoever drives it; nothing, where that isn't recorded.
 function recorder_methods:enter(span)
   self.contexts[context_key()] = span.handle and { trace = span.trace, span = span.handle } or false
+end
+
+--- Has what the coroutine that runs does leave no traces, nor the tasks it starts.
+function recorder_methods:mute()
+  self.contexts[context_key()] = MUTE
 end
 
 --- Lets a task begin with the context of the code that starts it.
@@ -481,7 +487,8 @@ local function continue(self, handle, traceparent)
 end
 
 function start(self, values)
-  local keeper = not self.hooks.busy and self.keepers[values.capture or self.capture] -- none: nothing is recorded
+  local is_mute = self.hooks.busy or own_context(self) == MUTE
+  local keeper = not is_mute and self.keepers[values.capture or self.capture] -- none: nothing is recorded
   local handle = self.tracer and keeper and self.tracer:trace(values.agent_id or self.agent_id, values.name)
   local owner = setmetatable({ recorder = self, handle = handle or nil, keeper = keeper, open = true }, trace_mt)
   if handle then
