@@ -96,6 +96,8 @@ describe("the command doctor", function()
     assert.equal(1, code)
     assert.equal("failed", checks.store.verdict)
     assert.is_nil(json.encode(checks):find("hunter", 1, true))
+    environment.NEXUS_ASSISTANTS_STORE = "mysql://me:hunter6@127.0.0.1:1/x"
+    assert.is_nil(json.encode((look())):find("hunter", 1, true))
   end)
 
   it("says what is wrong in the environment, and looks no further", function()

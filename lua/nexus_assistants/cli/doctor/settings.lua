@@ -197,8 +197,8 @@ function settings.store(values)
   if where == "memory" or where == nil and values.provider == "script" then return check("store", "ok", "memory") end
   if where and where:find("^postgres") then return open_store(where, "PostgreSQL") end
   where = where or state_folder.path(providers.LOCAL_FILE)
-  if where and not is_there(where) then return check("store", "ok", where .. ", not there yet") end
-  return open_store(where, where or "no place")
+  if where and not is_there(where) then return check("store", "ok", shown(where) .. ", not there yet") end
+  return open_store(where, where and shown(where) or "no place")
 end
 
 -- -------------------------------------------------------------------------------------------------------- versions
