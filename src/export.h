@@ -15,13 +15,13 @@ struct nxa__sink {
   void (*trace_ended)(nxa__sink *, nxa_trace *); /* after span_ended of all its spans */
   void (*span_ended)(nxa__sink *, nxa_span *);
   void (*span_left_out)(nxa__sink *, nxa_span *); /* may be NULL: it will not end, and is settled afterwards */
-  void (*flush)(nxa__sink *);         /* send what can be sent now */
-  void (*closing)(nxa__sink *);       /* from now on retry fast or not at all */
-  bool (*pending)(const nxa__sink *); /* something may still be delivered */
-  void (*give_up)(nxa__sink *);       /* the time to close in is over: say what is left, settle it as failed */
-  bool (*relieve)(nxa__sink *);       /* settle something that needn't be in memory; NULL where there is nothing such */
-  void (*free)(nxa__sink *);          /* settles nothing */
-  nxa_tracer *tracer;                 /* both set by nxa__tracer_add_sink */
+  void (*flush)(nxa__sink *);                     /* send what can be sent now */
+  void (*closing)(nxa__sink *);                   /* from now on retry fast or not at all */
+  bool (*pending)(const nxa__sink *);             /* something may still be delivered */
+  void (*give_up)(nxa__sink *); /* the time to close in is over: say what is left, settle it as failed */
+  bool (*relieve)(nxa__sink *); /* settle something that needn't be in memory; NULL where there is nothing such */
+  void (*free)(nxa__sink *);    /* settles nothing */
+  nxa_tracer *tracer;           /* both set by nxa__tracer_add_sink */
   unsigned index;
 };
 
