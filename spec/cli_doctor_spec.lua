@@ -202,9 +202,10 @@ describe("the command doctor", function()
 
   it("compares clocks", function()
     local function at(date)
-      return { response = { date = date }, wall = 1000.5, elapsed = 0.2 }
+      local text = date and os.date("!%a, %d %b %Y %H:%M:%S GMT", date)
+      return { response = { date = text }, wall = 1000.5, elapsed = 0.2 }
     end
-    assert.is_nil(reach.clock({ {}, at(nil) }))
+    assert.is_nil(reach.clock({ {}, at(nil), { response = { date = "noon" }, wall = 0, elapsed = 0 } }))
     assert.equal("ok", reach.clock({ at(1000), at(996) }).verdict)
     assert.same({ "warning", "is 60 s ahead" }, { reach.clock({ at(1000), at(940) }).verdict,
       reach.clock({ at(1000), at(940) }).message })

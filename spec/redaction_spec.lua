@@ -54,7 +54,11 @@ describe("redaction", function()
     assert.is_false(core.holds_any("a beare", "bearer"))
     assert.is_false(core.holds_any("", "bearer"))
     assert.is_false(core.holds_any("text"))
+    assert.is_false(core.holds_any("b", "bearer"))
+    assert.is_true(core.holds_any("a sk-", "nxs_", "sk-"))
+    assert.is_true(core.holds_any("aApI KEY", "api-key", "api key", "authorization"))
     assert.has_error(function() core.holds_any("text", "") end)
+    assert.has_error(function() core.holds_any("text", "t") end)
   end)
 
   local random

@@ -1,6 +1,5 @@
 #include "answer.h"
 
-#include <curl/curl.h>
 #include <string.h>
 
 #include "clock.h"
@@ -10,8 +9,8 @@
 void nxa__answer_clear(nxa__answer *answer) {
   answer->status = 0;
   answer->complete = false;
-  answer->content_type[0] = answer->request_id[0] = '\0';
-  answer->retry_after = answer->retry_after_ms = answer->poll_after = answer->date = -1;
+  answer->content_type[0] = answer->request_id[0] = answer->date[0] = '\0';
+  answer->retry_after = answer->retry_after_ms = answer->poll_after = -1;
   answer->should_retry = -1;
   answer->header_bytes = 0;
 }
@@ -46,7 +45,7 @@ static void take_field(nxa__answer *answer, const char *name, size_t length, con
   else if (nxa__same_word(name, length, "openai-poll-after-ms"))
     answer->poll_after = nxa__milliseconds_header(value);
   else if (nxa__same_word(name, length, "date"))
-    answer->date = (double)curl_getdate(value, NULL);
+    nxa__text_line(answer->date, sizeof answer->date, value, strlen(value));
   else if (nxa__same_word(name, length, "x-should-retry"))
     take_should_retry(answer, value);
 }

@@ -14,7 +14,7 @@ typedef struct nxa__answer {
   char request_id[128];
   double retry_after, retry_after_ms; /* seconds, negative where absent */
   double poll_after;
-  double date;         /* when it was written by the server's clock, Unix seconds; negative where absent */
+  char date[40];       /* when it was written, by the server's clock, as it says it: hardly anybody wants to know */
   int should_retry;    /* 1, 0, or -1 where absent */
   size_t header_bytes; /* of all headers, interim answers included */
 } nxa__answer;

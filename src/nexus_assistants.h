@@ -250,7 +250,7 @@ typedef struct nxa_response {
   double retry_after;       /* seconds, negative where absent */
   double poll_after;        /* seconds, from openai-poll-after-ms; negative where absent */
   int attempts;
-  double date; /* Unix seconds by the server's clock, from Date; negative where absent */
+  const char *date; /* the server's clock, as its header Date has it (curl_getdate reads that); "" where none */
 } nxa_response;
 
 /* Bytes of the bodies on the wire, in the attempt under way or the last one: before an answer is decoded, and with what

@@ -124,7 +124,23 @@ static bool line_add(clean_line *line, const char *text, size_t length) {
   return true;
 }
 
+/* Nothing needs cleaning: visible ASCII, as nearly all of what servers say in headers, with single spaces in it. */
+static bool is_clean(const char *text, size_t length) {
+  for (size_t i = 0; i < length; i++) {
+    bool visible = text[i] > ' ' && text[i] < 0x7F;
+    bool between = text[i] == ' ' && i > 0 && i + 1 < length && text[i + 1] != ' ';
+    if (!visible && !between)
+      return false;
+  }
+  return true;
+}
+
 size_t nxa__text_line(char *out, size_t size, const char *text, size_t length) {
+  if (length < size && is_clean(text, length)) {
+    memcpy(out, text, length);
+    out[length] = '\0';
+    return length;
+  }
   clean_line line = {out, size ? size - 1 : 0, 0, 0, false};
   bool fits = size > 0;
   for (size_t at = 0; at < length && fits;) {

@@ -20,7 +20,8 @@ static void a_get(void **state) {
   assert_string_equal(response->content_type, "application/json");
   assert_string_equal(response->request_id, "req_7");
   assert_int_equal(response->attempts, 1);
-  assert_true(response->retry_after < 0 && response->poll_after < 0 && response->date < 0);
+  assert_true(response->retry_after < 0 && response->poll_after < 0);
+  assert_string_equal(response->date, "");
   char *request = fixture_request(n->server, 0);
   assert_memory_equal(request, "GET /x HTTP/1.1\r\n", 17);
   assert_has(request, "\r\nAuthorization: Bearer sk-test/secret-0123456789\r\n");
@@ -141,7 +142,7 @@ static void headers_of_interest(void **state) {
   assert_succeeded(call, 200, "");
   assert_float_equal(nxa_call_response(call)->poll_after, 1.5, 1e-9);
   assert_float_equal(nxa_call_response(call)->retry_after, 2.5, 1e-9);
-  assert_float_equal(nxa_call_response(call)->date, 784111777, 1e-9);
+  assert_string_equal(nxa_call_response(call)->date, "Sun, 06 Nov 1994 08:49:37 GMT");
   nxa_call_free(call);
 }
 

@@ -8,6 +8,7 @@ local redaction = require("nexus_assistants.redaction")
 
 local present = json.present
 local shown = errors.shown
+local holds_key = core.holds_key
 
 local capture = {}
 
@@ -20,19 +21,12 @@ local NOT_KEPT = "(the text is not recorded)"
 
 -- -------------------------------------------------------------------------------------------------------- secrets
 
-local function holds_key(self, text)
-  for _, endpoint in next, self.endpoints do
-    if endpoint:key_is_in(text) then return true end
-  end
-  return false
-end
-
 -- Encodes without secrets; `name` is that of a secret the value is kept under, or nil. A value that JSON can't hold
 -- must not cost the span.
 local function encode(self, value, name)
   local text, problem = json.encode(value)
   if not text then return json.encode(self.clean("(not recorded: " .. problem .. ")")) end
-  local suspect = name ~= nil or redaction.is_suspect(text) or holds_key(self, text)
+  local suspect = name ~= nil or redaction.is_suspect(text) or holds_key(text, self.endpoints)
   return suspect and json.encode(redaction.mask(value, self.clean, name)) or text
 end
 
@@ -140,10 +134,9 @@ end
 
 -- Keys of metadata are few and come again and again.
 local function name_of(self, key)
-  local known = self.names[key]
-  if known then return known end
   if self.names_remembered == REMEMBERED then self.names, self.names_remembered = {}, 0 end
-  known = { text = self.clean(key), is_secret = redaction.is_secret_name(key) }
+  local is_secret = redaction.is_secret_name(key)
+  local known = { text = self.clean(key), is_secret = is_secret, is_plain = self.is_plain and not is_secret }
   self.names[key], self.names_remembered = known, self.names_remembered + 1
   return known
 end
@@ -151,6 +144,7 @@ end
 --- Each returns the JSON text of what is kept, or nil for nothing. `subject` is the span or trace it is of.
 function methods:content(value, subject, field)
   if value == nil or self.facts_only or self.hooks.busy then return nil end
+  if self.is_plain then return json_of(self, value) end
   return kept(self, value, subject, field)
 end
 
@@ -163,10 +157,13 @@ end
 
 --- The same of one value of the metadata. The key as it is kept comes with it.
 function methods:metadata(key, value, subject)
+  local own = self.names[key] or name_of(self, key)
+  if own.is_plain and value ~= nil and not self.hooks.busy then
+    return self.texts[value] or json_of(self, value), own.text
+  end
   local facts = self.facts_only and FACTS_OF_METADATA[key]
   if facts then value = facts(value) end
   if value == nil or self.hooks.busy then return nil end
-  local own = name_of(self, key)
   if self.redact or own.is_secret then return kept(self, value, subject, "metadata", key), own.text end
   return capped(self, json_of(self, value), "metadata"), own.text
 end
@@ -181,9 +178,16 @@ end
 
 local NO_CAPS = {}
 
+-- Nothing is done to values but masking: as it is for most clients, and quickest.
+local function is_plain(parts, facts_only)
+  local caps = parts.caps or NO_CAPS
+  return not (facts_only or parts.redact or caps.input or caps.output or caps.metadata)
+end
+
 local function keeper(parts, facts_only)
   return setmetatable({
     facts_only = facts_only,
+    is_plain = is_plain(parts, facts_only),
     endpoints = parts.endpoints,
     clean = cleaner(parts.endpoints),
     redact = parts.redact,

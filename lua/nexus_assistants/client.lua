@@ -85,6 +85,8 @@ function laned_methods:perform(operation, params)
   end, operation.name)
 end
 
+local NO_FINDINGS = {}
+
 -- What the doctor has to say about the threads that a trace made.
 local function thread_examiner(book)
   return function(ids)
@@ -92,7 +94,7 @@ local function thread_examiner(book)
     for _, id in ipairs(ids) do
       if book:is_unused(id) then unused[#unused + 1] = id end
     end
-    return doctor.examine({ leaked_threads = unused })
+    return unused[1] and doctor.examine({ leaked_threads = unused }) or NO_FINDINGS
   end
 end
 

@@ -147,9 +147,12 @@ local function expected(field)
   return text .. (field.off and ", or false" or "")
 end
 
--- What is wrong with a value, e.g. "must be a string, got nil"; nil where it is fine. `shown` is what it is called.
+-- What is wrong with a value, e.g. "must be a string, got nil"; nil where it is fine. `shown` is what it is called,
+-- where that isn't what `got` says.
 local function fault_of(field, value, shown)
-  if not accepts(field, value) then return "must be " .. expected(field) .. ", got " .. shown end
+  if not accepts(field, value) then
+    return "must be " .. expected(field) .. ", got " .. (shown or got(value, field))
+  end
   local fault = kinds[field.kind].fault
   return fault and fault(value)
 end
@@ -224,21 +227,40 @@ local function read_field(where, prefix, name, field, value, environment)
     return found, problem, source
   end
   if value == false and field.off then return false end
-  local fault = value ~= nil and fault_of(field, value, got(value, field))
+  local fault = value ~= nil and fault_of(field, value)
   if fault then return nil, where .. ": option '" .. prefix .. name .. "' " .. fault end
   if not field.fields then return value end
   return read_fields(where, prefix .. name .. ".", field.fields, value or {}, environment)
 end
 
-function read_fields(where, prefix, fields, given, environment)
-  for name in pairs(given) do
-    if fields[name] == nil then return nil, unknown(where, prefix, name, fields) end
-  end
-  local values = {}
+-- Those that mean something where they aren't given, by the table of fields they are in.
+local needed_fields = setmetatable({}, { __mode = "k" })
+
+local function needed_of(fields)
+  local needed = needed_fields[fields]
+  if needed then return needed end
+  needed = {}
   for name, field in pairs(fields) do
-    local value, problem, source = read_field(where, prefix, name, field, given[name], environment)
+    if field.required or field.fields or field.environment or field.default ~= nil then needed[name] = field end
+  end
+  needed_fields[fields] = needed
+  return needed
+end
+
+function read_fields(where, prefix, fields, given, environment)
+  local values = {}
+  for name, value in pairs(given) do
+    if fields[name] == nil then return nil, unknown(where, prefix, name, fields) end
+    local problem, source
+    values[name], problem, source = read_field(where, prefix, name, fields[name], value, environment)
     if problem then return nil, problem, source end
-    values[name] = value
+  end
+  for name, field in pairs(needed_of(fields)) do
+    if given[name] == nil then
+      local problem, source
+      values[name], problem, source = read_field(where, prefix, name, field, nil, environment)
+      if problem then return nil, problem, source end
+    end
   end
   return values
 end

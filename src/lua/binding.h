@@ -49,8 +49,11 @@ typedef struct nxa__lua_span {
   nxa_span *span;
 } nxa__lua_span;
 
-/* Makes the metatable of a userdata type with these methods; leaves the table of methods on the stack. */
+/* Makes the metatable of a userdata type with these methods, whose upvalue it is; leaves the table of methods on the
+ * stack. */
 void nxa__lua_type(lua_State *L, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods);
+/* What a method of that type is called on, the first argument; raises where that is something else. */
+void *nxa__lua_self(lua_State *L, const char *name);
 /* Pushes a zeroed userdata of that type with its metatable. */
 void *nxa__lua_new(lua_State *L, const char *name, size_t size, int user_values);
 
@@ -65,6 +68,7 @@ void nxa__lua_lock_open(lua_State *L);
 
 /* Functions of the module `core`. */
 int nxa__lua_endpoint_new(lua_State *L);
+int nxa__lua_holds_key(lua_State *L);
 int nxa__lua_engine_new(lua_State *L);
 int nxa__lua_tracer_new(lua_State *L);
 int nxa__lua_json_mark(lua_State *L);

@@ -34,7 +34,7 @@ static void start(nxa_engine *engine, const nxa_request *request, nxa__lua_call 
 }
 
 int nxa__lua_engine_call(lua_State *L) {
-  const nxa__lua_engine *engine = luaL_checkudata(L, 1, NXA__LUA_ENGINE);
+  const nxa__lua_engine *engine = nxa__lua_self(L, NXA__LUA_ENGINE);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   nxa__lua_call *self = nxa__lua_new(L, NXA__LUA_CALL, sizeof *self, 1);
@@ -55,7 +55,7 @@ int nxa__lua_engine_call(lua_State *L) {
 }
 
 static nxa__lua_call *check(lua_State *L) {
-  return luaL_checkudata(L, 1, NXA__LUA_CALL);
+  return nxa__lua_self(L, NXA__LUA_CALL);
 }
 
 static int call_done(lua_State *L) {
@@ -99,7 +99,7 @@ static void push_response(lua_State *L, const nxa_response *response) {
   set_text(L, "request_id", response->request_id);
   set_seconds(L, "retry_after", response->retry_after);
   set_seconds(L, "poll_after", response->poll_after);
-  set_seconds(L, "date", response->date);
+  set_text(L, "date", response->date);
   set_integer(L, "attempts", response->attempts);
 }
 

@@ -33,13 +33,14 @@ static inline void nxa__compat_rawsetp(lua_State *L, int index, const void *key)
 }
 #define lua_rawsetp nxa__compat_rawsetp
 
-/* Without upvalues: the binding gives them one by one. */
 static inline void nxa__compat_setfuncs(lua_State *L, const luaL_Reg *functions, int upvalues) {
-  (void)upvalues;
   for (; functions->name; functions++) {
-    lua_pushcfunction(L, functions->func);
-    lua_setfield(L, -2, functions->name);
+    for (int i = 0; i < upvalues; i++)
+      lua_pushvalue(L, -upvalues);
+    lua_pushcclosure(L, functions->func, upvalues);
+    lua_setfield(L, -2 - upvalues, functions->name);
   }
+  lua_pop(L, upvalues);
 }
 #undef luaL_setfuncs
 #define luaL_setfuncs nxa__compat_setfuncs

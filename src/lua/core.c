@@ -9,19 +9,33 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LONGEST_WAIT 1e9 /* seconds: 30 years are for ever, and fit every clock */
 
 void nxa__lua_type(lua_State *L, const char *name, const luaL_Reg *metamethods, const luaL_Reg *methods) {
   luaL_newmetatable(L, name);
-  luaL_setfuncs(L, metamethods, 0);
+  lua_pushvalue(L, -1);
+  luaL_setfuncs(L, metamethods, 1);
   lua_pushboolean(L, false);
   lua_setfield(L, -2, "__metatable");
   lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -2);
+  luaL_setfuncs(L, methods, 1);
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "__index");
   lua_replace(L, -2);
+}
+
+void *nxa__lua_self(lua_State *L, const char *name) {
+  void *self = lua_touserdata(L, 1);
+  if (self && lua_getmetatable(L, 1)) {
+    bool is_own = lua_rawequal(L, -1, lua_upvalueindex(1));
+    lua_pop(L, 1);
+    if (is_own)
+      return self;
+  }
+  return luaL_checkudata(L, 1, name); /* for what it says */
 }
 
 void *nxa__lua_new(lua_State *L, const char *name, size_t size, int user_values) {
@@ -108,6 +122,15 @@ static bool names_a_key(const char *name, size_t length) {
   return length >= 4 && strcmp(name + length - 4, "_KEY") == 0;
 }
 
+/* core.http_date(text) → Unix seconds; nil where it is none */
+static int core_http_date(lua_State *L) {
+  time_t seconds = curl_getdate(nxa__lua_text(L, 1), NULL);
+  if (seconds == (time_t)-1)
+    return nxa__lua_nothing(L);
+  lua_pushnumber(L, (lua_Number)seconds);
+  return 1;
+}
+
 static int core_environment(lua_State *L) {
   const char *name = nxa__lua_whole_text(L, 1);
   if (names_a_key(name, strlen(name)))
@@ -123,9 +146,11 @@ static const luaL_Reg core_functions[] = {{"monotonic", core_monotonic},
                                           {"json_restore", nxa__lua_json_restore},
                                           {"json_is_plain", nxa__lua_json_is_plain},
                                           {"json_cut", nxa__lua_json_cut},
+                                          {"http_date", core_http_date},
                                           {"environment", core_environment},
                                           {"is_secret", nxa__lua_is_secret},
                                           {"holds_any", nxa__lua_holds_any},
+                                          {"holds_key", nxa__lua_holds_key},
                                           {"key_form", nxa__lua_key_form},
                                           {"is_terminal", nxa__lua_is_terminal},
                                           {"terminal_width", nxa__lua_terminal_width},

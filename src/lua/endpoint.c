@@ -32,7 +32,7 @@ int nxa__lua_endpoint_new(lua_State *L) {
 }
 
 static nxa__lua_endpoint *check(lua_State *L) {
-  return luaL_checkudata(L, 1, NXA__LUA_ENDPOINT);
+  return nxa__lua_self(L, NXA__LUA_ENDPOINT);
 }
 
 static const char *base_url(const nxa__lua_endpoint *self) {
@@ -62,11 +62,19 @@ static int endpoint_redact(lua_State *L) {
   return 1;
 }
 
-static int endpoint_key_is_in(lua_State *L) {
+/* core.holds_key(text, endpoints) → whether redacting by any of the endpoints, the table's values, would change it.
+ * Every value that is recorded passes here. */
+int nxa__lua_holds_key(lua_State *L) {
   size_t length;
-  const nxa__lua_endpoint *self = check(L);
-  const char *text = luaL_checklstring(L, 2, &length);
-  lua_pushboolean(L, self->endpoint && nxa__endpoint_key_is_in(self->endpoint, text, length));
+  const char *text = luaL_checklstring(L, 1, &length);
+  bool found = false;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  for (lua_pushnil(L); !found && lua_next(L, 2); lua_pop(L, 1)) {
+    const nxa__lua_endpoint *known = luaL_checkudata(L, -1, NXA__LUA_ENDPOINT);
+    found = known->endpoint && nxa__endpoint_key_is_in(known->endpoint, text, length);
+  }
+  lua_pushboolean(L, found);
   return 1;
 }
 
@@ -85,11 +93,8 @@ static int endpoint_gc(lua_State *L) {
 
 void nxa__lua_endpoint_open(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", endpoint_gc}, {"__tostring", endpoint_tostring}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"base_url", endpoint_base_url},
-                                     {"has_key", endpoint_has_key},
-                                     {"redact", endpoint_redact},
-                                     {"key_is_in", endpoint_key_is_in},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"base_url", endpoint_base_url}, {"has_key", endpoint_has_key}, {"redact", endpoint_redact}, {NULL, NULL}};
   nxa__lua_type(L, NXA__LUA_ENDPOINT, metamethods, methods);
   lua_pop(L, 1);
 }

@@ -21,7 +21,7 @@ int nxa__lua_engine_new(lua_State *L) {
 }
 
 static nxa__lua_engine *check(lua_State *L) {
-  return luaL_checkudata(L, 1, NXA__LUA_ENGINE);
+  return nxa__lua_self(L, NXA__LUA_ENGINE);
 }
 
 static int engine_step(lua_State *L) {

@@ -26,13 +26,13 @@ int nxa__lua_lock_file(lua_State *L) {
 
 /* nil where it was released. */
 static int lock_path(lua_State *L) {
-  lock *self = luaL_checkudata(L, 1, NXA__LUA_LOCK);
+  lock *self = nxa__lua_self(L, NXA__LUA_LOCK);
   lua_pushstring(L, self->lock ? nxa__lock_path(self->lock) : NULL);
   return 1;
 }
 
 static nxa__lock *take_out(lua_State *L) {
-  lock *self = luaL_checkudata(L, 1, NXA__LUA_LOCK);
+  lock *self = nxa__lua_self(L, NXA__LUA_LOCK);
   nxa__lock *held = self->lock;
   self->lock = NULL;
   return held;

@@ -4,6 +4,7 @@
  */
 #include "binding.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +60,7 @@ typedef struct marks {
   const char *texts[MARKS_MOST];
   size_t lengths[MARKS_MOST];
   int count;
-  bool begins[256]; /* by the first letter */
+  uint16_t first[256], second[256]; /* by letter, in both cases: which marks have it there, a bit each */
 } marks;
 
 /* Whatever the locale says. */
@@ -67,42 +68,58 @@ static unsigned char lower(char c) {
   return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
+static void note_letter(uint16_t *letters, char letter, int mark) {
+  unsigned char small = (unsigned char)letter, capital = small;
+  if (letter >= 'a' && letter <= 'z')
+    capital = (unsigned char)(letter - 'a' + 'A');
+  letters[small] = (uint16_t)(letters[small] | 1U << mark);
+  letters[capital] = (uint16_t)(letters[capital] | 1U << mark);
+}
+
+static void read_mark(lua_State *L, marks *found, int mark) {
+  const char *text = luaL_checklstring(L, mark + 2, &found->lengths[mark]);
+  luaL_argcheck(L, found->lengths[mark] > 1, mark + 2, "must have two letters or more");
+  found->texts[mark] = text;
+  note_letter(found->first, text[0], mark);
+  note_letter(found->second, text[1], mark);
+}
+
 static void read_marks(lua_State *L, marks *found) {
   *found = (marks){.count = lua_gettop(L) - 1};
   luaL_argcheck(L, found->count <= MARKS_MOST, MARKS_MOST + 2, "too many marks");
-  for (int i = 0; i < found->count; i++) {
-    found->texts[i] = luaL_checklstring(L, i + 2, &found->lengths[i]);
-    luaL_argcheck(L, found->lengths[i] > 0, i + 2, "must not be empty");
-    found->begins[lower(found->texts[i][0])] = true;
-  }
+  for (int mark = 0; mark < found->count; mark++)
+    read_mark(L, found, mark);
 }
 
 static bool is_at(const char *text, size_t left, const char *mark, size_t length) {
   if (left < length)
     return false;
-  for (size_t i = 0; i < length; i++)
+  for (size_t i = 2; i < length; i++)
     if (lower(text[i]) != (unsigned char)mark[i])
       return false;
   return true;
 }
 
-static bool any_at(const marks *known, const char *text, size_t left) {
-  for (int i = 0; i < known->count; i++)
-    if (is_at(text, left, known->texts[i], known->lengths[i]))
+/* `candidates`: those whose first two letters are there. */
+static bool any_at(const marks *known, unsigned candidates, const char *text, size_t left) {
+  for (int mark = 0; candidates >> mark; mark++)
+    if (candidates >> mark & 1 && is_at(text, left, known->texts[mark], known->lengths[mark]))
       return true;
   return false;
 }
 
-/* Whether a text holds any of the marks behind it, which are in lower case, in whatever case. One look at each byte:
- * every value that is recorded passes here. */
+/* Whether a text holds any of the marks behind it, which are in lower case, in whatever case. Every value that is
+ * recorded passes here, so two letters tell at nearly every place. */
 int nxa__lua_holds_any(lua_State *L) {
   size_t length;
   const char *text = luaL_checklstring(L, 1, &length);
   marks known;
   read_marks(L, &known);
   bool found = false;
-  for (size_t i = 0; i < length && !found; i++)
-    found = known.begins[lower(text[i])] && any_at(&known, text + i, length - i);
+  for (size_t i = 0; i + 1 < length && !found; i++) {
+    unsigned candidates = known.first[(unsigned char)text[i]] & known.second[(unsigned char)text[i + 1]];
+    found = candidates && any_at(&known, candidates, text + i, length - i);
+  }
   lua_pushboolean(L, found);
   return 1;
 }

@@ -90,7 +90,7 @@ int nxa__lua_signals_new(lua_State *L) {
 }
 
 static signals *check(lua_State *L) {
-  return luaL_checkudata(L, 1, NXA__LUA_SIGNALS);
+  return nxa__lua_self(L, NXA__LUA_SIGNALS);
 }
 
 static int signals_noted(lua_State *L) {

@@ -6,7 +6,7 @@ static const nxa__lua_span *optional_parent(lua_State *L, int index) {
 }
 
 int nxa__lua_span_start(lua_State *L) {
-  const nxa__lua_trace *trace = luaL_checkudata(L, 1, NXA__LUA_TRACE);
+  const nxa__lua_trace *trace = nxa__lua_self(L, NXA__LUA_TRACE);
   lua_settop(L, 4);
   const char *name = nxa__lua_text(L, 2), *type = nxa__lua_optional_text(L, 3);
   const nxa__lua_span *parent = optional_parent(L, 4);
@@ -20,7 +20,7 @@ int nxa__lua_span_start(lua_State *L) {
 }
 
 static nxa__lua_span *check(lua_State *L) {
-  return luaL_checkudata(L, 1, NXA__LUA_SPAN);
+  return nxa__lua_self(L, NXA__LUA_SPAN);
 }
 
 static int span_id(lua_State *L) {

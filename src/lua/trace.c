@@ -1,7 +1,7 @@
 #include "binding.h"
 
 int nxa__lua_trace_start(lua_State *L) {
-  const nxa__lua_tracer *tracer = luaL_checkudata(L, 1, NXA__LUA_TRACER);
+  const nxa__lua_tracer *tracer = nxa__lua_self(L, NXA__LUA_TRACER);
   lua_settop(L, 3);
   const char *agent_id = nxa__lua_text(L, 2), *name = nxa__lua_text(L, 3);
   luaL_argcheck(L, *agent_id, 2, "must not be empty");
@@ -15,7 +15,7 @@ int nxa__lua_trace_start(lua_State *L) {
 }
 
 static nxa__lua_trace *check(lua_State *L) {
-  return luaL_checkudata(L, 1, NXA__LUA_TRACE);
+  return nxa__lua_self(L, NXA__LUA_TRACE);
 }
 
 static int trace_id(lua_State *L) {

@@ -64,7 +64,7 @@ int nxa__lua_tracer_new(lua_State *L) {
 }
 
 static nxa__lua_tracer *check(lua_State *L) {
-  return luaL_checkudata(L, 1, NXA__LUA_TRACER);
+  return nxa__lua_self(L, NXA__LUA_TRACER);
 }
 
 /* Returns true, or nil and what is wrong. */

@@ -136,14 +136,16 @@ end
 -- response becomes an error's message, and goes on traces.
 local function redact_last_error(object, endpoint)
   if type(object) ~= "table" then return end
-  redact_table(object.last_error, endpoint)
-  redact_table(object.error, endpoint)
+  if object.last_error then redact_table(object.last_error, endpoint) end
+  if object.error then redact_table(object.error, endpoint) end
   if type(object.response) == "table" then redact_table(object.response.error, endpoint) end
 end
 
 local function redact_failures(result, endpoint)
   redact_last_error(result, endpoint)
-  for _, item in ipairs(type(result.data) == "table" and result.data or {}) do redact_last_error(item, endpoint) end
+  local data = result.data
+  if type(data) ~= "table" then return result end
+  for index = 1, #data do redact_last_error(data[index], endpoint) end
   return result
 end
 

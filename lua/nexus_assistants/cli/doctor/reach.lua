@@ -155,7 +155,7 @@ end
 
 -- How far this clock is ahead of the server's, which tells whole seconds; nil where it tells none.
 local function skew_of(target)
-  local date = target.response and target.response.date
+  local date = target.response and target.response.date and core.http_date(target.response.date)
   return date and target.wall - target.elapsed / 2 - (date + 0.5)
 end
 
