@@ -34,6 +34,8 @@ describe("core", function()
     local ok, message = pcall(core.environment, "OPENAI_API_KEY")
     assert.is_false(ok)
     assert.matches("'OPENAI_API_KEY' is a secret", message, 1, true)
+    assert.is_nil(core.environment("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY")) -- the path of a file
+    assert.has_error(function() core.environment("OTHER_CLIENT_KEY") end)
   end)
 
   it("compares with a secret of the environment", function()

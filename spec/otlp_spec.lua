@@ -4,6 +4,7 @@ local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
 local loopback = require("spec.support.loopback")
 local nexus = require("nexus_assistants")
+local process = require("spec.support.process")
 local servers = require("spec.support.server")
 local tls_server = require("spec.support.tls_server")
 
@@ -14,6 +15,13 @@ local function output_of(command)
   local pipe = assert(io.popen(command, "r"))
   local text = pipe:read("*a")
   pipe:close()
+  return text
+end
+
+local function read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
   return text
 end
 
@@ -445,7 +453,98 @@ describe("a receiver behind TLS", function()
 
   it("can't be reached with certificates that can't be read", function()
     if not server then return pending("node or openssl is absent") end
-    assert.is_false(deliver({ certificate = "/nowhere" }))
+    local delivered, warning = deliver({ certificate = "/nowhere" })
+    assert.is_false(delivered)
+    assert.equal("option otlp.certificate: can't read /nowhere: No such file or directory", warning)
+  end)
+end)
+
+describe("a receiver that asks who its clients are", function()
+  local server
+
+  setup(function() server = tls_server.start({ asks = true }) end)
+
+  teardown(function()
+    if server then server:stop() end
+  end)
+
+  -- All that was said, and at the end whether all was delivered.
+  local function deliver(options, environment)
+    local script = [[
+      local nexus = require("nexus_assistants")
+      local client, err = nexus.new({ provider = "script", nexus = false, on_warning = print, otlp = { %s } })
+      if not client then return print(err) end
+      client:trace({ name = "weather" }, function() end)
+      print(client:close(5))
+    ]]
+    local fields = {}
+    for name, value in pairs(options) do fields[#fields + 1] = ("%s = %q"):format(name, value) end
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url
+    environment.OTEL_EXPORTER_OTLP_CERTIFICATE = server.certificate
+    return process.chunk(script:format(table.concat(fields, ", ")), environment).out
+  end
+
+  it("is told by a certificate and its key, of the options or the environment", function()
+    if not server then return pending("node or openssl is absent") end
+    local key, certificate = server.client_key, server.client_certificate
+    assert.equal("true\n", deliver({ client_key = key, client_certificate = certificate }, {}))
+    assert.equal("true\n", deliver({}, {
+      OTEL_EXPORTER_OTLP_CLIENT_KEY = key, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE = certificate,
+    }))
+    assert.equal("true\n", deliver({}, {
+      OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY = key, OTEL_EXPORTER_OTLP_CLIENT_KEY = "/nowhere",
+      OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE = certificate,
+    }))
+    assert.equal("true\n", deliver({ client_key = key }, {
+      OTEL_EXPORTER_OTLP_CLIENT_KEY = "/nowhere", OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE = certificate,
+    }))
+  end)
+
+  it("takes nothing from others", function()
+    if not server then return pending("node or openssl is absent") end
+    assert.truthy(deliver({}, {}):find("false\n$"))
+    assert.truthy(deliver({ client_key = server.key, client_certificate = server.certificate }, {}):find("false\n$"))
+  end)
+
+  it("isn't asked with one alone", function()
+    if not server then return pending("node or openssl is absent") end
+    local said = deliver({ client_key = server.client_key }, {})
+    assert.truthy(said:find("client_key needs client_certificate, which is absent", 1, true), said)
+    said = deliver({}, { OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE = server.client_certificate })
+    assert.truthy(said:find("client_certificate needs client_key, which is absent", 1, true), said)
+  end)
+
+  it("can't be told by what isn't there, or is no such thing", function()
+    if not server then return pending("node or openssl is absent") end
+    local said = deliver({ client_key = "/nowhere", client_certificate = server.client_certificate }, {})
+    assert.truthy(said:find("^option otlp.client_key: can't read /nowhere: No such file"), said)
+    assert.truthy(said:find("the client certificate or its key can't be used for 127.0.0.1", 1, true), said)
+    assert.truthy(said:find("/nowhere.*\nfalse\n$"), said)
+    -- not the one of this certificate
+    said = deliver({ client_key = server.key, client_certificate = server.client_certificate }, {})
+    assert.truthy(said:find("the client certificate or its key can't be used for 127.0.0.1", 1, true), said)
+  end)
+
+  it("never shows a key that was given in place of its path", function()
+    if not server then return pending("node or openssl is absent") end
+    local said = deliver({ client_certificate = server.client_certificate }, {
+      OTEL_EXPORTER_OTLP_CLIENT_KEY = read_file(server.client_key),
+    })
+    local problem = "variable OTEL_EXPORTER_OTLP_CLIENT_KEY must be the path of a PEM file, not what is in it"
+    assert.truthy(said:find(problem, 1, true), said)
+    assert.is_nil(said:find("BEGIN", 1, true), said)
+  end)
+
+  it("is never waited for a pass phrase for", function()
+    if not server then return pending("node or openssl is absent") end
+    local locked = os.tmpname()
+    finally(function() os.remove(locked) end)
+    os.execute("unset LD_PRELOAD; openssl pkey -aes128 -passout pass:secret -in " .. server.client_key .. " -out "
+      .. locked .. " 2>/dev/null")
+    local started = core.monotonic()
+    local said = deliver({ client_key = locked, client_certificate = server.client_certificate }, {})
+    assert.truthy(said:find("the client certificate or its key can't be used for 127.0.0.1", 1, true), said)
+    assert.is_true(core.monotonic() - started < 4)
   end)
 end)
 

@@ -19,6 +19,8 @@ struct nxa_endpoint {
   size_t header_count;
   size_t secret_headers; /* of them, the last, which came from the environment */
   char *ca_file;
+  char *client_certificate;
+  char *client_key;
 };
 
 void nxa_endpoint_options_init(nxa_endpoint_options *options) {
@@ -284,13 +286,28 @@ static nxa_kind set_secret_headers(nxa_endpoint *endpoint, const char *text, nxa
   return kind;
 }
 
-static nxa_kind set_ca_file(nxa_endpoint *endpoint, const char *path, nxa_error *error) {
+/* ---- files of TLS */
+
+static nxa_kind set_file(char **file, const char *option, const char *path, nxa_error *error) {
   if (!path)
     return NXA_OK;
   if (!*path)
-    return nxa__error_set(error, NXA_INVALID, "ca_file is empty");
-  endpoint->ca_file = nxa__copy_string(path);
-  return endpoint->ca_file ? NXA_OK : nxa__error_memory(error);
+    return nxa__error_set(error, NXA_INVALID, "%s is empty", option);
+  *file = nxa__copy_string(path);
+  return *file ? NXA_OK : nxa__error_memory(error);
+}
+
+static nxa_kind set_files(nxa_endpoint *endpoint, const nxa_endpoint_options *options, nxa_error *error) {
+  if (options->client_certificate && !options->client_key)
+    return nxa__error_set(error, NXA_INVALID, "client_certificate needs client_key, which is absent");
+  if (options->client_key && !options->client_certificate)
+    return nxa__error_set(error, NXA_INVALID, "client_key needs client_certificate, which is absent");
+  nxa_kind kind = set_file(&endpoint->ca_file, "ca_file", options->ca_file, error);
+  if (kind == NXA_OK)
+    kind = set_file(&endpoint->client_certificate, "client_certificate", options->client_certificate, error);
+  if (kind == NXA_OK)
+    kind = set_file(&endpoint->client_key, "client_key", options->client_key, error);
+  return kind;
 }
 
 /* ---- life */
@@ -327,7 +344,7 @@ nxa_endpoint *nxa_endpoint_new(const nxa_endpoint_options *options, nxa_error *e
   endpoint->count = 1;
   if (set_base_url(endpoint, options->base_url, error) == NXA_OK &&
       set_query(endpoint, options->query, error) == NXA_OK && set_headers(endpoint, options, error) == NXA_OK &&
-      set_key(endpoint, options, error) == NXA_OK && set_ca_file(endpoint, options->ca_file, error) == NXA_OK &&
+      set_key(endpoint, options, error) == NXA_OK && set_files(endpoint, options, error) == NXA_OK &&
       set_secret_headers(endpoint, find_variable(options->headers_environment), error) == NXA_OK)
     return endpoint;
   nxa__endpoint_release(endpoint);
@@ -357,6 +374,8 @@ void nxa__endpoint_release(nxa_endpoint *endpoint) {
   nxa__release(endpoint->base_url);
   nxa__release(endpoint->host);
   nxa__release(endpoint->ca_file);
+  nxa__release(endpoint->client_certificate);
+  nxa__release(endpoint->client_key);
   nxa__release(endpoint);
 }
 
@@ -396,6 +415,18 @@ char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index) {
 
 const char *nxa__endpoint_ca_file(const nxa_endpoint *endpoint) {
   return endpoint->ca_file;
+}
+
+const char *nxa__endpoint_client_certificate(const nxa_endpoint *endpoint) {
+  return endpoint->client_certificate;
+}
+
+const char *nxa__endpoint_client_key(const nxa_endpoint *endpoint) {
+  return endpoint->client_key;
+}
+
+bool nxa__endpoint_has_files(const nxa_endpoint *endpoint) {
+  return endpoint->ca_file || endpoint->client_certificate;
 }
 
 /* ---- redaction */

@@ -13,6 +13,11 @@ const char *nxa__endpoint_host(const nxa_endpoint *endpoint);
 bool nxa__endpoint_secure(const nxa_endpoint *endpoint); /* https */
 /* Certificates to trust in place of the system's, or NULL. */
 const char *nxa__endpoint_ca_file(const nxa_endpoint *endpoint);
+/* Files that say who this client is, or NULL, both. */
+const char *nxa__endpoint_client_certificate(const nxa_endpoint *endpoint);
+const char *nxa__endpoint_client_key(const nxa_endpoint *endpoint);
+/* Has a TLS of its own: at least one of these three. */
+bool nxa__endpoint_has_files(const nxa_endpoint *endpoint);
 /* Added to every request, or NULL. */
 const char *nxa__endpoint_query(const nxa_endpoint *endpoint);
 

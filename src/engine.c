@@ -386,7 +386,7 @@ nxa__transfer *nxa__engine_take_transfer(nxa_engine *engine, nxa_call *call, nxa
 }
 
 static void keep_transfer(nxa_engine *engine, nxa__transfer *transfer) {
-  if (engine->pool.count >= KEPT_TRANSFERS || transfer->trusts_own) {
+  if (engine->pool.count >= KEPT_TRANSFERS || transfer->has_own_files) {
     nxa__transfer_free(transfer);
     return;
   }

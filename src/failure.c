@@ -54,7 +54,7 @@ static bool is_certificate(CURLcode code) {
 }
 
 bool nxa__failure_is_hopeless(const nxa__outcome *outcome) {
-  return is_certificate(outcome->code);
+  return is_certificate(outcome->code) || outcome->code == CURLE_SSL_CERTPROBLEM;
 }
 
 static void other_transfer(nxa_error *error, const nxa__outcome *outcome, const char *host) {
@@ -78,6 +78,9 @@ void nxa__failure_of_transfer(nxa_error *error, const nxa__outcome *outcome, con
     return;
   case CURLE_SSL_CONNECT_ERROR:
     connection(error, "TLS handshake failed with", host, outcome->detail);
+    return;
+  case CURLE_SSL_CERTPROBLEM:
+    connection(error, "the client certificate or its key can't be used for", host, outcome->detail);
     return;
   case CURLE_GOT_NOTHING:
   case CURLE_PARTIAL_FILE:

@@ -99,6 +99,8 @@ typedef struct nxa_endpoint_options {
   const char *headers_environment; /* variables with more of them as "name=value,…", percent-encoded, their names
                                       parted by blanks: the first that is set is read. Secret, as the key; or NULL */
   const char *ca_file;             /* certificates to trust in place of the system's, PEM; or NULL */
+  const char *client_certificate;  /* who this client is to a server that asks, a file in PEM, with its */
+  const char *client_key;          /* key, likewise, which isn't behind a pass phrase; or NULL, both */
 } nxa_endpoint_options;
 
 NXA_API void nxa_endpoint_options_init(nxa_endpoint_options *options);

@@ -202,11 +202,21 @@ static bool set_special(nxa__transfer *transfer, const nxa__frozen *request) {
   return true;
 }
 
+static bool set_trust(CURL *easy, const char *ca_file) {
+  return !ca_file || (SET(CURLOPT_CAINFO, ca_file) && SET(CURLOPT_CAPATH, NULL));
+}
+
+/* Without a pass phrase, OpenSSL would ask for it on the terminal, and all would wait. */
+static bool set_identity(CURL *easy, const char *certificate, const char *key) {
+  return !certificate || (SET(CURLOPT_SSLCERT, certificate) && SET(CURLOPT_SSLKEY, key) && SET(CURLOPT_KEYPASSWD, ""));
+}
+
 /* libcurl doesn't tell what it trusted before, so there is no way back. */
-static bool set_trust(nxa__transfer *transfer, const char *ca_file) {
+static bool set_files(nxa__transfer *transfer, const nxa_endpoint *endpoint) {
   CURL *easy = transfer->easy;
-  transfer->trusts_own = true;
-  return SET(CURLOPT_CAINFO, ca_file) && SET(CURLOPT_CAPATH, NULL);
+  transfer->has_own_files = true;
+  return set_trust(easy, nxa__endpoint_ca_file(endpoint)) &&
+         set_identity(easy, nxa__endpoint_client_certificate(endpoint), nxa__endpoint_client_key(endpoint));
 }
 
 /* ---- life */
@@ -235,15 +245,16 @@ void nxa__transfer_free(nxa__transfer *transfer) {
 bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen *request) {
   CURL *easy = transfer->easy;
   bool secure = nxa__endpoint_secure(request->endpoint);
-  const char *ca_file = nxa__endpoint_ca_file(request->endpoint);
+  bool has_files = nxa__endpoint_has_files(request->endpoint);
   transfer->call = call;
   transfer->request = nxa__frozen_retain(request);
   transfer->resolving = transfer->send_once = transfer->receive_paused = transfer->send_paused = false;
   transfer->refusal_awaited = false;
   transfer->sendings = 0;
   transfer->detail[0] = '\0';
-  return (transfer->secure == secure || set_version(transfer, secure)) && (!ca_file || set_trust(transfer, ca_file)) &&
-         SET(CURLOPT_URL, request->url) && set_method(easy, request) && SET(CURLOPT_HTTPHEADER, request->headers) &&
+  return (transfer->secure == secure || set_version(transfer, secure)) &&
+         (!has_files || set_files(transfer, request->endpoint)) && SET(CURLOPT_URL, request->url) &&
+         set_method(easy, request) && SET(CURLOPT_HTTPHEADER, request->headers) &&
          (!(transfer->special || request->special) || set_special(transfer, request)) &&
          (!request->parts || (transfer->upload = nxa__upload_new(transfer, request->parts)));
 }

@@ -21,7 +21,7 @@ struct nxa__transfer {
   bool resolving; /* may not be removed: libcurl would wait for the resolver */
   bool send_once;
   bool special;                     /* the handle is set up for a special request */
-  bool trusts_own;                  /* certificates that are not the system's: no other endpoint may use it */
+  bool has_own_files;               /* of the endpoint, for TLS: no other endpoint may use it */
   bool receive_paused, send_paused; /* until they are set to false and nxa__transfer_resume is called */
   bool refusal_awaited;             /* the request is refused, and not sent on; more of the answer is to come */
   int sendings;                     /* times libcurl was about to send the request */

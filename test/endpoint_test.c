@@ -46,6 +46,23 @@ static void good_urls(void **state) {
   assert_url("http://m\xC3\xBCnchen.example", "http://m\xC3\xBCnchen.example", "m\xC3\xBCnchen.example");
 }
 
+static void files_of_tls(void **state) {
+  (void)state;
+  nxa_error error;
+  nxa_endpoint_options options = options_of("https://host");
+  options.client_key = "key.pem";
+  assert_refused(options, "client_key needs client_certificate");
+  options.client_certificate = "";
+  assert_refused(options, "client_certificate is empty");
+  options.client_certificate = "certificate.pem";
+  nxa_endpoint *endpoint = nxa_endpoint_new(&options, &error);
+  assert_non_null(endpoint);
+  assert_true(nxa__endpoint_has_files(endpoint));
+  nxa_endpoint_free(endpoint);
+  options.client_key = NULL;
+  assert_refused(options, "client_certificate needs client_key");
+}
+
 static void bad_urls(void **state) {
   (void)state;
   assert_refused(options_of(NULL), "base_url is required");
@@ -330,6 +347,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(good_urls),
       cmocka_unit_test(bad_urls),
+      cmocka_unit_test(files_of_tls),
       cmocka_unit_test(keys),
       cmocka_unit_test(bad_keys),
       cmocka_unit_test(keys_from_the_environment),

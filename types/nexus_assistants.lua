@@ -99,6 +99,8 @@ function nexus.is_error(value) end
 ---@field compression? "gzip"|"none" ("none")
 ---@field headers? table<string, string> in place of those of the environment
 ---@field certificate? string a PEM file of what is trusted in place of the system's certificates
+---@field client_key? string a PEM file with the key of `client_certificate`, without a pass phrase
+---@field client_certificate? string a PEM file of who this client is, for receivers that ask
 ---@field timeout? number seconds for one request (10)
 ---@field flush_interval? number seconds that spans are gathered for, unless there are 512 before (5)
 ---@field content? boolean with what models, tools and people said (false)

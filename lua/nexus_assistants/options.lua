@@ -311,6 +311,8 @@ local otlp = {
   compression = { kind = "text", choices = { "gzip", "none" } },
   headers = { kind = "headers" },
   certificate = { kind = "text" },
+  client_key = { kind = "text" },
+  client_certificate = { kind = "text" },
   timeout = { kind = "seconds" },
   flush_interval = { kind = "seconds" },
   content = { kind = "flag" },

@@ -90,12 +90,52 @@ local function receiver(given, warn)
   return variable == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" and split(url) or below(url)
 end
 
+-- Somebody may have put there what should be in the file.
+local function holds_pem(text)
+  return text:find("-----BEGIN", 1, true) ~= nil
+end
+
+-- What the option or the variable names, and which of them it is.
+local function named_file(given, option)
+  if given[option] then return given[option], "option otlp." .. option end
+  local path, variable = from_environment(option:upper())
+  return path, path and "environment variable " .. variable
+end
+
+-- A file that can't be read may be there later: it is said, and tried. Returns nil and an error for what is no path.
+local function pem_file(given, option, warn)
+  local path, source = named_file(given, option)
+  if not path then return nil end
+  if holds_pem(path) then
+    return nil, { kind = "invalid", message = source .. " must be the path of a PEM file, not what is in it" }
+  end
+  local file, problem = io.open(path, "rb")
+  if file then file:close() else warn(source .. ": can't read " .. problem) end
+  return path
+end
+
+local PEM_FILES = { certificate = "ca_file", client_certificate = "client_certificate", client_key = "client_key" }
+
+-- By what the core calls them; or nil and an error.
+local function pem_files(given, warn)
+  local found = {}
+  for _, option in ipairs(values_of.sorted_names(PEM_FILES)) do
+    local path, problem = pem_file(given, option, warn)
+    if problem then return nil, problem end
+    found[PEM_FILES[option]] = path
+  end
+  return found
+end
+
 local function otlp_endpoint(given, place, warn)
-  local endpoint, problem = core.endpoint({
-    base_url = place.base_url, query = place.query, headers = given.headers,
-    headers_environment = not given.headers and OTLP_HEADERS or nil,
-    ca_file = given.certificate or from_environment("CERTIFICATE", warn),
-  })
+  local files, endpoint, problem
+  files, problem = pem_files(given, warn)
+  if files then
+    endpoint, problem = core.endpoint(values_of.merged(files, {
+      base_url = place.base_url, query = place.query, headers = given.headers,
+      headers_environment = not given.headers and OTLP_HEADERS or nil,
+    }))
+  end
   if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: otlp") end
   return endpoint
 end

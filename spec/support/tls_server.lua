@@ -2,6 +2,7 @@
 --
 --   local server = tls_server.start()        -- nil where node or openssl is absent
 --   server.url, server.certificate           "https://127.0.0.1:PORT", the path of the certificate
+--   local server = tls_server.start({ asks = true })   only for who has server.client_certificate, server.client_key
 --   server:stop()
 local servers = require("spec.support.server")
 
@@ -13,8 +14,8 @@ local mt = { __index = methods }
 -- It ends by itself where it is never stopped.
 local SERVER = [[
   const fs = require("fs"), https = require("https");
-  const [key, cert] = process.argv.slice(1).map((path) => fs.readFileSync(path));
-  const server = https.createServer({ key, cert }, (request, response) => {
+  const [key, cert, ca] = process.argv.slice(1).map((path) => fs.readFileSync(path));
+  const server = https.createServer({ key, cert, ca, requestCert: ca !== undefined }, (request, response) => {
     request.resume().on("end", () => response.writeHead(200, { "Content-Type": "application/json" }).end("{}"));
   });
   server.listen(0, "127.0.0.1", () => console.log(server.address().port));
@@ -23,13 +24,21 @@ local SERVER = [[
 local CERTIFICATE = "unset LD_PRELOAD; openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
   .. "-addext subjectAltName=IP:127.0.0.1 -keyout %s -out %s >/dev/null 2>&1"
 
---- Starts one; nil where it can't be.
-function tls_server.start()
+-- A key and its certificate, in files.
+local function make_pair()
   local key, certificate = os.tmpname(), os.tmpname()
   os.execute(CERTIFICATE:format(key, certificate))
-  local command = "unset LD_PRELOAD; echo $$; exec node -e " .. servers.quote(SERVER)
-  local self = setmetatable({ key = key, certificate = certificate }, mt)
-  self.pipe = assert(io.popen(command .. " " .. key .. " " .. certificate .. " 2>/dev/null"))
+  return key, certificate
+end
+
+--- Starts one; nil where it can't be.
+function tls_server.start(options)
+  local self = setmetatable({}, mt)
+  self.key, self.certificate = make_pair()
+  if options and options.asks then self.client_key, self.client_certificate = make_pair() end
+  local command = { "unset LD_PRELOAD; echo $$; exec node -e", servers.quote(SERVER), self.key, self.certificate,
+    self.client_certificate or "", "2>/dev/null" }
+  self.pipe = assert(io.popen(table.concat(command, " ")))
   self.pid = self.pipe:read("*l")
   local port = self.pipe:read("*l")
   if port then
@@ -43,8 +52,7 @@ end
 function methods:stop()
   os.execute("kill " .. self.pid .. " 2>/dev/null")
   self.pipe:close()
-  os.remove(self.key)
-  os.remove(self.certificate)
+  for _, path in ipairs({ self.key, self.certificate, self.client_key, self.client_certificate }) do os.remove(path) end
 end
 
 return tls_server

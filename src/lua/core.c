@@ -117,9 +117,19 @@ static int core_utf8_valid(lua_State *L) {
   return 2;
 }
 
+static bool ends_with(const char *text, const char *end) {
+  size_t length = strlen(text), ending = strlen(end);
+  return length >= ending && strcmp(text + length - ending, end) == 0;
+}
+
+/* OpenTelemetry has the path of a file there. */
+static bool names_a_file(const char *name) {
+  return strncmp(name, "OTEL_EXPORTER_OTLP_", 19) == 0 && ends_with(name, "_CLIENT_KEY");
+}
+
 /* Keys go from the environment into the core's memory, never through Lua's. */
-static bool names_a_key(const char *name, size_t length) {
-  return length >= 4 && strcmp(name + length - 4, "_KEY") == 0;
+static bool names_a_key(const char *name) {
+  return ends_with(name, "_KEY") && !names_a_file(name);
 }
 
 /* core.http_date(text) → Unix seconds; nil where it is none */
@@ -133,7 +143,7 @@ static int core_http_date(lua_State *L) {
 
 static int core_environment(lua_State *L) {
   const char *name = nxa__lua_whole_text(L, 1);
-  if (names_a_key(name, strlen(name)))
+  if (names_a_key(name))
     return luaL_error(L, "core.environment: '%s' is a secret, name it in an endpoint's key_environment", name);
   lua_pushstring(L, getenv(name));
   return 1;

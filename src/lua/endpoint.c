@@ -15,6 +15,8 @@ static const nxa__lua_option endpoint_options[] = {
      offsetof(nxa_endpoint_options, header_count)},
     {"headers_environment", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, headers_environment), 0},
     {"ca_file", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, ca_file), 0},
+    {"client_certificate", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, client_certificate), 0},
+    {"client_key", NXA__OPTION_TEXT, offsetof(nxa_endpoint_options, client_key), 0},
 };
 
 int nxa__lua_endpoint_new(lua_State *L) {

@@ -15,6 +15,7 @@ local settings = {}
 local DAY = 86400
 -- What others know, too: where traces go, and by which way libcurl goes to servers.
 local COMMON = { "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_CERTIFICATE",
+  "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", -- in place of the path of its key a key may stand
   "OTEL_SERVICE_NAME", "OTEL_SDK_DISABLED", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
   "no_proxy", "NO_PROXY" }
 
