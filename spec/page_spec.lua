@@ -98,6 +98,14 @@ local function write_pages(folder)
 end
 
 describe("the page", function()
+  it("says as the docs do how to send a trace, where there is none yet", function()
+    local hint = "nexus-assistants run your_script.lua"
+    local docs = assert(io.open(servers.root .. "docs/view.md"))
+    assert.truthy(docs:read("*a"):find("\n" .. hint .. "\n", 1, true))
+    docs:close()
+    assert.truthy(page.render({ live = true }):find("NEXUS_API_KEY=${key}\\n" .. hint .. "`", 1, true))
+  end)
+
   it("lets nothing in the data be anything else", function()
     local text = assert(page.render({ traces = all() }))
     assert.is_nil(text:find(EVIL, 1, true))

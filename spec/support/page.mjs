@@ -366,7 +366,7 @@ const parts = {
     check('it says how to send a trace', (await page.textContent('#empty pre')).split('\n'), [
       `export NEXUS_BASE_URL=${place}`,
       'export NEXUS_API_KEY=nxs_local',
-      'lua your_script.lua',
+      'nexus-assistants run your_script.lua',
     ]);
     const send = async (method, path, body) =>
       (

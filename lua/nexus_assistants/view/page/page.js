@@ -1372,7 +1372,10 @@
     panel.replaceChildren(
       text('h2', 'Waiting for the first trace'),
       text('p', 'Run a script that traces with these set, and it appears here while it runs:'),
-      text('pre', `export NEXUS_BASE_URL=${location.origin}\nexport NEXUS_API_KEY=${key}\nlua your_script.lua`),
+      text(
+        'pre',
+        `export NEXUS_BASE_URL=${location.origin}\nexport NEXUS_API_KEY=${key}\nnexus-assistants run your_script.lua`,
+      ),
     );
   }
 
