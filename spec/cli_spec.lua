@@ -10,6 +10,13 @@ local text = require("nexus_assistants.view.text")
 
 local COMMAND = process.path("bin/nexus-assistants")
 
+local function output_of(command)
+  local pipe = assert(io.popen(command, "r"))
+  local output = pipe:read("*a")
+  pipe:close()
+  return output
+end
+
 local function run(words, environment)
   return process.run({ COMMAND, (unpack or table.unpack)(words) }, environment) -- luacheck: ignore
 end
@@ -413,7 +420,25 @@ describe("the command view", function()
     local traces = json.decode(file:read("*a"):match('id="data">(.-)</script>')).traces
     file:close()
     assert.same({ "second", "step of second" }, { traces[1].agent_name, traces[1].spans[1].name })
-    assert.matches("nowhere/x: No such file", run({ "view", path, "--html", "/nowhere/x" }).err, 1, true)
+    assert.equal("nexus-assistants: can't make the file '/nowhere/x': No such file or directory\n",
+      run({ "view", path, "--html", "/nowhere/x" }).err)
+  end)
+
+  it("writes a page for its user alone, where it is told to", function()
+    local path, out = write_file(json.encode(samples.ordinary())), os.tmpname()
+    os.execute("chmod 644 " .. out)
+    assert.equal(0, run({ "view", path, "--html", out }).code)
+    assert.equal("-rw-------", output_of("ls -l " .. out):sub(1, 10))
+    os.remove(out)
+    assert.equal(0, run({ "view", path, "--html", out }).code)
+    assert.equal("-rw-------", output_of("ls -l " .. out):sub(1, 10))
+    local target = write_file("other")
+    os.execute("ln -sf " .. target .. " " .. out)
+    finally(function() os.remove(out) end)
+    local result = run({ "view", path, "--html", out })
+    assert.equal(1, result.code)
+    assert.matches("can't make the file '" .. out .. "'", result.err, 1, true)
+    assert.equal("other", output_of("cat " .. target))
   end)
 
   it("sends no file's name to Nexus", function()

@@ -1,5 +1,6 @@
 --- The command `view`: finds traces, at Nexus or in files, and draws them: one as a waterfall, more as a list, or all
 -- of them as a page for a browser.
+local core = require("nexus_assistants.core")
 local json = require("nexus_assistants.json")
 local list = require("nexus_assistants.view.list")
 local page = require("nexus_assistants.view.page")
@@ -79,7 +80,10 @@ function view.draw(target, options)
   return text, problem or found.warning
 end
 
+-- It holds what the traces do, so it is the user's alone before anything is in it.
 local function write(path, text)
+  local made, err = core.make_private(path)
+  if not made then return nil, err.message end
   local file, problem = io.open(path, "wb")
   if not file then return nil, problem end
   local ok
