@@ -67,6 +67,7 @@ build = {
     ["nexus_assistants.models.chat.reply"] = "lua/nexus_assistants/models/chat/reply.lua",
     ["nexus_assistants.models.chat.request"] = "lua/nexus_assistants/models/chat/request.lua",
     ["nexus_assistants.models.chat.thoughts"] = "lua/nexus_assistants/models/chat/thoughts.lua",
+    ["nexus_assistants.models.parameters"] = "lua/nexus_assistants/models/parameters.lua",
     ["nexus_assistants.models.responses"] = "lua/nexus_assistants/models/responses.lua",
     ["nexus_assistants.models.responses.annotations"] = "lua/nexus_assistants/models/responses/annotations.lua",
     ["nexus_assistants.models.responses.conversation"] = "lua/nexus_assistants/models/responses/conversation.lua",

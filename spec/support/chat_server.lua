@@ -17,42 +17,23 @@
 --   {body =, status =, content_type =, headers =}
 --   {stream =, piece =, breaks_off =, stays_open =}     a stream's text, in pieces of so many bytes; whether the
 --                                         connection ends before the answer does, or neither does
-local core = require("nexus_assistants.core")
+local endpoints = require("spec.support.endpoint")
 local json = require("nexus_assistants.json")
-local openapi = require("spec.support.openapi")
 local shapes = require("spec.support.chat_shapes")
-local servers = require("spec.support.server")
-local server = require("nexus_assistants.serve.server")
 
 local chat_server = {}
-local endpoint_methods = {}
+local endpoint_methods = { run = endpoints.run, close = endpoints.close }
 local endpoint_mt = { __index = endpoint_methods }
 
-local PATIENCE = 10 -- seconds that something must happen in
 local SOURCE = debug.getinfo(1, "S").source:match("^@(.*)$")
 
 -- ------------------------------------------------------------------------------------------------- what may be asked
 
 -- OpenRouter's own name beside those of the API.
 local EXTRA = { reasoning = true }
-local known_names
-
--- The names a request may have, by the API's description; nil where that isn't here.
-local function names_of_request()
-  if known_names or openapi.lacks() then return known_names end
-  local document = openapi.read()
-  known_names = {}
-  local function collect(schema)
-    schema = openapi.resolve(document, schema)
-    for name in pairs(schema.properties or {}) do known_names[name] = true end
-    for _, part in ipairs(schema.allOf or {}) do collect(part) end
-  end
-  collect(document.components.schemas.CreateChatCompletionRequest)
-  return known_names
-end
 
 local function unknown_name(body)
-  local names = names_of_request()
+  local names = endpoints.names_of("CreateChatCompletionRequest")
   for name in pairs(names and body or {}) do
     if not names[name] and not EXTRA[name] then return "unknown parameter: " .. name end
   end
@@ -189,52 +170,14 @@ function chat_server.new(options)
   local self = setmetatable({
     answer = options.answer, dialect = options.dialect or "openai", requests = {}, problems = {},
   }, endpoint_mt)
-  self.server = assert(server.new({ handler = function(request) return handle(self, request) end }))
-  self.url = ("http://127.0.0.1:%d/v1"):format(self.server.port)
-  return self
+  return endpoints.listen(self, handle)
 end
-
---- Runs `fn(…)` in a task of the client's, and the server beside it. Returns what fn returns.
-function endpoint_methods:run(client, fn, ...)
-  local task, give_up_at = client:task(fn, ...), core.monotonic() + PATIENCE
-  while not task:done() do
-    client:update(1)
-    self.server.loop:step(0)
-    assert(core.monotonic() < give_up_at, "nothing came of it in time")
-  end
-  return client:wait(task)
-end
-
---- Closes what is open.
-function endpoint_methods:close()
-  self.server:close()
-end
-
-local process_methods = {}
-local process_mt = { __index = process_methods }
 
 --- Starts a process that serves what the file returns.
 function chat_server.start(script)
-  local command = "echo $$; " .. servers.command({ SOURCE, script })
-  local pipe = assert(io.popen(command, "r"))
-  local pid, line = pipe:read("*l"), pipe:read("*l")
-  local url = assert(line and line:match("^listening on (http://%S+)$"), "the endpoint did not start")
-  return setmetatable({ pipe = pipe, pid = pid, url = url }, process_mt)
+  return endpoints.start(SOURCE, script)
 end
 
---- Ends the process and waits until it is gone.
-function process_methods:stop()
-  os.execute("kill " .. self.pid .. " 2>/dev/null")
-  self.pipe:close()
-end
-
-local function main(script)
-  local endpoint = chat_server.new(dofile(script))
-  io.stdout:write("listening on ", endpoint.url, "\n")
-  io.stdout:flush()
-  endpoint.server:run()
-end
-
-if arg and arg[0] == SOURCE and arg[1] then main(arg[1]) end
+endpoints.serve_if_run(SOURCE, chat_server.new)
 
 return chat_server

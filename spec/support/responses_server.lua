@@ -27,19 +27,15 @@
 --   error_event             what comes in place of the last event: {code, message}
 --   is_bare                 whether the last event has the response without its items, and the first ones have it
 --                           without its status
-local core = require("nexus_assistants.core")
+local endpoints = require("spec.support.endpoint")
 local json = require("nexus_assistants.json")
 local message = require("nexus_assistants.serve.message")
-local openapi = require("spec.support.openapi")
-local server = require("nexus_assistants.serve.server")
-local servers = require("spec.support.server")
 local shapes = require("spec.support.responses_shapes")
 
 local responses_server = {}
-local endpoint_methods = {}
+local endpoint_methods = { run = endpoints.run, close = endpoints.close }
 local endpoint_mt = { __index = endpoint_methods }
 
-local PATIENCE = 10 -- seconds that something must happen in
 local MOST_ITEMS = 20
 local LEAST_TOKENS = 16
 local SOURCE = debug.getinfo(1, "S").source:match("^@(.*)$")
@@ -56,24 +52,8 @@ end
 
 -- ------------------------------------------------------------------------------------------------- what may be asked
 
-local known_names
-
--- The names a request may have, by the API's description; nil where that isn't here.
-local function names_of_request()
-  if known_names or openapi.lacks() then return known_names end
-  local document = openapi.read()
-  known_names = {}
-  local function collect(schema)
-    schema = openapi.resolve(document, schema)
-    for name in pairs(schema.properties or {}) do known_names[name] = true end
-    for _, part in ipairs(schema.allOf or {}) do collect(part) end
-  end
-  collect(document.components.schemas.CreateResponse)
-  return known_names
-end
-
 local function problem_of_names(body)
-  local names = names_of_request()
+  local names = endpoints.names_of("CreateResponse")
   for name in pairs(names and body or {}) do
     if not names[name] then return refusal(400, "Unknown parameter: '" .. name .. "'.", name, "unknown_parameter") end
   end
@@ -452,20 +432,7 @@ function responses_server.new(options)
     conversations = {}, stored = {}, reasoned = {}, seen = {}, locked = 0, count = 0,
     lost = 0, lossy = "/responses$",
   }, endpoint_mt)
-  self.server = assert(server.new({ handler = function(request) return handle(self, request) end }))
-  self.url = ("http://127.0.0.1:%d/v1"):format(self.server.port)
-  return self
-end
-
---- Runs `fn(…)` in a task of the client's, and the server beside it. Returns what fn returns.
-function endpoint_methods:run(client, fn, ...)
-  local task, give_up_at = client:task(fn, ...), core.monotonic() + PATIENCE
-  while not task:done() do
-    client:update(1)
-    self.server.loop:step(0)
-    assert(core.monotonic() < give_up_at, "nothing came of it in time")
-  end
-  return client:wait(task)
+  return endpoints.listen(self, handle)
 end
 
 --- The bodies of what was asked of one path, or of paths that match it.
@@ -477,35 +444,11 @@ function endpoint_methods:asked(path)
   return bodies
 end
 
---- Closes what is open.
-function endpoint_methods:close()
-  self.server:close()
-end
-
-local process_methods = {}
-local process_mt = { __index = process_methods }
-
 --- Starts a process that serves what the file returns.
 function responses_server.start(script)
-  local pipe = assert(io.popen("echo $$; " .. servers.command({ SOURCE, script }), "r"))
-  local pid, line = pipe:read("*l"), pipe:read("*l")
-  local url = assert(line and line:match("^listening on (http://%S+)$"), "the endpoint did not start")
-  return setmetatable({ pipe = pipe, pid = pid, url = url }, process_mt)
+  return endpoints.start(SOURCE, script)
 end
 
---- Ends the process and waits until it is gone.
-function process_methods:stop()
-  os.execute("kill " .. self.pid .. " 2>/dev/null")
-  self.pipe:close()
-end
-
-local function main(script)
-  local endpoint = responses_server.new(dofile(script))
-  io.stdout:write("listening on ", endpoint.url, "\n")
-  io.stdout:flush()
-  endpoint.server:run()
-end
-
-if arg and arg[0] == SOURCE and arg[1] then main(arg[1]) end
+endpoints.serve_if_run(SOURCE, responses_server.new)
 
 return responses_server

@@ -9,6 +9,7 @@ local input = require("nexus_assistants.models.responses.input")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
 local output = require("nexus_assistants.models.responses.output")
+local parameters = require("nexus_assistants.models.parameters")
 local request = require("nexus_assistants.models.responses.request")
 
 local responses = {}
@@ -137,7 +138,8 @@ end
 function responses_methods:think(messages, tools, run, context)
   local problem = unfit(self, run, context)
   if problem then return nil, problem end
-  local asked = { messages = messages, tools = tools, run = run, context = context, model = request.model(self, run) }
+  local asked = { messages = messages, tools = tools, run = run, context = context,
+    model = parameters.model(self.model, run) }
   local is_local = self.history == "local" or is_forgetful(run)
   local exchange = exchanges.new({ api = self.api, context = context, clock = self.clock,
     in_conversation = not is_local })

@@ -2,14 +2,11 @@
 -- What is at the protocol's default is left out, so that a server that lacks it isn't told of it.
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
+local parameters = require("nexus_assistants.models.parameters")
 
 local request = {}
 
 local present = json.present
-
--- The model of the assistant that is there where none was made.
-local PLACEHOLDER = "local"
-local NO_MODEL = "no model: set openai.model, OPENAI_MODEL or serve's --model-name, or the assistant's model"
 
 -- --------------------------------------------------------------------------------------------------- what isn't there
 
@@ -40,12 +37,6 @@ local function named(tools, choice)
   end
 end
 
---- The model a run is for: its own, or the one that is there for all; or nil.
-function request.model(settings, run)
-  local own = present(run.model)
-  return own ~= PLACEHOLDER and own or settings.model
-end
-
 local function names_nothing(run)
   local choice = present(run.tool_choice)
   return type(choice) == "table" and not named(present(run.tools) or {}, choice)
@@ -61,7 +52,7 @@ function request.refusal(settings, run)
   local advice = dialect.advice and ": " .. dialect.advice or ""
   if wanted then return ("%s isn't there at %s%s"):format(wanted, dialect.label, advice), param end
   if names_nothing(run) then return "'tool_choice' names a function that isn't among the tools", "tool_choice" end
-  if not request.model(settings, run) then return NO_MODEL, "model" end
+  if not parameters.model(settings.model, run) then return parameters.NO_MODEL, "model" end
 end
 
 -- ------------------------------------------------------------------------------------------------------------ the chat
@@ -144,12 +135,6 @@ local function tool_of(tool)
   } }
 end
 
--- What a run insists on is a call before its reply, not one again and again.
-local function is_answered(messages)
-  local last = messages[#messages]
-  return last ~= nil and last.role == "tool"
-end
-
 local function add_choice(body, dialect, choice)
   if type(choice) ~= "table" then
     body.tool_choice = choice
@@ -165,17 +150,11 @@ local function add_tools(body, dialect, tools, run, messages)
   body.tools = json.array()
   for index, tool in ipairs(tools) do body.tools[index] = tool_of(tool) end
   local choice = present(run.tool_choice)
-  if choice and choice ~= "auto" and not is_answered(messages) then add_choice(body, dialect, choice) end
+  if choice and choice ~= "auto" and not parameters.is_answered(messages) then add_choice(body, dialect, choice) end
   if run.parallel_tool_calls == false then body.parallel_tool_calls = false end
 end
 
 -- ------------------------------------------------------------------------------------------------------ the parameters
-
-local function add_sampling(body, run)
-  local temperature, top_p = present(run.temperature), present(run.top_p)
-  if temperature ~= 1 then body.temperature = temperature end
-  if top_p ~= 1 then body.top_p = top_p end
-end
 
 local function add_effort(body, dialect, effort)
   if effort and dialect.effort == "reasoning" then effort = { effort = effort } end
@@ -213,9 +192,9 @@ function request.body(settings, messages, tools, run, context)
   local dialect = settings.dialect
   local chat, problem = chat_of(messages, dialect)
   if not chat then return nil, problem end
-  local body = { model = request.model(settings, run), messages = chat }
+  local body = { model = parameters.model(settings.model, run), messages = chat }
   add_tools(body, dialect, tools, run, messages)
-  add_sampling(body, run)
+  parameters.add_sampling(body, run)
   add_effort(body, dialect, present(run.reasoning_effort))
   add_format(body, present(run.response_format))
   body[dialect.limit] = context.most_tokens

@@ -1,25 +1,16 @@
 --- What Responses is asked: the run's parameters and tools. What is at the protocol's default is left out.
 local json = require("nexus_assistants.json")
+local parameters = require("nexus_assistants.models.parameters")
 
 local request = {}
 
 local present = json.present
-
--- The model of the assistant that is there where none was made.
-local PLACEHOLDER = "local"
-local NO_MODEL = "no model: set openai.model, OPENAI_MODEL or serve's --model-name, or the assistant's model"
 
 local LEAST_TOKENS = 16 -- that max_output_tokens can be; the runtime cuts what is too much
 
 -- Tools that the caller has to do something for that the protocol has no word for.
 local NEEDS_CALLER = { computer = true, computer_use = true, computer_use_preview = true, custom = true, shell = true,
   local_shell = true, apply_patch = true }
-
---- The model a run is for: its own, or the one that is there for all; or nil.
-function request.model(settings, run)
-  local own = present(run.model)
-  return own ~= PLACEHOLDER and own or settings.model
-end
 
 --- What a run wants that isn't to be had here: a message and the name of the parameter; or nil. `settings` has the
 -- default `model`.
@@ -29,7 +20,7 @@ function request.refusal(settings, run)
       return ("the tool '%s' isn't there: what it asks of its caller is unknown to runs"):format(tool.type), "tools"
     end
   end
-  if not request.model(settings, run) then return NO_MODEL, "model" end
+  if not parameters.model(settings.model, run) then return parameters.NO_MODEL, "model" end
 end
 
 -- ------------------------------------------------------------------------------------------------------------ tools
@@ -85,12 +76,6 @@ local function add_tools(body, tools, run)
   return types
 end
 
--- What a run insists on is a call before its reply, not one again and again.
-local function is_answered(messages)
-  local last = messages[#messages]
-  return last ~= nil and last.role == "tool"
-end
-
 -- A tool that isn't offered can't be chosen. What the protocol has no word for is chosen in the API's own.
 local function choice_of(choice, types)
   if type(choice) ~= "table" then return choice ~= "auto" and choice or nil end
@@ -101,17 +86,13 @@ end
 
 local function add_choice(body, types, messages, run)
   if not body.tools then return end
-  if not is_answered(messages) then body.tool_choice = choice_of(present(run.tool_choice), types) end
+  if not parameters.is_answered(messages) then body.tool_choice = choice_of(present(run.tool_choice), types) end
   if run.parallel_tool_calls == false then body.parallel_tool_calls = false end
 end
 
 -- ------------------------------------------------------------------------------------------------------- parameters
 
-local function add_sampling(body, run)
-  local temperature, top_p = present(run.temperature), present(run.top_p)
-  if temperature ~= 1 then body.temperature = temperature end
-  if top_p ~= 1 then body.top_p = top_p end
-  local effort = present(run.reasoning_effort)
+local function add_effort(body, effort)
   if effort then body.reasoning = { effort = effort } end
 end
 
@@ -148,7 +129,8 @@ function request.body(asked)
   local body = { model = asked.model }
   local types = add_tools(body, asked.tools, run)
   add_choice(body, types, asked.messages, run)
-  add_sampling(body, run)
+  parameters.add_sampling(body, run)
+  add_effort(body, present(run.reasoning_effort))
   add_format(body, present(run.response_format))
   add_include(body, types, asked.keeps_reasoning)
   add_metadata(body, present(run.metadata))
