@@ -381,12 +381,12 @@ bool nxa__otlp_of_trace(nxa__otlp_span *out, const nxa_trace *trace, bool conten
   begin(out, record);
   out->trace_id = nxa__trace_open_id(trace);
   out->span_id = trace->span_id;
-  out->parent_id = trace->host_span_id;
+  out->parent_id = trace->host.span_id;
   out->operation = "invoke_workflow ";
   fill_inside(out, TEXT("gen_ai.operation.name"), TEXT("invoke_workflow"));
   fill_inside(out, TEXT("gen_ai.workflow.name"), out->name);
   fill_inside(out, TEXT("gen_ai.agent.name"), nxa__otlp_inside(trace->agent_id));
-  if (*trace->host_id)
+  if (*trace->host.trace_id)
     fill_inside(out, TEXT("nexus.trace.id"), (nxa__json){(char *)trace->id, strlen(trace->id)});
   if (content)
     put_content(out, record, WORKFLOW);

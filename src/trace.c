@@ -12,7 +12,6 @@
 #include "json_out.h"
 #include "random.h"
 #include "text.h"
-#include "traceparent.h"
 
 #define NOT_ENDED "the span was not ended"
 #define HELD_BACK_SPANS 1000 /* of a trace that sampling would leave out: more aren't held for it */
@@ -321,18 +320,18 @@ const char *nxa_trace_id(const nxa_trace *trace) {
 }
 
 bool nxa_trace_continue(nxa_trace *trace, const char *traceparent) {
-  char id[33], span_id[17];
-  if (!traceparent || !nxa__traceparent_read(traceparent, id, span_id))
+  nxa__traceparent host;
+  if (!traceparent || !nxa__traceparent_read(traceparent, &host))
     return false;
-  if (trace) {
-    memcpy(trace->host_id, id, sizeof id);
-    memcpy(trace->host_span_id, span_id, sizeof span_id);
-  }
+  if (trace)
+    trace->host = host;
   return true;
 }
 
+/* A host's flags are passed on as they came. */
 static void put_traceparent(char out[NXA_TRACEPARENT_SIZE], const nxa_trace *trace, const char *span_id) {
-  snprintf(out, NXA_TRACEPARENT_SIZE, "00-%s-%s-01", nxa__trace_open_id(trace), span_id);
+  const char *flags = *trace->host.flags ? trace->host.flags : "01";
+  snprintf(out, NXA_TRACEPARENT_SIZE, "00-%s-%s-%s", nxa__trace_open_id(trace), span_id, flags);
 }
 
 void nxa_trace_traceparent(const nxa_trace *trace, char out[NXA_TRACEPARENT_SIZE]) {

@@ -14,6 +14,7 @@
 #include "json_out.h"
 #include "list.h"
 #include "nexus_assistants.h"
+#include "traceparent.h"
 
 #define NXA__SINKS 6
 #define NXA__HELD (1u << NXA__SINKS) /* in `wanted`: kept for the first sink that comes */
@@ -61,8 +62,7 @@ struct nxa_trace {
   nxa__json agent_id;
   char id[33];
   char span_id[17];      /* of the span that stands for the trace itself where there are only spans */
-  char host_id[33];      /* the trace it is part of there; "" for none */
-  char host_span_id[17]; /* and the span it is below */
+  nxa__traceparent host; /* the span of the host's it is below, and the trace that is part of; "" for none */
   char text[];           /* agent id, name */
 };
 
@@ -94,7 +94,7 @@ struct nxa_tracer {
 
 /* The id that OpenTelemetry knows it by. */
 static inline const char *nxa__trace_open_id(const nxa_trace *trace) {
-  return *trace->host_id ? trace->host_id : trace->id;
+  return *trace->host.trace_id ? trace->host.trace_id : trace->id;
 }
 
 void nxa__span_retain(nxa_span *span);

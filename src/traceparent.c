@@ -20,15 +20,20 @@ static bool ends_well(const char *text) {
   return text[END] == '\0' || (!is_first && text[END] == '-');
 }
 
-bool nxa__traceparent_read(const char *text, char trace_id[33], char span_id[17]) {
+static void copy_part(char *out, const char *text, size_t length) {
+  memcpy(out, text, length);
+  out[length] = '\0';
+}
+
+bool nxa__traceparent_read(const char *text, nxa__traceparent *out) {
   if (strlen(text) < END || text[TRACE_ID - 1] != '-' || text[SPAN_ID - 1] != '-' || text[FLAGS - 1] != '-')
     return false;
   if (!is_number(text, 2) || strncmp(text, "ff", 2) == 0 || !is_number(text + FLAGS, 2) || !ends_well(text))
     return false;
   if (!is_id(text + TRACE_ID, 32) || !is_id(text + SPAN_ID, 16))
     return false;
-  memcpy(trace_id, text + TRACE_ID, 32);
-  memcpy(span_id, text + SPAN_ID, 16);
-  trace_id[32] = span_id[16] = '\0';
+  copy_part(out->trace_id, text + TRACE_ID, 32);
+  copy_part(out->span_id, text + SPAN_ID, 16);
+  copy_part(out->flags, text + FLAGS, 2);
   return true;
 }

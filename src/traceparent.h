@@ -4,7 +4,13 @@
 
 #include <stdbool.h>
 
-/* Reads one of any version; false, and nothing written, where it is none. The ids are of 32 and 16 digits. */
-bool nxa__traceparent_read(const char *text, char trace_id[33], char span_id[17]);
+typedef struct nxa__traceparent {
+  char trace_id[33];
+  char span_id[17];
+  char flags[3]; /* two digits */
+} nxa__traceparent;
+
+/* Reads one of any version; false, and nothing written, where it is none. */
+bool nxa__traceparent_read(const char *text, nxa__traceparent *out);
 
 #endif

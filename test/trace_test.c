@@ -778,10 +778,12 @@ static void expect_traceparent(const char *text, bool fine) {
   assert_int_equal(nxa_trace_continue(NULL, text), fine);
   nxa_span *span = nxa_span_start(trace, NULL, "s", NULL);
   nxa_span_traceparent(span, own);
-  snprintf(expected, sizeof expected, "00-%.32s-%s-01", fine ? text + 3 : nxa_trace_id(trace), nxa_span_id(span));
+  const char *flags = fine ? text + 53 : "01";
+  snprintf(expected, sizeof expected, "00-%.32s-%s-%.2s", fine ? text + 3 : nxa_trace_id(trace), nxa_span_id(span),
+           flags);
   assert_string_equal(own, expected);
   nxa_trace_traceparent(trace, own);
-  snprintf(expected, sizeof expected, "00-%.32s-%s-01", fine ? text + 3 : nxa_trace_id(trace), trace->span_id);
+  snprintf(expected, sizeof expected, "00-%.32s-%s-%.2s", fine ? text + 3 : nxa_trace_id(trace), trace->span_id, flags);
   assert_string_equal(own, expected);
   nxa_span_free(span);
   nxa_trace_free(trace);

@@ -110,6 +110,7 @@ local function clean_up(self, name, query)
   return self.provider:perform(operations[name], {
     path = path_of(self),
     query = query,
+    span = self.span,
     options = {
       timeout = left, deadline = left, retries = 1, headers = self.options.headers, query = self.options.query,
     },

@@ -291,6 +291,16 @@ function trace.open_below(parent, name, kind)
   return open_span(parent.trace, parent.handle, name, kind)
 end
 
+--- What a request tells who is behind it, as its header `traceparent`: the request's `span`, or that which the code
+-- runs in, of a trace that goes on from a host's; nil in others, since nobody has asked for it there. Where
+-- `has_continued` is nil there are only others.
+function recorder_methods:passed_on(span)
+  if span and span.handle then return span.trace.is_continued and span.handle:traceparent() or nil end
+  local context = self:current()
+  if not context or not context.trace.is_continued then return nil end
+  return (context.span or context.trace.handle):traceparent()
+end
+
 -- --------------------------------------------------------------------------------------------------- operations
 
 local function record_path(span, path)
@@ -480,8 +490,13 @@ end
 -- ---------------------------------------------------------------------------------------------- automatic style
 
 -- What a host gives in a way that can't be followed is as if it hadn't; it is said once.
-local function continue(self, handle, traceparent)
-  if not traceparent or handle:continue(traceparent) or self.told_of_traceparent then return end
+local function continue(self, owner, traceparent)
+  if not traceparent then return end
+  if owner.handle:continue(traceparent) then
+    owner.is_continued, self.has_continued = true, true
+    return
+  end
+  if self.told_of_traceparent then return end
   self.told_of_traceparent = true
   self.warn("traceparent is no \"00-<trace id>-<span id>-<flags>\": traces begin anew")
 end
@@ -492,7 +507,7 @@ function start(self, values)
   local handle = self.tracer and keeper and self.tracer:trace(values.agent_id or self.agent_id, values.name)
   local owner = setmetatable({ recorder = self, handle = handle or nil, keeper = keeper, open = true }, trace_mt)
   if handle then
-    continue(self, handle, values.traceparent or self.traceparent)
+    continue(self, owner, values.traceparent or self.traceparent)
     if self.copies then self.copies:open_trace(owner, values.agent_id or self.agent_id, values.name) end
     owner:input(values.input)
     set_all(owner, values.metadata)

@@ -4,7 +4,7 @@
 --   local endpoint = responses_server.new({ answer = function(items, body) return "Hi" end })
 --   endpoint.url                          "http://127.0.0.1:PORT/v1"
 --   endpoint:run(client, fn, …)           runs fn as a task of the client's, and the server beside it, to its end
---   endpoint.requests                     what was asked, oldest first: {method, path, body, query}
+--   endpoint.requests                     what was asked, oldest first: {method, path, headers, body, query}
 --   endpoint.conversations                by id: {object, items}
 --   endpoint.locked                       how many requests yet find their conversation locked
 --   endpoint.lost, endpoint.lossy         how many answers yet are lost on the way, of paths that match a pattern
@@ -408,7 +408,7 @@ end
 
 local function handle(self, received)
   local request = { method = received.method, path = received.path, query = message.parse_query(received.query),
-    body = received.body ~= "" and json.decode(received.body) or {} }
+    headers = received.headers, body = received.body ~= "" and json.decode(received.body) or {} }
   self.requests[#self.requests + 1] = request
   local act, ids = route(request)
   if not act then

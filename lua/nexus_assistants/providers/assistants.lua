@@ -13,6 +13,7 @@ local provider_methods = {}
 local provider_mt = { __index = provider_methods, __name = "nexus_assistants.providers.assistants" }
 
 local NO_OPTIONS = {}
+local TRACEPARENT = "traceparent"
 local MOST_STREAMED = 256 * 1024 * 1024 -- bytes of the events of one stream: what they add up to is kept
 local EVENTS_A_TURN = 16 -- that a task may take of a stream before others have their turn: many may be there at once
 local LINGERING = 0.05 -- seconds that the end of a stream may come after its last event
@@ -30,9 +31,11 @@ end
 --- Headers that every request of the protocol carries.
 assistants.headers = { ["OpenAI-Beta"] = "assistants=v2" }
 
---- Makes the provider. `defaults` has timeout, deadline and retries; without them the core's own apply.
-function assistants.new(scheduler, endpoint, defaults)
+--- Makes the provider. `defaults` has timeout, deadline and retries; without them the core's own apply. `recorder`,
+-- where there is one, knows which trace a request is part of.
+function assistants.new(scheduler, endpoint, defaults, recorder)
   return setmetatable({
+    recorder = recorder,
     scheduler = scheduler,
     endpoint = endpoint,
     defaults = defaults,
@@ -57,6 +60,21 @@ local function body_text(operation, params)
   return json.encode(params.body)
 end
 
+--- Whether headers have one that says what a request is part of.
+function assistants.names_parent(headers)
+  for name in pairs(headers or NO_OPTIONS) do
+    if name:lower() == TRACEPARENT then return true end
+  end
+  return false
+end
+
+-- What the caller says itself counts.
+local function traced_headers(self, params, headers)
+  if assistants.names_parent(headers) then return headers end
+  local parent = self.recorder:passed_on(params.span)
+  return parent and values.merged(headers, { [TRACEPARENT] = parent }) or headers
+end
+
 local function build(self, operation, params)
   local path, problem = params.built_path, nil
   if not path then path, problem = operations.build_path(operation, params.path) end
@@ -65,13 +83,15 @@ local function build(self, operation, params)
   body, problem = body_text(operation, params)
   if problem then return nil, invalid(operation, problem) end
   local options, defaults = params.options or NO_OPTIONS, self.defaults
+  local headers, recorder = options.headers, self.recorder
+  if recorder and recorder.has_continued then headers = traced_headers(self, params, headers) end
   return {
     endpoint = self.endpoint,
     method = operation.method,
     path = path,
     -- what a call adds to the query wins over what its operation has there
     query = query.text(options.query and values.merged(params.query, options.query) or params.query),
-    headers = options.headers,
+    headers = headers,
     body = body,
     timeout = options.timeout or defaults.timeout,
     deadline = options.deadline or defaults.deadline,

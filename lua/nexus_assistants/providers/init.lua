@@ -51,9 +51,10 @@ end
 local function new_api(given, parts, protocol)
   local endpoint, err = api_endpoint(given, protocol)
   if not endpoint then return nil, err end
+  local recorder = not assistants.names_parent(given.headers) and parts.recorder or nil
   return assistants.new(parts.scheduler, endpoint, {
     timeout = given.timeout, deadline = given.deadline, retries = given.retries,
-  })
+  }, recorder)
 end
 
 -- ---------------------------------------------------------------------------------------------------- the store
@@ -139,7 +140,7 @@ local NO_CALLS = { calls = 0, calls_failed = 0 }
 -- error.
 function providers.new(settings, scheduler, recorder)
   if settings.provider == "assistants" then
-    local api, err = new_api(settings.openai, { scheduler = scheduler }, assistants.headers)
+    local api, err = new_api(settings.openai, { scheduler = scheduler, recorder = recorder }, assistants.headers)
     return api and { provider = api, transport = api }, err
   end
   local runtime, api = providers.runtime(settings.provider, settings.openai, {

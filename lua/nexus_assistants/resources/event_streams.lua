@@ -144,15 +144,15 @@ end
 
 -- --------------------------------------------------------------------------------------------------------- opening
 
-local function with_stream(params)
+local function with_stream(params, span)
   local given = values.merged(params.options, { headers = values.merged(HEADERS, (params.options or {}).headers) })
-  return { path = params.path, built_path = params.built_path, query = params.query, options = given,
+  return { path = params.path, built_path = params.built_path, query = params.query, options = given, span = span,
     body = values.merged(params.body, { stream = true }) }
 end
 
 local function open(client, entry, params)
   local span = client.recorder:open_call(entry, params)
-  params = with_stream(params)
+  params = with_stream(params, span)
   local source, err = client.provider:open(entry, params)
   if not source then
     entry.record(span, params)

@@ -135,6 +135,7 @@ local function think_in_task(self, job, messages, tools, run)
   asked.thread, asked.had_notes = copy(notes or {}), notes ~= nil
   local context = context_of(self, job, asked)
   job.task = self.spawn(function()
+    asked.observed:enter()
     finish(self, job, asked, self.try(self.model.think, self.model, messages, tools, run, context))
   end)
 end
