@@ -31,7 +31,11 @@ local KINDS = {
       local server = postgres.start()
       return server.url, function() server:stop() end
     end,
-    kill = function(database) database.connection:close() end,
+    -- the lock goes with the session, but the server may take a moment to notice its end
+    kill = function(database)
+      database.dialect.leave(database)
+      database.connection:close()
+    end,
   },
 }
 
