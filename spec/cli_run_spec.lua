@@ -215,6 +215,82 @@ describe("the command run", function()
     assert.equal("error", new_traces()[1].status)
   end)
 
+  local LATER = 'io.popen("(sleep %g; kill -%s $PPID) >/dev/null &"):close()\n'
+
+  -- What becomes of a script that is sent signals, { name, seconds, … }, and after how long.
+  local function signal(text, ...)
+    local sent = {}
+    for index = 1, select("#", ...), 2 do
+      local name, seconds = select(index, ...)
+      sent[#sent + 1] = LATER:format(seconds, name)
+    end
+    local started = core.monotonic()
+    local result = run(HEAD .. "assert(client.threads:create())\n" .. table.concat(sent) .. text)
+    return result, core.monotonic() - started
+  end
+
+  it("ends with 143 where it is terminated, while it waits or computes, after delivering", function()
+    for _, text in ipairs({ "client:sleep(60)", "while true do end",
+      "client:task(function() client:sleep(60) end):wait()",
+      "client:trace({ name = 'own' }, function() client:sleep(60) end)" }) do
+      seen = #server:traces()
+      local result, seconds = signal(text, "TERM", 0.2)
+      assert.same({ code = 143, out = "", err = "nexus-assistants: interrupted\n" }, result)
+      assert.is_true(seconds < 2)
+      local traces = new_traces()
+      assert.equal(text:find("own", 1, true) and 2 or 1, #traces)
+      for _, trace in ipairs(traces) do
+        assert.equal("error", trace.status)
+        assert.matches("interrupted!$", trace.metadata.error)
+      end
+    end
+  end)
+
+  it("doesn't wait longer for a script that goes on, or doesn't notice", function()
+    for _, text in ipairs({ "while true do pcall(client.sleep, client, 60) end",
+      "coroutine.wrap(function() while true do end end)()", "os.execute('sleep 20')" }) do
+      local result, seconds = signal(text, "TERM", 0.2)
+      assert.equal(143, result.code)
+      assert.is_true(seconds > 2 and seconds < 4, seconds)
+    end
+  end)
+
+  it("delivers for two seconds once it is terminated, and not at all after a second signal", function()
+    server:faults({ { path = "/api", action = "hang", times = 100 } })
+    local result, seconds = signal("client:sleep(60)", "TERM", 0.2)
+    assert.equal(143, result.code)
+    assert.is_true(seconds > 2 and seconds < 4, seconds)
+    for _, second in ipairs({ "TERM", "INT" }) do
+      server:faults({ { path = "/api", action = "hang", times = 100 } })
+      result, seconds = signal("client:sleep(60)", "TERM", 0.2, second, 0.7)
+      assert.equal(second == "INT" and 130 or 143, result.code)
+      assert.is_true(seconds < 1.9, seconds)
+    end
+  end)
+
+  it("leaves what it can't deliver in the spool, where it is ended at once", function()
+    local spool = os.tmpname()
+    os.remove(spool)
+    finally(function() os.execute("rm -rf " .. spool) end)
+    environment.NEXUS_ASSISTANTS_SPOOL = spool
+    server:faults({ { path = "/api", action = "hang", times = 100 } })
+    local result = signal("client:sleep(60)", "TERM", 0.2, "TERM", 0.5)
+    environment.NEXUS_ASSISTANTS_SPOOL = "off"
+    assert.equal(143, result.code)
+    local files = io.popen("cat " .. spool .. "/*/*")
+    assert.matches("thread.create", files:read("*a"), 1, true)
+    files:close()
+  end)
+
+  it("lets a script that has ended deliver all the same", function()
+    server:faults({ { path = "/api", action = "pass", delay = 0.6, times = 100 } })
+    local result, seconds = signal("", "TERM", 0.3)
+    assert.same({ code = 0, out = "", err = "" }, result)
+    assert.is_true(seconds < 3, seconds)
+    server:clear_faults()
+    assert.equal("success", new_traces()[1].status)
+  end)
+
   it("doesn't wait for a Nexus that doesn't answer", function()
     server:faults({ { path = "/api", action = "hang", times = 100 } })
     local started = core.monotonic()

@@ -55,6 +55,49 @@ describe("core.signals", function()
     assert.same({ 0, "nil\n" }, run("local s = core.signals() send('TERM') s:close() say(s:noted())"))
   end)
 
+  it("interrupts who asks for that, as Ctrl-C does, until it is held", function()
+    for _, name in ipairs({ "INT", "TERM" }) do
+      local ended = run(([[
+        local s = core.signals()
+        s:interrupt(5)
+        local ok, problem = pcall(function() send(%q) while true do end end)
+        say(ok) say(problem:match("interrupted!$")) say(s:noted())
+      ]]):format(name))
+      assert.same({ 0, "false\ninterrupted!\nSIG" .. name .. "\n" }, ended)
+      assert.same({ 0, "SIG" .. name .. "\n" },
+        run(("local s = core.signals() s:interrupt(5) s:hold(5) send(%q) say(s:noted())"):format(name)))
+    end
+  end)
+
+  it("has any second signal end who is interrupted", function()
+    assert.same({ TERMINATED, "false\n" }, run([[
+      local s = core.signals()
+      s:interrupt(5)
+      say((pcall(function() send("INT") while true do end end)))
+      send("TERM")
+      say("not here")
+    ]]))
+  end)
+
+  it("has time end who was terminated, and begins it anew where it is held", function()
+    local HELD = "local s = core.signals() s:interrupt(1) pcall(function() send('TERM') while true do end end) %s "
+      .. "local due = core.monotonic() + 1.5 while core.monotonic() < due do end say('here')"
+    assert.same({ TERMINATED, "" }, run(HELD:format("")))
+    assert.same({ 0, "here\n" }, run(HELD:format("s:hold(3)")))
+    assert.same({ 0, "here\n" }, run(HELD:format("s:close()")))
+    assert.same({ 0, "here\n" }, run((HELD:format(""):gsub("TERM", "INT"))))
+  end)
+
+  it("takes whole seconds, and an hour at most", function()
+    local signals = require("nexus_assistants.core").signals()
+    finally(function() signals:close() end)
+    for _, seconds in ipairs({ 0, -1, 3601 }) do
+      assert.has_error(function() signals:interrupt(seconds) end)
+      assert.has_error(function() signals:hold(seconds) end)
+    end
+    assert.has_error(function() signals:hold() end)
+  end)
+
   it("is there once at a time, and starts anew", function()
     assert.same({ 0, "core.signals: they are watched already\nnil\n" }, run([[
       local s = core.signals()

@@ -13,14 +13,15 @@ local stderr, system, debug_traceback = io.stderr, os, debug.traceback -- a scri
 local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore 113
 
 local STDERR = 2
-local EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+local EXIT_FAILURE = 1
+local EXIT_SIGNALS = { SIGINT = 130, SIGTERM = 143 } -- as shells have it for who is ended by them
 local CLOSING = 2 -- seconds
 local DEFAULT_WIDTH = 80
 
 -- --------------------------------------------------------------------------------------------------- a failure
 
 local function is_interruption(problem)
-  -- what the interpreter raises for Ctrl-C
+  -- what the interpreter raises for Ctrl-C, and core.signals for what it notes
   return type(problem) == "string" and problem:find("interrupted!$") ~= nil
 end
 
@@ -95,12 +96,14 @@ local function code_failure(code)
   if code ~= 0 then return "the script ended with exit code " .. tostring(code) end
 end
 
--- A function that ends all once; with what the script failed with, where it did.
-local function ending(stop_progress)
+-- A function that ends all once; with what the script failed with, where it did. Signals would only break that off:
+-- it takes its time and no more.
+local function ending(stop_progress, signals)
   local has_ended = false
   return function(failure)
     if has_ended then return end
     has_ended = true
+    signals:hold(CLOSING + 1)
     surrounding.finish(failure, CLOSING)
     stop_progress()
   end
@@ -142,11 +145,15 @@ function run.run(options, words, arguments)
   if not chunk then return nil, problem end
   local name, given = file_name(script), { unpack(words, 2) }
   local line, stop_progress = begin_progress(options, name)
+  local signals = core.signals()
   surrounding.begin({ name = name, input = given[1] and json.array({ unpack(given) }) or nil }, line)
-  local failure = run_script(chunk, given, script_arguments(arguments, #words), ending(stop_progress))
+  signals:interrupt(CLOSING)
+  local failure = run_script(chunk, given, script_arguments(arguments, #words), ending(stop_progress, signals))
+  local noted = signals:noted()
+  signals:close()
   if not failure then return 0 end
   report(failure)
-  return failure.is_interruption and EXIT_INTERRUPTED or EXIT_FAILURE
+  return failure.is_interruption and EXIT_SIGNALS[noted] or EXIT_FAILURE
 end
 
 return run
