@@ -188,7 +188,7 @@ static inline void fill_call(nxa_call *call, const nxa_request *request) {
                                   answer.retry_after,
                                   -1,
                                   1,
-                                  -1};
+                                  ""};
   call->error = (nxa_error){.kind = kind, .status = answer.status, .attempts = 1, .retry_after = answer.retry_after};
   strcpy(call->error.message, answer.message);
 }
@@ -302,7 +302,7 @@ void nxa_engine_free(nxa_engine *engine) {
   while (engine->calls.first) {
     nxa_call *call = engine->calls.first->owner;
     call->error = (nxa_error){.kind = NXA_CLOSED};
-    call->response = (nxa_response){0, "", 0, "", "", -1, -1, 0, -1};
+    call->response = (nxa_response){0, "", 0, "", "", -1, -1, 0, ""};
     end_call(call);
   }
   nxa__engine_release(engine);
