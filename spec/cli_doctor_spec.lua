@@ -170,6 +170,27 @@ describe("the command doctor", function()
     assert.truthy(checks.OTLP.message:find("answers 200 in %d+ ms, TLS verified$"), checks.OTLP.message)
   end)
 
+  it("says who it is to a receiver that asks", function()
+    local other = tls_server.start({ asks = true })
+    if not other then return pending("node or openssl is absent") end
+    finally(function() other:stop() end)
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = other.url
+    environment.OTEL_EXPORTER_OTLP_CERTIFICATE = other.certificate
+    local verdict, message, advice = verdict_of("OTLP")
+    assert.equal("failed", verdict)
+    -- before TLS 1.3 the alert may be another
+    local is_told = message:find("alert certificate required", 1, true) ~= nil
+    assert.equal(is_told, advice:find("CLIENT_CERTIFICATE", 1, true) ~= nil)
+    environment.OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE = other.client_certificate
+    environment.OTEL_EXPORTER_OTLP_CLIENT_KEY = other.key
+    verdict, message, advice = verdict_of("OTLP")
+    assert.equal("failed", verdict)
+    assert.matches("client certificate or its key can't be used", message, 1, true)
+    assert.matches("they go together", advice, 1, true)
+    environment.OTEL_EXPORTER_OTLP_CLIENT_KEY = other.client_key
+    assert.equal("ok", (verdict_of("OTLP")))
+  end)
+
   it("judges what a server answers", function()
     for status, expected in pairs({ [401] = "failed", [403] = "failed", [404] = "failed", [302] = "failed",
       [429] = "warning", [503] = "warning" }) do
