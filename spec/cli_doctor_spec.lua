@@ -73,6 +73,23 @@ describe("the command doctor", function()
     assert.truthy(process.run({ COMMAND, "doctor", "--color", "always" }, environment).out:find("\27[32mok", 1, true))
   end)
 
+  it("has all in lines that a narrow terminal has room for, and cuts nothing", function()
+    environment.COLUMNS, environment.OPENAI_BASE_URL = "60", server.url .. "/a/long/way/to/the/very/end/v1"
+    environment.LC_ALL = "C"
+    local result = process.run({ COMMAND, "doctor" }, environment)
+    for line in result.out:gmatch("[^\n]+") do assert.is_true(#line <= 60, line) end
+    local shown = result.out:gsub("\n +", "")
+    assert.truthy(shown:find("OPENAI_BASE_URL=" .. environment.OPENAI_BASE_URL, 1, true), result.out)
+    assert.is_nil(result.out:find("...", 1, true))
+  end)
+
+  it("uses all of a wide terminal", function()
+    environment.COLUMNS = "300"
+    for line in process.run({ COMMAND, "doctor" }, environment).out:gmatch("[^\n]+") do
+      assert.is_nil(line:find("^ "), line)
+    end
+  end)
+
   it("says as JSON what it says", function()
     local checks, code, verdict = look()
     assert.same({ 0, "ok" }, { code, verdict })
@@ -140,6 +157,52 @@ describe("the command doctor", function()
     assert.same({ "ok", "responses, at https://api.openai.com/v1" }, { verdict_of("provider") })
   end)
 
+  it("loads the model's script, as a client does", function()
+    environment.NEXUS_ASSISTANTS_PROVIDER, environment.NEXUS_ASSISTANTS_SCRIPT = "script", folder .. "-model.lua"
+    local _, message = verdict_of("provider")
+    assert.truthy(message:find("script: can't load the model's script: cannot open ", 1, true), message)
+    write(folder .. "-model.lua", "return 1")
+    finally(function() os.remove(folder .. "-model.lua") end)
+    local verdict
+    verdict, message = verdict_of("provider")
+    assert.equal("failed", verdict)
+    assert.truthy(message:find("must return a function, returned a number", 1, true), message)
+    write(folder .. "-model.lua", "return function() end")
+    assert.same({ "ok", "script: " .. folder .. "-model.lua" }, { verdict_of("provider") })
+  end)
+
+  it("looks whether the assistant is there", function()
+    assert.same({ "ok", "ASSISTANT_ID is not set: scripts must name an assistant themselves" },
+      { verdict_of("assistant") })
+    environment.ASSISTANT_ID = "asst_local"
+    assert.same({ "ok", "asst_local is there" }, { verdict_of("assistant") })
+    environment.ASSISTANT_ID = "asst_nope"
+    local verdict, message, advice = verdict_of("assistant")
+    assert.same({ "failed", "asst_nope: " .. server.openai_url .. " answers 404: there is no such assistant" },
+      { verdict, message })
+    assert.truthy(advice:find("ASSISTANT_ID", 1, true))
+    environment.ASSISTANT_ID = "../assistants"
+    assert.equal("failed", (verdict_of("assistant")))
+    for status, expected in pairs({ [400] = "failed", [503] = "warning" }) do
+      server:faults({ { path = "/v1/assistants/", action = "status", status = status, times = 1, body = "{}" } })
+      assert.equal(expected, (verdict_of("assistant")))
+    end
+    environment.OPENAI_BASE_URL = "http://127.0.0.1:1/v1"
+    assert.is_nil((verdict_of("assistant")))
+    environment.NEXUS_ASSISTANTS_PROVIDER = "script"
+    assert.is_nil((verdict_of("assistant")))
+  end)
+
+  it("looks whether traces can go on from a host's", function()
+    assert.is_nil((verdict_of("traceparent")))
+    environment.TRACEPARENT = "foo"
+    local verdict, message = verdict_of("traceparent")
+    assert.same({ "warning", 'TRACEPARENT is no "00-<trace id>-<span id>-<flags>": traces begin anew' },
+      { verdict, message })
+    environment.TRACEPARENT = "00-" .. ("a"):rep(32) .. "-" .. ("b"):rep(16) .. "-01"
+    assert.equal("ok", (verdict_of("traceparent")))
+  end)
+
   it("tells what hinders reaching a server", function()
     local port = server.url:match(":(%d+)$")
     for url, expected in pairs({
@@ -193,7 +256,7 @@ describe("the command doctor", function()
 
   it("judges what a server answers", function()
     for status, expected in pairs({ [401] = "failed", [403] = "failed", [404] = "failed", [302] = "failed",
-      [429] = "warning", [503] = "warning" }) do
+      [429] = "warning", [501] = "failed", [503] = "warning" }) do
       server:faults({ { path = "/api", action = "status", status = status, times = 1, body = "{}" } })
       local verdict, message = verdict_of("Nexus")
       assert.equal(expected, verdict, status)
@@ -211,10 +274,14 @@ describe("the command doctor", function()
   it("looks for an OpenTelemetry receiver where one is named", function()
     environment.NEXUS_API_KEY = nil
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url
-    server:faults({ { path = "/v1/traces", action = "status", status = 405, times = 2, body = "{}" } })
-    local checks, code = look()
-    assert.equal(0, code)
-    assert.equal("ok", checks.OTLP.verdict)
+    local checks, code
+    for _, status in ipairs({ 405, 501 }) do
+      server:faults({ { path = "/v1/traces", action = "status", status = status, times = 1, body = "{}" } })
+      checks, code = look()
+      assert.equal(0, code)
+      assert.equal("ok", checks.OTLP.verdict)
+      assert.truthy(checks.OTLP.message:find("answers " .. status, 1, true))
+    end
     assert.equal("NEXUS_API_KEY is not set: traces go elsewhere", checks["Nexus key"].message)
     assert.equal("go to OTLP at " .. server.url .. "/v1/traces", checks.traces.message)
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1"
@@ -276,10 +343,23 @@ describe("the command doctor", function()
       assert.equal("warning", (verdict_of("spool")))
       environment.NEXUS_ASSISTANTS_SPOOL = folder .. "/spool/" .. id .. "/lock/below"
       assert.equal("failed", (verdict_of("spool")))
+      environment.NEXUS_ASSISTANTS_SPOOL = folder .. "/spool/none"
+      assert.same({ "ok", "empty, " .. folder .. "/spool/none" }, { verdict_of("spool") })
+      assert.is_nil(core.list_folder(folder .. "/spool/none"))
     end)
   end)
 
   describe("of the store", function()
+    it("tells what will keep a client from making it", function()
+      write(folder .. "-file", "")
+      finally(function() os.remove(folder .. "-file") end)
+      environment.NEXUS_ASSISTANTS_PROVIDER = "script"
+      environment.NEXUS_ASSISTANTS_STORE = folder .. "-file/a/threads"
+      local verdict, message = verdict_of("store")
+      assert.equal("failed", verdict)
+      assert.truthy(message:find("Not a directory", 1, true), message)
+    end)
+
     it("opens the one that is there, and makes none", function()
       if not pcall(require, "luasql.sqlite3") then return pending("luasql.sqlite3 is absent") end
       os.execute("mkdir -p " .. folder)

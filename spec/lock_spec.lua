@@ -111,7 +111,7 @@ describe("the core's private files", function()
   end)
 
   it("have names without zeros in them", function()
-    for _, name in ipairs({ "lock_file", "make_directory", "make_private" }) do
+    for _, name in ipairs({ "lock_file", "make_directory", "can_make_directory", "make_private" }) do
       local ok, problem = pcall(core[name], "a\0b")
       assert.is_false(ok)
       assert.matches("must not hold a zero byte", problem, 1, true)

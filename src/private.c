@@ -51,6 +51,43 @@ bool nxa__private_folder(const char *path, nxa_error *error) {
   return number == 0 || fail(error, "folder", path, number);
 }
 
+/* Returns 0, or why nothing can be made in the folder. */
+static int may_write(const char *folder) {
+  struct stat known;
+  if (stat(folder, &known) != 0)
+    return errno;
+  if (!S_ISDIR(known.st_mode))
+    return ENOTDIR;
+  return access(folder, W_OK | X_OK) == 0 ? 0 : errno;
+}
+
+/* Makes of a path that of the folder it is in; false where there is none above. */
+static bool go_up(char *path) {
+  char *slash = strrchr(path, '/');
+  if (slash ? !path[1] : strcmp(path, ".") == 0)
+    return false;
+  if (!slash)
+    memcpy(path, ".", 2);
+  else
+    slash[slash == path] = '\0';
+  return true;
+}
+
+bool nxa__private_folder_possible(const char *path, nxa_error *error) {
+  if (!*path)
+    return fail(error, "folder", path, ENOENT);
+  char *above = nxa__copy_string(path);
+  if (!above) {
+    nxa__error_memory(error);
+    return false;
+  }
+  int number = may_write(above);
+  while (number == ENOENT && go_up(above))
+    number = may_write(above);
+  nxa__release(above);
+  return number == 0 || fail(error, "folder", path, number);
+}
+
 /* Returns 0, or what is wrong. */
 static int make_file(const char *path) {
   int file;

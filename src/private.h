@@ -9,6 +9,9 @@
 /* Makes a folder, and those above it, where they aren't there; nobody else may enter what it makes. */
 bool nxa__private_folder(const char *path, nxa_error *error);
 
+/* Whether that could be done, as far as what is there tells; makes nothing. */
+bool nxa__private_folder_possible(const char *path, nxa_error *error);
+
 /*
  * Makes an empty file that nobody else may read, where there is none, and makes one that is there the user's alone.
  * Links aren't followed. What is there isn't opened: closing it would take away the POSIX locks that this process has

@@ -108,6 +108,38 @@ static void folders_that_can_not_be(void **state) {
   assert_fails(nxa__private_folder, "/proc/none/such", "can't make the folder '/proc/none/such': ");
 }
 
+static void folders_that_could_be(void **state) {
+  (void)state;
+  write_file(path_of("file"), "");
+  assert_makes(nxa__private_folder_possible, folder);
+  assert_makes(nxa__private_folder_possible, path_of("a/b//c/"));
+  assert_int_not_equal(access(path_of("a"), F_OK), 0);
+  assert_makes(nxa__private_folder_possible, "nowhere/near");
+  assert_makes(nxa__private_folder_possible, "nowhere");
+  assert_fails(nxa__private_folder_possible, path_of("file/a/b"), "Not a directory");
+  assert_fails(nxa__private_folder_possible, "", "No such file or directory");
+  assert_fails(nxa__private_folder_possible, long_path(), strerror(ENAMETOOLONG));
+}
+
+/* Root may do all, so a child becomes somebody else. */
+static void folders_of_others(void **state) {
+  (void)state;
+  int status;
+  nxa_error error;
+  if (geteuid() != 0)
+    skip();
+  assert_int_equal(mkdir(path_of("a"), 0755), 0);
+  assert_int_equal(chmod(folder, 0755), 0);
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0)
+    _exit(setuid(65534) != 0 || nxa__private_folder_possible(path_of("a/b"), &error) ||
+          !nxa__private_folder_possible("/tmp/nxa-none", &error));
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void files(void **state) {
   (void)state;
   mode_t before = umask(0);
@@ -183,6 +215,9 @@ static void out_of_memory(void **state) {
   nxa_error error;
   nxa_set_allocator(allocate_nothing, realloc, free);
   assert_false(nxa__private_folder(path_of("a"), &error));
+  assert_int_equal(error.kind, NXA_MEMORY);
+  error.kind = NXA_OK;
+  assert_false(nxa__private_folder_possible(path_of("a"), &error));
   nxa_set_allocator(malloc, realloc, free);
   assert_int_equal(error.kind, NXA_MEMORY);
 }
@@ -194,6 +229,8 @@ int main(void) {
       TEST(folders),
       TEST(folders_that_are_there_stay_as_they_are),
       TEST(folders_that_can_not_be),
+      TEST(folders_that_could_be),
+      TEST(folders_of_others),
       TEST(files),
       TEST(files_that_are_there_become_private),
       TEST(files_that_are_there_stay_locked),

@@ -83,6 +83,7 @@ int nxa__lua_key_form(lua_State *L);
 int nxa__lua_signals_new(lua_State *L);
 int nxa__lua_lock_file(lua_State *L);
 int nxa__lua_make_directory(lua_State *L);
+int nxa__lua_can_make_directory(lua_State *L);
 int nxa__lua_make_private(lua_State *L);
 int nxa__lua_list_folder(lua_State *L);
 int nxa__lua_sha256(lua_State *L);

@@ -17,6 +17,11 @@ int nxa__lua_make_directory(lua_State *L) {
   return answer(L, nxa__private_folder(nxa__lua_whole_text(L, 1), &error), &error);
 }
 
+int nxa__lua_can_make_directory(lua_State *L) {
+  nxa_error error;
+  return answer(L, nxa__private_folder_possible(nxa__lua_whole_text(L, 1), &error), &error);
+}
+
 int nxa__lua_make_private(lua_State *L) {
   nxa_error error;
   return answer(L, nxa__private_file(nxa__lua_whole_text(L, 1), &error), &error);

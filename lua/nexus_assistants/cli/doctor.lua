@@ -11,7 +11,6 @@ local doctor = {}
 
 local COLORS = { ok = "32", warning = "33", failed = "31" }
 local VERDICT_WIDTH, NAME_WIDTH = 9, 13
-local WIDEST = 100 -- longer lines aren't read
 
 -- ------------------------------------------------------------------------------------------------------ looking
 
@@ -32,7 +31,9 @@ local function look_closer(values, checks)
   add(settings.api_key(values))
   add(settings.nexus_key(values, otlp ~= nil))
   add(settings.sinks(values, otlp))
+  add(settings.traceparent(values))
   for _, check in ipairs(reach.checks(values, otlp)) do add(check) end
+  add(settings.assistant(values))
   add(settings.spool(values))
   add(settings.store(values))
 end
@@ -66,7 +67,7 @@ end
 -- A text beside the two columns of verdict and name, in as many lines as it takes.
 local function add_beside(lines, head, words, width, paint)
   local indent = VERDICT_WIDTH + NAME_WIDTH
-  for index, line in ipairs(text.wrap(words, width - indent, "...")) do
+  for index, line in ipairs(text.wrap(words, width - indent)) do
     lines[#lines + 1] = (index == 1 and head or (" "):rep(indent)) .. paint(line)
   end
 end
@@ -99,7 +100,7 @@ function doctor.run(options)
   local checks = doctor.checks()
   local is_well = count_of(checks, "failed") == 0
   if options.json then return as_json(checks), is_well end
-  local page = { width = math.min(screen.width(), WIDEST), paint = format.painter(screen.wants_color(options.color)) }
+  local page = { width = screen.width(), paint = format.painter(screen.wants_color(options.color)) }
   return doctor.render(checks, page), is_well
 end
 

@@ -73,16 +73,44 @@ function text.fit(line, width, mark)
   return cut .. (" "):rep(width - text.width(cut))
 end
 
---- A harmless text in lines of at most `width` columns, broken at spaces; a word that is wider is cut with `mark`.
+-- A path is best broken between names, where that doesn't leave half a line empty.
+local function nice_end(piece)
+  local slash = piece:match("^.*()/")
+  return slash and slash > #piece / 2 and slash or #piece
+end
+
+-- What fits of a word that is too wide, and the rest; one character at least, or there would be no end.
+local function split(word, width)
+  local at, room = 1, width
+  for character in word:gmatch(CHARACTER) do
+    room = room - columns_of(character)
+    if room < 0 and at > 1 then break end
+    at = at + #character
+  end
+  at = nice_end(word:sub(1, at - 1))
+  return word:sub(1, at), word:sub(at + 1)
+end
+
+-- Adds a word that has no room beside others; returns what of it the next one may stand beside.
+local function add_word(lines, word, width, mark)
+  if mark then return text.cut(word, width, mark) end
+  while text.width(word) > width do
+    lines[#lines + 1], word = split(word, width)
+  end
+  return word ~= "" and word or nil
+end
+
+--- A harmless text in lines of at most `width` columns, broken at spaces. A word that is wider is cut with `mark`, or,
+-- without one, goes on in the next line.
 function text.wrap(line, width, mark)
   local lines, current = {}, nil
   for word in line:gmatch("%S+") do
-    word = text.cut(word, width, mark)
     local longer = current and current .. " " .. word
     if longer and text.width(longer) <= width then
       current = longer
     else
-      lines[#lines + 1], current = current, word
+      lines[#lines + 1] = current
+      current = add_word(lines, word, width, mark)
     end
   end
   lines[#lines + 1] = current

@@ -1,5 +1,6 @@
 --- What the doctor asks servers: whether they can be reached, what they say to the key, and what time it is.
 local core = require("nexus_assistants.core")
+local operations = require("nexus_assistants.operations")
 local settings = require("nexus_assistants.cli.doctor.settings")
 
 local reach = {}
@@ -9,6 +10,7 @@ local check, is_loopback = settings.check, settings.is_loopback
 local DEADLINE = 5 -- seconds
 local STEP = 0.25
 local SKEW = 5 -- seconds
+local NO_SUCH_METHOD = 501 -- as 405: the server is well, and has no such method
 local MOST_READ = 1024 * 1024
 local READABLE_UNENCRYPTED = "Use https: the key can be read on the way."
 
@@ -18,16 +20,29 @@ local function endpoint_of(base_url, variable, headers)
   return core.endpoint({ base_url = base_url, key_environment = variable, headers = headers })
 end
 
+local function api_endpoint(values)
+  return endpoint_of(values.openai.base_url, "OPENAI_API_KEY",
+    values.provider == "assistants" and { ["OpenAI-Beta"] = "assistants=v2" } or nil)
+end
+
 local function api_target(values)
   if values.provider == "script" then return nil end
   local is_assistants = values.provider == "assistants"
-  local endpoint, err = endpoint_of(values.openai.base_url, "OPENAI_API_KEY",
-    is_assistants and { ["OpenAI-Beta"] = "assistants=v2" } or nil)
+  local endpoint, err = api_endpoint(values)
   return {
     name = "API", endpoint = endpoint, problem = err and err.message, variable = "OPENAI_API_KEY",
     place = "OPENAI_BASE_URL", path = is_assistants and "/assistants" or "/models",
     query = is_assistants and "limit=1" or nil, is_required = is_assistants,
     hint = "Check OPENAI_BASE_URL, which as a rule ends in /v1.",
+  }
+end
+
+-- The assistant of runs that name none.
+local function assistant_target(values)
+  local id = values.provider == "assistants" and values.assistant_id
+  local endpoint = id and api_endpoint(values)
+  return endpoint and {
+    name = "assistant", endpoint = endpoint, id = id, path = "/assistants/" .. operations.escape(id),
   }
 end
 
@@ -136,17 +151,34 @@ end
 local function reached(target)
   local status = target.response.status
   if status == 401 or status == 403 then return refused(target) end
-  if target.takes_only and status < 500 then return of_answer(target) end
+  if target.takes_only and (status < 500 or status == NO_SUCH_METHOD) then return of_answer(target) end
   if status >= 300 and status < 400 then
     return check(target.name, "failed", said(target) .. ": redirects are not followed", target.hint)
   end
   if status == 429 then return check(target.name, "warning", said(target) .. ": the limit is reached", "Wait.") end
-  if status >= 500 then return check(target.name, "warning", said(target) .. ": it is in trouble", "Try later.") end
+  if status >= 500 and status ~= NO_SUCH_METHOD then
+    return check(target.name, "warning", said(target) .. ": it is in trouble", "Try later.")
+  end
   if status >= 400 then return not_there(target) end
   return of_answer(target)
 end
 
+-- Nil where nothing was answered to that question: what is said of the API tells why.
+local function assistant_verdict(target)
+  local status, id = target.response and target.response.status or 0, settings.shown(target.id)
+  if status == 0 or status == 401 then return nil end
+  if status < 300 then return check(target.name, "ok", id .. " is there") end
+  local message = ("%s: %s answers %d"):format(id, target.endpoint:base_url(), status)
+  if status == 404 then
+    return check(target.name, "failed", message .. ": there is no such assistant",
+      "Check ASSISTANT_ID, or unset it where scripts name their own.")
+  end
+  if status == 429 or status >= 500 then return check(target.name, "warning", message, "Try later.") end
+  return check(target.name, "failed", message, "Check ASSISTANT_ID.")
+end
+
 local function verdict(target)
+  if target.id then return assistant_verdict(target) end
   if target.problem then
     return check(target.name, "failed", "can't be asked: " .. target.problem,
       ("Correct %s or %s."):format(target.place, target.variable))
@@ -180,7 +212,8 @@ end
 -- None has more than `seconds` (5). Returns checks.
 function reach.checks(values, otlp, seconds)
   local targets, checks = {}, {}
-  for _, target in ipairs({ api_target(values) or false, nexus_target(values) or false, otlp_target(otlp) or false }) do
+  for _, target in ipairs({ api_target(values) or false, assistant_target(values) or false,
+    nexus_target(values) or false, otlp_target(otlp) or false }) do
     if target then targets[#targets + 1] = target end
   end
   ask(targets, seconds or DEADLINE)

@@ -5,6 +5,7 @@ local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local options = require("nexus_assistants.options")
 local providers = require("nexus_assistants.providers")
+local script_model = require("nexus_assistants.models.script")
 local sinks = require("nexus_assistants.sinks")
 local state_folder = require("nexus_assistants.state_folder")
 local survey = require("nexus_assistants.spool.survey")
@@ -64,17 +65,48 @@ end
 
 local REMOVED = "OpenAI's own API has no assistants and threads any more, since 2026-08-26"
 
+-- It is loaded as a client loads it: what it returns counts.
+local function of_script(path)
+  if not path then return check("provider", "ok", "script: the model repeats what it is told") end
+  local model, problem = script_model.load(path)
+  if model then return check("provider", "ok", "script: " .. path) end
+  return check("provider", "failed", "script: " .. problem,
+    "Correct NEXUS_ASSISTANTS_SCRIPT: a path counts from the folder in which a program is started.")
+end
+
 --- Who thinks, and where.
 function settings.provider(values)
-  if values.provider == "script" then
-    return check("provider", "ok", "script: " .. (values.script or "the model repeats what it is told"))
-  end
+  if values.provider == "script" then return of_script(values.script) end
   local url = shown(values.openai.base_url)
   if values.provider == "assistants" and url:find("^https?://api%.openai%.com") then
     return check("provider", "failed", REMOVED, "Set NEXUS_ASSISTANTS_PROVIDER=responses, or OPENAI_BASE_URL to a "
       .. "server that speaks the Assistants protocol.")
   end
   return check("provider", "ok", values.provider .. ", at " .. url)
+end
+
+--- What is to be known where no assistant is set; nil where one is, or where none is needed.
+function settings.assistant(values)
+  if values.provider ~= "assistants" or values.assistant_id then return nil end
+  return check("assistant", "ok", "ASSISTANT_ID is not set: scripts must name an assistant themselves")
+end
+
+-- Reads it with what will read it: a trace that goes nowhere.
+local function can_continue(traceparent)
+  local engine = assert(core.engine({}))
+  local tracer = assert(core.tracer(engine, {}))
+  assert(tracer:none({}))
+  local can = tracer:trace("doctor", "doctor"):continue(traceparent)
+  engine:close()
+  return can
+end
+
+--- Whether traces can go on from a host's; nil where no host says so.
+function settings.traceparent(values)
+  if not values.traceparent then return nil end
+  if can_continue(values.traceparent) then return check("traceparent", "ok", "traces go on from TRACEPARENT's") end
+  return check("traceparent", "warning", 'TRACEPARENT is no "00-<trace id>-<span id>-<flags>": traces begin anew',
+    "Correct or unset it.")
 end
 
 -- ------------------------------------------------------------------------------------------------------------ keys
@@ -150,9 +182,9 @@ local function age_of(found)
 end
 
 local function folder_is_absent(folder)
-  local made, err = core.make_directory(folder)
-  if made then return check("spool", "ok", "empty, " .. folder) end
-  return check("spool", "failed", folder .. ": " .. err.message,
+  local possible, err = core.can_make_directory(folder)
+  if possible then return check("spool", "ok", "empty, " .. folder) end
+  return check("spool", "failed", err.message,
     "Let this user write there, or name another folder in NEXUS_ASSISTANTS_SPOOL.")
 end
 
@@ -174,21 +206,39 @@ end
 
 -- ----------------------------------------------------------------------------------------------------------- store
 
+local NO_SUCH_FILE = 2
+
 local function is_there(path)
-  local file = io.open(path, "rb")
+  local file, _, code = io.open(path, "rb")
   if file then file:close() end
-  return file ~= nil
+  return file ~= nil or code ~= NO_SUCH_FILE
 end
+
+local STORE_ADVICE = "See docs/providers.md for what a store needs."
 
 local function open_store(where, place)
   local ok, store, err = pcall(providers.store, where, true)
   if not ok then store, err = nil, store end
   if not store then
     return check("store", "failed", place .. ": " .. (errors.is(err) and err.message or tostring(err)),
-      "See docs/providers.md for what a store needs.")
+      STORE_ADVICE)
   end
   store:close()
   return check("store", "ok", place .. ", can be opened, of the version that is known here")
+end
+
+-- What would keep a client from making it.
+local function file_is_absent(path)
+  local folder = path:match("^(.+)/[^/]*$") or path:match("^/") or "."
+  local possible, err = core.can_make_directory(folder)
+  if not possible then
+    return check("store", "failed", shown(path) .. ": " .. err.message,
+      "Let this user write there, or name another file in NEXUS_ASSISTANTS_STORE.")
+  end
+  if not pcall(require, "luasql.sqlite3") then
+    return check("store", "failed", shown(path) .. ": LuaSQL for SQLite is absent", STORE_ADVICE)
+  end
+  return check("store", "ok", shown(path) .. ", not there yet")
 end
 
 --- Where threads are kept. What isn't there yet isn't made.
@@ -198,7 +248,7 @@ function settings.store(values)
   if where == "memory" or where == nil and values.provider == "script" then return check("store", "ok", "memory") end
   if where and where:find("^postgres") then return open_store(where, "PostgreSQL") end
   where = where or state_folder.path(providers.LOCAL_FILE)
-  if where and not is_there(where) then return check("store", "ok", shown(where) .. ", not there yet") end
+  if where and not is_there(where) then return file_is_absent(where) end
   return open_store(where, where and shown(where) or "no place")
 end
 
@@ -222,7 +272,7 @@ function settings.versions()
   local lua = rawget(_G, "jit") and rawget(_G, "jit").version or _VERSION
   local parts = { "nexus-assistants " .. core.version, lua, "libcurl " .. core.curl_version }
   add_versions(parts, "LuaSQL for SQLite", { "luasql.sqlite3" })
-  add_versions(parts, "for PostgreSQL", { "luasql.postgres" })
+  add_versions(parts, "LuaSQL for PostgreSQL", { "luasql.postgres" })
   add_versions(parts, "LuaSocket", { "socket" })
   return check("versions", "ok", table.concat(parts, ", "))
 end
@@ -245,5 +295,6 @@ function settings.sinks(values, otlp)
 end
 
 settings.check = check
+settings.shown = shown
 
 return settings
