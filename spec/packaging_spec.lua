@@ -80,6 +80,73 @@ describe("the page for browsers", function()
   end)
 end)
 
+describe("the command", function()
+  local servers = require("spec.support.server")
+  local COMMAND = "bin/nexus-assistants"
+
+  -- Its standard error, and its exit code.
+  local function shell(command)
+    local pipe = assert(io.popen("( unset LD_PRELOAD; " .. command .. " ) 2>&1 >/dev/null; echo $?"))
+    local err, code = pipe:read("*a"):match("^(.-)(%d+)\n$")
+    pipe:close()
+    return err, tonumber(code)
+  end
+
+  it("says in plain words which Lua it needs", function()
+    local err, code = shell("export LUA_PATH='?.none' LUA_PATH_5_4='?.none'; " .. servers.quote(servers.interpreter())
+      .. " " .. COMMAND .. " --version")
+    assert.equal("nexus-assistants: module 'nexus_assistants.cli' not found\nThis runs in " .. _VERSION
+      .. "; it needs the Lua that it was installed for, as a rule 5.4: lua5.4 bin/nexus-assistants\n", err)
+    assert.equal(1, code)
+  end)
+
+  describe("installed with CMake", function()
+    local folder
+
+    local function write(path, text)
+      local file = assert(io.open(path, "w"))
+      file:write(text)
+      file:close()
+    end
+
+    before_each(function()
+      folder = os.tmpname()
+      os.remove(folder)
+      assert(lfs.mkdir(folder))
+      for name, version in pairs({ lua = "Lua 5.1", ["lua9.8"] = "Lua 9.8" }) do
+        write(folder .. "/" .. name, "#!/bin/sh\nprintf '" .. version .. "'\n")
+      end
+      local root = lfs.currentdir()
+      write(folder .. "/script.cmake", ("include([[%s/cmake/NxaCommand.cmake]])\nnxa_command([[%s/%s]] [[%s/out]])\n")
+        :format(root, root, COMMAND, folder))
+    end)
+
+    after_each(function() os.execute("rm -rf " .. folder) end)
+
+    -- Its first line, where Lua 9.8 is looked for.
+    local function first_line(options)
+      local command = "chmod +x %s/lua*; export PATH=%s:$PATH; cmake -DNXA_LUA=9.8 %s -P %s/script.cmake"
+      assert.same({ "", 0 }, { shell(command:format(folder, folder, options, folder)) })
+      local line, rest = read(folder .. "/out"):match("^(.-)(\n.*)$")
+      assert.equal(read(COMMAND):match("\n.*$"), rest)
+      return line
+    end
+
+    it("is run by the Lua that was found, whatever `lua` is", function()
+      if shell("cmake --version") ~= "" then return pending("cmake is absent") end
+      assert.equal("#!" .. folder .. "/lua9.8", first_line(""))
+      assert.equal("#!/a/lua", first_line("-DNXA_LUA_PROGRAM=/a/lua"))
+      assert.equal("#!/usr/bin/env lua", first_line("'-DNXA_LUA_PROGRAM=/a b/lua'"))
+      assert.equal("#!/usr/bin/env lua", first_line("-DCMAKE_CROSSCOMPILING=ON"))
+    end)
+
+    it("is that copy", function()
+      local install = "install(PROGRAMS ${CMAKE_BINARY_DIR}/install/nexus-assistants"
+      assert.truthy(read("CMakeLists.txt"):find(install, 1, true))
+    end)
+  end)
+end)
+
 describe("CMakeLists.txt", function()
   local text = read("CMakeLists.txt")
 
