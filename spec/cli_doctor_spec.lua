@@ -219,6 +219,21 @@ describe("the command doctor", function()
     end
   end)
 
+  it("tells that it is the proxy that can't be reached, without who one is to it", function()
+    environment.OPENAI_BASE_URL, environment.no_proxy, environment.NO_PROXY = "http://127.0.0.1:4010/v1", "", ""
+    for proxy, expected in pairs({
+      ["http://me:hunter2@127.0.0.1:1"] = "could not connect to the proxy 127.0.0.1:1 on the way to 127.0.0.1:4010: ",
+      ["http://me:hunter2@nowhere.invalid:1"] = "could not resolve the proxy on the way to 127.0.0.1:4010",
+    }) do
+      environment.http_proxy = proxy
+      local verdict, message, advice = verdict_of("API")
+      assert.equal("failed", verdict)
+      assert.truthy(message:find(expected, 1, true), message)
+      assert.is_nil(message:find("hunter2", 1, true))
+      assert.truthy(advice:find("Check http_proxy", 1, true), advice)
+    end
+  end)
+
   it("verifies who answers", function()
     local other = tls_server.start()
     if not other then return pending("node or openssl is absent") end

@@ -397,6 +397,13 @@ const char *nxa__endpoint_host(const nxa_endpoint *endpoint) {
   return endpoint->host;
 }
 
+int nxa__endpoint_port(const nxa_endpoint *endpoint) {
+  const char *port = endpoint->host + host_length(endpoint->host, strlen(endpoint->host));
+  if (*port == ':')
+    return (int)strtol(port + 1, NULL, 10);
+  return endpoint->secure ? 443 : 80;
+}
+
 bool nxa__endpoint_secure(const nxa_endpoint *endpoint) {
   return endpoint->secure;
 }

@@ -10,6 +10,7 @@ void nxa__endpoint_release(nxa_endpoint *endpoint);
 
 /* "example.com:8080": what messages call the server. */
 const char *nxa__endpoint_host(const nxa_endpoint *endpoint);
+int nxa__endpoint_port(const nxa_endpoint *endpoint);
 bool nxa__endpoint_secure(const nxa_endpoint *endpoint); /* https */
 /* Certificates to trust in place of the system's, or NULL. */
 const char *nxa__endpoint_ca_file(const nxa_endpoint *endpoint);

@@ -45,7 +45,11 @@ static void not_http(nxa_error *error, const nxa__outcome *outcome, const char *
 
 static void could_not_connect(nxa_error *error, const nxa__outcome *outcome, const char *host) {
   const char *reason = os_reason(outcome->os_error);
-  connection(error, "could not connect to", host, reason ? reason : outcome->detail);
+  if (*outcome->proxy)
+    nxa__error_set(error, NXA_CONNECTION, "could not connect to the proxy %s on the way to %s: %s", outcome->proxy,
+                   host, reason ? reason : outcome->detail);
+  else
+    connection(error, "could not connect to", host, reason ? reason : outcome->detail);
 }
 
 static bool is_certificate(CURLcode code) {

@@ -17,6 +17,7 @@ typedef struct nxa__outcome {
   bool answered;                /* at least a byte came back */
   bool repetition_refused;      /* libcurl wanted to send the request again on another connection */
   nxa_progress progress;        /* where it was asked for */
+  char proxy[64];               /* where the proxy is that there was no connection to, or "" */
   char detail[CURL_ERROR_SIZE]; /* libcurl's own words, or "" */
 } nxa__outcome;
 

@@ -1,7 +1,10 @@
 #include "transfer.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "alloc.h"
 #include "call.h"
@@ -66,12 +69,19 @@ static int on_resolver_start(void *state, void *reserved, void *data) {
   return 0;
 }
 
+/* The address in libcurl's struct goes on behind its end. */
+static void note_peer(nxa__transfer *transfer, const struct curl_sockaddr *address) {
+  size_t length = address->addrlen < sizeof transfer->peer ? address->addrlen : sizeof transfer->peer;
+  memcpy(&transfer->peer, (const char *)address + offsetof(struct curl_sockaddr, addr), length);
+}
+
 static curl_socket_t on_open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address) {
   nxa__transfer *transfer = data;
   (void)purpose;
   transfer->resolving = false;
   if (!transfer->call)
     return CURL_SOCKET_BAD;
+  note_peer(transfer, address);
 #ifdef SOCK_CLOEXEC
   int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 #else
@@ -251,6 +261,7 @@ bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen 
   transfer->resolving = transfer->send_once = transfer->receive_paused = transfer->send_paused = false;
   transfer->refusal_awaited = false;
   transfer->sendings = 0;
+  transfer->peer.ss_family = AF_UNSPEC;
   transfer->detail[0] = '\0';
   return (transfer->secure == secure || set_version(transfer, secure)) &&
          (!has_files || set_files(transfer, request->endpoint)) && SET(CURLOPT_URL, request->url) &&
@@ -308,10 +319,29 @@ bool nxa__transfer_connected(const nxa__transfer *transfer) {
 #endif
 }
 
+/*
+ * libcurl doesn't tell who a connection was to be with. Where that is another port than the server's it was a proxy;
+ * one with the same port isn't known as such.
+ */
+static void find_proxy(const nxa__transfer *transfer, char *out, size_t size) {
+  char address[INET6_ADDRSTRLEN];
+  const struct sockaddr_in *ip4 = (const struct sockaddr_in *)&transfer->peer;
+  const struct sockaddr_in6 *ip6 = (const struct sockaddr_in6 *)&transfer->peer;
+  sa_family_t family = transfer->peer.ss_family;
+  *out = '\0';
+  if (family != AF_INET && family != AF_INET6)
+    return;
+  int port = ntohs(family == AF_INET ? ip4->sin_port : ip6->sin6_port);
+  const void *bytes = family == AF_INET ? (const void *)&ip4->sin_addr : (const void *)&ip6->sin6_addr;
+  if (port != nxa__endpoint_port(transfer->request->endpoint) && inet_ntop(family, bytes, address, sizeof address))
+    snprintf(out, size, family == AF_INET ? "%s:%d" : "[%s]:%d", address, port);
+}
+
 void nxa__transfer_outcome(nxa__transfer *transfer, CURLcode code, nxa__outcome *outcome) {
   long header_size = 0;
   outcome->code = code;
   outcome->os_error = 0;
+  outcome->proxy[0] = '\0';
   outcome->sent = nxa__transfer_sent(transfer);
   outcome->repetition_refused = code == CURLE_ABORTED_BY_CALLBACK;
   curl_easy_getinfo(transfer->easy, CURLINFO_HEADER_SIZE, &header_size);
@@ -321,4 +351,6 @@ void nxa__transfer_outcome(nxa__transfer *transfer, CURLcode code, nxa__outcome 
   memcpy(outcome->detail, transfer->detail, sizeof outcome->detail);
   if (code != CURLE_OK)
     curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &outcome->os_error);
+  if (code == CURLE_COULDNT_CONNECT)
+    find_proxy(transfer, outcome->proxy, sizeof outcome->proxy);
 }

@@ -4,6 +4,7 @@
 
 #include <curl/curl.h>
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "failure.h"
 #include "list.h"
@@ -25,6 +26,7 @@ struct nxa__transfer {
   bool receive_paused, send_paused; /* until they are set to false and nxa__transfer_resume is called */
   bool refusal_awaited;             /* the request is refused, and not sent on; more of the answer is to come */
   int sendings;                     /* times libcurl was about to send the request */
+  struct sockaddr_storage peer;     /* whom it was last connected to, by this request */
   nxa__upload *upload;              /* NULL: the request has no parts */
   char detail[CURL_ERROR_SIZE];
 };

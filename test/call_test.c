@@ -3,6 +3,7 @@
 
 #include "call_state.h"
 #include "clock.h"
+#include "endpoint.h"
 #include "net_call.h"
 
 /* ---- requests */
@@ -286,6 +287,24 @@ static void refused_connection(void **state) {
   assert_false(nxa__call_may_have_arrived(call));
   nxa_call_free(call);
   nxa_endpoint_free(endpoint);
+}
+
+/* Who one is to it isn't told. */
+static void refused_proxy(void **state) {
+  net *n = *state;
+  char proxy[128];
+  nxa_endpoint *gone = closed_port();
+  snprintf(proxy, sizeof proxy, "http://me:secret@%s", nxa__endpoint_host(gone));
+  setenv("no_proxy", "", 1);
+  setenv("http_proxy", proxy, 1);
+  nxa_call *call = net_run(n);
+  unsetenv("http_proxy");
+  unsetenv("no_proxy");
+  snprintf(proxy, sizeof proxy, "could not connect to the proxy %s on the way to ", nxa__endpoint_host(gone));
+  assert_failed(call, NXA_CONNECTION, proxy);
+  assert_failed(call, NXA_CONNECTION, nxa__endpoint_host(n->request.endpoint));
+  nxa_call_free(call);
+  nxa_endpoint_free(gone);
 }
 
 /* ---- caps */
@@ -1105,6 +1124,7 @@ int main(void) {
       REAL(a_failed_status_cut_short),
       REAL(not_http),
       REAL(refused_connection),
+      REAL(refused_proxy),
       REAL(bodies_are_capped),
       REAL(decoded_bytes_count),
       REAL(header_lines_are_capped),

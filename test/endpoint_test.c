@@ -25,7 +25,7 @@ static void assert_refused(nxa_endpoint_options options, const char *message) {
     fail_msg("\"%s\" is not in \"%s\"", message, error.message);
 }
 
-static void assert_url(const char *url, const char *base, const char *host) {
+static void assert_url(const char *url, const char *base, const char *host, int port) {
   nxa_error error;
   nxa_endpoint_options options = options_of(url);
   nxa_endpoint *endpoint = nxa_endpoint_new(&options, &error);
@@ -33,17 +33,19 @@ static void assert_url(const char *url, const char *base, const char *host) {
     fail_msg("%s: %s", url, error.message);
   assert_string_equal(nxa_endpoint_base_url(endpoint), base);
   assert_string_equal(nxa__endpoint_host(endpoint), host);
+  assert_int_equal(nxa__endpoint_port(endpoint), port);
   assert_false(nxa_endpoint_has_key(endpoint));
   nxa_endpoint_free(endpoint);
 }
 
 static void good_urls(void **state) {
   (void)state;
-  assert_url("http://localhost", "http://localhost", "localhost");
-  assert_url("https://api.openai.com/v1/", "https://api.openai.com/v1", "api.openai.com");
-  assert_url("HTTP://127.0.0.1:8080//", "HTTP://127.0.0.1:8080", "127.0.0.1:8080");
-  assert_url("http://[::1]:99/a/b", "http://[::1]:99/a/b", "[::1]:99");
-  assert_url("http://m\xC3\xBCnchen.example", "http://m\xC3\xBCnchen.example", "m\xC3\xBCnchen.example");
+  assert_url("http://localhost", "http://localhost", "localhost", 80);
+  assert_url("https://api.openai.com/v1/", "https://api.openai.com/v1", "api.openai.com", 443);
+  assert_url("HTTP://127.0.0.1:8080//", "HTTP://127.0.0.1:8080", "127.0.0.1:8080", 8080);
+  assert_url("http://[::1]:99/a/b", "http://[::1]:99/a/b", "[::1]:99", 99);
+  assert_url("https://[::1]", "https://[::1]", "[::1]", 443);
+  assert_url("http://m\xC3\xBCnchen.example", "http://m\xC3\xBCnchen.example", "m\xC3\xBCnchen.example", 80);
 }
 
 static void files_of_tls(void **state) {

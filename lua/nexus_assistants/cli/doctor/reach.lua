@@ -101,11 +101,13 @@ end
 
 -- ------------------------------------------------------------------------------------------------------ verdicts
 
+local PROXY = "Check http_proxy, https_proxy and all_proxy; no_proxy names hosts that are reached without one."
 local UNREACHED = {
   { "alert certificate required", "It wants to know who this is: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and "
     .. "OTEL_EXPORTER_OTLP_CLIENT_KEY." },
   { "the client certificate or its key", "Check the PEM files that OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and "
     .. "OTEL_EXPORTER_OTLP_CLIENT_KEY name: they go together, and the key has no pass phrase." },
+  { "the proxy", PROXY },
   { "could not resolve", "Check the name in %s, and this machine's DNS." },
   { "TLS verification failed", "Update this machine's certificates (ca-certificates); or somebody else answers." },
   { "TLS handshake failed", "Check whether %s should begin with http or https, and with which port." },
