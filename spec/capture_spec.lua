@@ -178,7 +178,7 @@ describe("capture", function()
   end)
 
   it("cuts fields at what is asked for", function()
-    open({ capture = { input = 200, metadata = 1 } })
+    open({ capture = { input = 200, metadata = 128 } })
     client:trace({ name = "job", input = ("i"):rep(1000), metadata = { long = { ("m"):rep(1000) }, short = "s" } },
       function(trace)
         trace:span("own", { input = { ("n"):rep(1000) } }, function(span) span:output(("o"):rep(1000)) end)

@@ -107,6 +107,13 @@ describe("a file of traces", function()
     assert.truthy(said:find("closed\tfalse\nexit 0\n$"), said)
   end)
 
+  it("isn't written through a link, and is told to be one", function()
+    os.execute("ln -s other " .. servers.quote(path))
+    local said = run(1, CLOSE)
+    assert.truthy(said:find(path .. "': it is a symbolic link, and links aren't followed;", 1, true), said)
+    assert.is_nil(io.open(folder .. "/other"))
+  end)
+
   it("respects the limit that a process has for its files", function()
     local said = run(200, CLOSE, "ulimit -f 8; ")
     assert.truthy(said:find("File too large", 1, true), said)

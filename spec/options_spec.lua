@@ -80,6 +80,8 @@ describe("options", function()
       { openai = { query = { ["api-version"] = "\255" } } },
     ["nexus.new: option 'poll.interval' must be a number of seconds, 0 or more, got -1"] = { poll = { interval = -1 } },
     ["nexus.new: option 'nexus' must be a table, or false, got true"] = { nexus = true },
+    ["nexus.new: option 'capture.output' must be a whole number from 128 to 1073741824, got 10"] =
+      { capture = { output = 10 } },
     ["nexus.new: option 'nexus.max_in_flight' must be a whole number from 1 to 100, got 0"] =
       { nexus = { max_in_flight = 0 } },
     ["nexus.new: option 'provider' must be 'assistants' or 'responses' or 'chat' or 'script', got 'response'"] =
@@ -111,7 +113,7 @@ describe("options", function()
         if field.kind == "count" or field.kind == "size" then
           local expected = ("'%s%s' must be a whole number from %%d to %.0f, got "):format(prefix, name, field.most)
           local _, problem = options.read("f", fields, with_required(fields, { [name] = field.most + 1 }))
-          assert.matches(expected:gsub("^'.*%.", "'"):gsub("%%d", "[01]"), problem)
+          assert.matches(expected:gsub("^'.*%.", "'"):gsub("%%d", "%%%%d+"), problem)
           assert.equal(field.most, options.read("f", fields, with_required(fields, { [name] = field.most }))[name])
         end
       end

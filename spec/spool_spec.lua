@@ -172,6 +172,8 @@ describe("the spool", function()
     assert.is_true(core.monotonic() - started < 1.05)
     assert.same({ 50, 100 }, { client:stats().traces_spooled, client:stats().spans_spooled })
     assert.equal(50, files())
+    assert.same({ "not delivered to Nexus, but kept in the spool, where that can be, for the next client or "
+      .. "nexus-assistants flush: 50 traces and 100 spans; the time to close was over" }, warnings)
   end)
 
   it("takes away what has no trace in it", function()

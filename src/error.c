@@ -1,5 +1,6 @@
 #include "error.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,6 +61,10 @@ nxa_kind nxa__error_set(nxa_error *error, nxa_kind kind, const char *format, ...
 
 nxa_kind nxa__error_memory(nxa_error *error) {
   return nxa__error_set(error, NXA_MEMORY, "out of memory");
+}
+
+const char *nxa__error_of_file(int number) {
+  return number == ELOOP ? "it is a symbolic link, and links aren't followed" : strerror(number);
 }
 
 nxa_kind nxa__kind_of_status(int status) {

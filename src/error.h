@@ -15,6 +15,9 @@ nxa_kind nxa__error_set(nxa_error *error, nxa_kind kind, const char *format, ...
 /* The same for memory that ran out. */
 nxa_kind nxa__error_memory(nxa_error *error);
 
+/* What is wrong with a file, as errno has it, where links aren't followed. */
+const char *nxa__error_of_file(int number);
+
 /* NXA_OK for 2xx. */
 nxa_kind nxa__kind_of_status(int status);
 

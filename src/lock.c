@@ -107,7 +107,7 @@ nxa__lock *nxa__lock_take(const char *path, bool *is_held, nxa_error *error) {
     return lock;
   *is_held = found == HELD;
   if (found == FAILED)
-    nxa__error_set(error, NXA_INVALID, "can't lock '%s': %s", path, strerror(errno));
+    nxa__error_set(error, NXA_INVALID, "can't lock '%s': %s", path, nxa__error_of_file(errno));
   free_lock(lock);
   return NULL;
 }

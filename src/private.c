@@ -12,7 +12,7 @@
 enum { PRIVATE = S_IRUSR | S_IWUSR, MODE_BITS = 07777 };
 
 static bool fail(nxa_error *error, const char *what, const char *path, int number) {
-  nxa__error_set(error, NXA_INVALID, "can't make the %s '%s': %s", what, path, strerror(number));
+  nxa__error_set(error, NXA_INVALID, "can't make the %s '%s': %s", what, path, nxa__error_of_file(number));
   return false;
 }
 

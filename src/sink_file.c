@@ -33,7 +33,7 @@ static sink_file *file_of(nxa__sink *sink) {
 static void tell(sink_file *sink, int number) {
   if (!sink->told)
     nxa__engine_warn(sink->engine, "traces can't be written to '%s': %s; they are lost until they can", sink->log.path,
-                     strerror(number));
+                     nxa__error_of_file(number));
   sink->told = true;
 }
 

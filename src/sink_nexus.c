@@ -195,6 +195,10 @@ static void doubt_requests(nxa__nexus *sink) {
   }
 }
 
+static const char *kept_in_spool(const nxa__nexus *sink) {
+  return sink->spool ? ", but kept in the spool, where that can be, for the next client or nexus-assistants flush" : "";
+}
+
 /* Whoever was told of the outage was told what it means for what is left. */
 static void warn_of_loss(nxa__nexus *sink) {
   size_t traces = 0, spans = 0;
@@ -206,9 +210,9 @@ static void warn_of_loss(nxa__nexus *sink) {
   count_left(sink, &sink->resting, &traces, &spans);
   if (traces + spans == 0)
     return;
-  nxa__engine_warn(sink->engine, "not delivered to Nexus%s: %zu trace%s and %zu span%s; %s%s",
-                   sink->spool ? ", but kept where that can be" : "", traces, traces == 1 ? "" : "s", spans,
-                   spans == 1 ? "" : "s", *cause ? "it " : "the time to close was over", cause);
+  nxa__engine_warn(sink->engine, "not delivered to Nexus%s: %zu trace%s and %zu span%s; %s%s", kept_in_spool(sink),
+                   traces, traces == 1 ? "" : "s", spans, spans == 1 ? "" : "s",
+                   *cause ? "it " : "the time to close was over", cause);
 }
 
 /* A trace that Nexus has, with its end, counts as delivered though spans of it were not. */

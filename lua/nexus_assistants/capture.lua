@@ -16,7 +16,6 @@ local methods = {}
 local mt = { __index = methods }
 
 local SHORT, REMEMBERED = 64, 256
-local LEAST = 128 -- bytes: what says that something was cut takes some itself
 local NOT_KEPT = "(the text is not recorded)"
 
 -- -------------------------------------------------------------------------------------------------------- secrets
@@ -120,9 +119,9 @@ end
 -- At most what the script wants of such a field, cut as the core cuts.
 local function capped(self, text, field)
   local most = self.caps[field]
-  if not most or #text <= math.max(most, LEAST) then return text end
+  if not most or #text <= most then return text end
   self.cut = self.cut + 1
-  return core.json_cut(text, math.max(most, LEAST))
+  return core.json_cut(text, most)
 end
 
 local function kept(self, value, subject, field, name)

@@ -1,9 +1,10 @@
 --- Checks tables of options against a table that says what is expected.
 --
--- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…}, most =
--- N }`; what a kind takes and how it is called in messages is in `kinds`. Counts and sizes have a bound, `most`, so
--- that a slip is refused where it was made. An option wins over the environment, that over the default. Of those with
--- fields an `optional` one is nil where it wasn't given, and one with `short = NAME` may be given as that field alone.
+-- A field is `{ kind = …, default = …, environment = NAME, required = true, fields = {…}, choices = {…}, least = N,
+-- most = N }`; what a kind takes and how it is called in messages is in `kinds`. Counts and sizes have a bound, `most`,
+-- so that a slip is refused where it was made, and some have one below. An option wins over the environment, that over
+-- the default. Of those with fields an `optional` one is nil where it wasn't given, and one with `short = NAME` may be
+-- given as that field alone.
 local core = require("nexus_assistants.core")
 local dialects = require("nexus_assistants.models.chat.dialects")
 local query = require("nexus_assistants.query")
@@ -102,9 +103,9 @@ local kinds = {
     check = function(value) return is_finite(value) and value >= 0 end, number = true },
   share = { expected = "a number from 0 to 1",
     check = function(value) return is_finite(value) and value >= 0 and value <= 1 end, number = true },
-  count = { expected = "a whole number from 0 to %.0f", check = is_count, number = true },
-  size = { expected = "a whole number from 1 to %.0f",
-    check = function(value) return is_count(value) and value >= 1 end, number = true },
+  count = { expected = "a whole number from %.0f to %.0f", check = is_count, number = true, least = 0 },
+  size = { expected = "a whole number from %.0f to %.0f",
+    check = function(value) return is_count(value) and value >= 1 end, number = true, least = 1 },
 }
 
 local function choice_texts(choices)
@@ -138,11 +139,13 @@ local function accepts(field, value)
   if field.choices then return is_choice(field.choices, value) end
   if value == false and field.off then return true end
   return kinds[field.kind].check(value) and (not field.most or value <= field.most)
+    and (not field.least or value >= field.least)
 end
 
 local function expected(field)
   if field.choices then return choice_texts(field.choices) end
-  local text = kinds[field.kind].expected:format(field.most)
+  local kind = kinds[field.kind]
+  local text = kind.expected:format(field.least or kind.least, field.most)
   if field.short then text = "a string, or " .. text end
   return text .. (field.off and ", or false" or "")
 end
@@ -332,11 +335,13 @@ local file = {
 
 local CAPTURE = { kind = "text", choices = { "full", "metadata", "none" } }
 
+local LEAST_KEPT = 128 -- bytes: what says that something was cut takes some itself
+
 local capture = {
   mode = checks.merged(CAPTURE, { environment = "NEXUS_ASSISTANTS_CAPTURE", default = "full" }),
-  input = { kind = "size", most = GIBIBYTE },
-  output = { kind = "size", most = GIBIBYTE },
-  metadata = { kind = "size", most = GIBIBYTE },
+  input = { kind = "size", least = LEAST_KEPT, most = GIBIBYTE },
+  output = { kind = "size", least = LEAST_KEPT, most = GIBIBYTE },
+  metadata = { kind = "size", least = LEAST_KEPT, most = GIBIBYTE },
 }
 
 local LANE_POLICIES = { "wait", "cancel", "reject" }
