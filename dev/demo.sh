@@ -38,8 +38,11 @@ if [ -n "${OPENAI_API_KEY:-}" ] && [ -n "${OPENAI_BASE_URL:-}" ] && [ -n "${NEXU
   exit
 fi
 
-# what the environment says of models and stores of one's own isn't for the demo
-unset NEXUS_ASSISTANTS_PROVIDER NEXUS_ASSISTANTS_STORE NEXUS_ASSISTANTS_SCRIPT OPENAI_MODEL
+# what the environment says of models, stores and traces of one's own isn't for the demo, nor is the way to servers
+unset NEXUS_ASSISTANTS_PROVIDER NEXUS_ASSISTANTS_STORE NEXUS_ASSISTANTS_SCRIPT OPENAI_MODEL NEXUS_ASSISTANTS_CAPTURE \
+  NEXUS_ASSISTANTS_SPOOL NEXUS_ASSISTANTS_POLL_INTERVAL NEXUS_AGENT_ID TRACEPARENT OTEL_EXPORTER_OTLP_ENDPOINT \
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+export no_proxy=127.0.0.1
 start_server
 export OPENAI_API_KEY=sk-local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
 export NEXUS_API_KEY=nxs_local NEXUS_BASE_URL="$url"

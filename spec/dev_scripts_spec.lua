@@ -1,5 +1,6 @@
 -- The shell scripts in dev/, where they depend on what is around them.
 local lfs = require("lfs")
+local options = require("nexus_assistants.options")
 local servers = require("spec.support.server")
 
 local ROOT = lfs.currentdir()
@@ -43,6 +44,27 @@ describe("the scripts in dev/", function()
   it("take no other Lua than they are told to", function()
     local program = folder .. "/lua"
     assert.same({ 1, "NXA_LUA_PROGRAM is no Lua 5.4: " .. program .. "\n" }, { find_lua(program) })
+  end)
+
+  -- Or the demo shows something else than it says.
+  it("leave nothing of the environment to the demo that a client heeds", function()
+    local file = assert(io.open(ROOT .. "/dev/demo.sh"))
+    local said = file:read("*a"):gsub("\\\n", " ")
+    file:close()
+    local known = {}
+    for line in said:gmatch("\nunset ([^\n]*)") do
+      for name in line:gmatch("[%u_]+") do known[name] = true end
+    end
+    for line in said:gmatch("\nexport ([^\n]*)") do
+      for name in line:gmatch("([%u_]+)=") do known[name] = true end
+    end
+    local function look(fields)
+      for _, field in pairs(fields) do
+        if field.environment then assert.is_true(known[field.environment], field.environment) end
+        look(field.fields or {})
+      end
+    end
+    look(options.client)
   end)
 
   it("know the build folder from any other folder", function()

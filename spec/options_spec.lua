@@ -113,7 +113,7 @@ describe("options", function()
         if field.kind == "count" or field.kind == "size" then
           local expected = ("'%s%s' must be a whole number from %%d to %.0f, got "):format(prefix, name, field.most)
           local _, problem = options.read("f", fields, with_required(fields, { [name] = field.most + 1 }))
-          assert.matches(expected:gsub("^'.*%.", "'"):gsub("%%d", "%%%%d+"), problem)
+          assert.matches(expected:gsub("^'.*%.", "'"):gsub("%%d", "%%d+"), problem)
           assert.equal(field.most, options.read("f", fields, with_required(fields, { [name] = field.most }))[name])
         end
       end
