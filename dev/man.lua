@@ -2,6 +2,7 @@
 --   dev/lua dev/man.lua >man/nexus-assistants.1
 local cli = require("nexus_assistants.cli")
 local core = require("nexus_assistants.core")
+local help = require("nexus_assistants.cli.help")
 
 -- Beside those of OpenTelemetry, which its own manuals tell of.
 local ENVIRONMENT = {
@@ -81,7 +82,10 @@ local function option_name(option)
 end
 
 local function command_part(command)
-  add(".SS " .. escaped(command.name), ".B " .. escaped(cli.usage(command)), ".PP", sentence(command.summary))
+  add(".SS " .. escaped(command.name), ".B " .. escaped(help.usage(command)), ".PP", sentence(command.summary))
+  for _, operand in ipairs(command.operands or {}) do
+    add(".TP", ".I " .. escaped(operand[1]), escaped(operand[2]))
+  end
   for _, option in ipairs(command.options) do add(".TP", option_name(option), escaped(option.help)) end
 end
 
@@ -93,13 +97,13 @@ add("nexus\\-assistants \\- agent scripts in Lua that can be seen while they run
 section("SYNOPSIS")
 for index, command in ipairs(cli.commands) do
   if index > 1 then add(".br") end
-  add(".B " .. escaped(cli.usage(command)))
+  add(".B " .. escaped(help.usage(command)))
 end
 add(".br", ".B nexus\\-assistants \\-\\-help | \\-\\-version")
 section("DESCRIPTION")
 add("Runs scripts that use the Lua library nexus_assistants, serves the APIs they need for development, and shows the",
   "traces of what they did. An option's value stands behind it, or behind a", ".BR = .",
-  "What is in parentheses is what counts where nothing is said.")
+  ".B \\-\\-", "ends the options.", "What is in parentheses is what counts where nothing is said.")
 section("COMMANDS")
 for _, command in ipairs(cli.commands) do command_part(command) end
 section('"EXIT STATUS"')

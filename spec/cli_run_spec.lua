@@ -139,12 +139,19 @@ describe("the command run", function()
     assert.same({ "mine" }, names_of(traces[1]))
   end)
 
-  it("sets arg and passes the arguments on, whatever they look like", function()
-    local result, path = run('io.write(arg[0], " ", arg[-1], " ", #arg, " ", table.concat({ ... }, ","))',
-      "--quiet", "-h", "--help")
-    assert.equal(path .. " run 3 --quiet,-h,--help", result.out)
-    local at = process.run({ COMMAND, "run", "--quiet", path, "x" }, environment)
-    assert.equal(path .. " --quiet 1 x", at.out)
+  it("sets arg as the interpreter does, and passes the arguments on, whatever they look like", function()
+    local script = 'io.write(arg[0], " ", arg[-1], " ", #arg, " ", table.concat({ ... }, ","))'
+    local result, path = run(script, "--quiet", "-h", "--", "--help")
+    local plain = process.run({ path, "--quiet", "-h", "--", "--help" }, environment)
+    assert.equal(plain.out, result.out)
+    assert.matches(" 4 %-%-quiet,%-h,%-%-,%-%-help$", result.out)
+    for _, words in ipairs({ { "--quiet" }, { "--" }, { "--quiet", "--" } }) do
+      local command = { COMMAND, "run" }
+      for _, word in ipairs(words) do command[#command + 1] = word end
+      command[#command + 1], command[#command + 2] = path, "x"
+      local at = process.run(command, environment)
+      assert.same({ process.run({ path, "x" }, environment).out, "" }, { at.out, at.err })
+    end
   end)
 
   it("reads a script from its standard input", function()
@@ -339,7 +346,7 @@ describe("the line of a script's progress", function()
 
   before_each(function()
     now, drawn = 0, {}
-    line = progress.new({ name = "x.lua", width = 40, clock = function() return now end,
+    line = progress.new({ name = "x.lua", width = 40, ellipsis = "...", clock = function() return now end,
       write = function(text) drawn[#drawn + 1] = text end })
   end)
 
@@ -362,6 +369,29 @@ describe("the line of a script's progress", function()
     line:ended()
     line:waits()
     assert.equal("<x.lua  waiting  1.50 s  12 tokens>", last())
+  end)
+
+  it("tells which tools a run waits for", function()
+    local function saw(...)
+      local calls = {}
+      for index, name in ipairs({ ... }) do calls[index] = { ["function"] = { name = name } } end
+      line:saw({ id = "run_1", status = "requires_action",
+        required_action = { submit_tool_outputs = { tool_calls = calls } } })
+      line:waits()
+    end
+    saw("get_\27weather")
+    assert.equal("<x.lua  tool get_?weather  0.0 ms>", last())
+    saw("one", "two")
+    assert.equal("<x.lua  tools one, two  0.0 ms>", last())
+    for _, action in ipairs({ json.null, 1, {}, { submit_tool_outputs = 1 }, { submit_tool_outputs = { tool_calls = {
+      1, {}, { ["function"] = json.null }, { ["function"] = { name = 1 } } } } } }) do
+      line:saw({ id = "run_1", status = "requires_action", required_action = action })
+      line:waits()
+      assert.equal("<x.lua  run requires_action  0.0 ms>", last())
+    end
+    line:saw({ id = "run_1", status = "in_progress" })
+    line:waits()
+    assert.equal("<x.lua  run in_progress  0.0 ms>", last())
   end)
 
   it("goes when the last operation ends, and when something is written", function()

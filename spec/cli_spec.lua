@@ -49,6 +49,46 @@ describe("the command", function()
     assert.matches(second, help, 1, true)
   end)
 
+  it("tells it in the lines of a narrow terminal, by words", function()
+    for _, columns in ipairs({ 40, 60, 72 }) do
+      for _, words in ipairs({ {}, { "run" }, { "serve" }, { "flush" }, { "view" } }) do
+        words[#words + 1] = "--help"
+        local said = run(words, { COLUMNS = tostring(columns) }).out
+        for line in said:gmatch("[^\n]+") do assert.is_true(#line:gsub("[\128-\191]", "") <= columns, line) end
+        local function words_of(shown) return (shown:gsub("%s+", " ")) end
+        assert.equal(words_of(run(words).out), words_of(said))
+      end
+    end
+    assert.matches("\n  --model-script FILE\n      a Lua file that returns\n", run({ "serve", "--help" },
+      { COLUMNS = "40" }).out, 1, true)
+  end)
+
+  it("tells what its arguments are", function()
+    assert.equal([[
+usage: nexus-assistants flush [DIR]
+  delivers what is left in the spool to NEXUS_BASE_URL (with NEXUS_API_KEY);
+  ends with 1 where some stays
+
+  DIR                         a spool's folder (NEXUS_ASSISTANTS_SPOOL, or that
+                              of the user's clients)
+]], run({ "flush", "--help" }).out)
+    assert.matches("\n  SCRIPT +a Lua file; %- reads the script from", run({ "run", "--help" }).out)
+    for _, command in ipairs(cli.commands) do
+      local operands, said = {}, run({ command.name, "--help" }).out
+      for word in (command.usage or ""):gmatch("[%u_]+") do operands[#operands + 1] = word end
+      for index, name in ipairs(operands) do
+        assert.equal(name, command.operands[index][1])
+        assert.matches("\n  " .. name .. " ", said)
+      end
+      assert.is_nil(said:find("\n\n$"), command.name)
+    end
+  end)
+
+  it("takes what stands behind -- for no option", function()
+    assert.matches("unknown option '--x'", run({ "view", "--x" }).err, 1, true)
+    assert.matches("there is no file '--x'", run({ "view", "--", "--x" }).err, 1, true)
+  end)
+
   it("refuses what it doesn't know, with 2", function()
     for message, words in pairs({
       ["a command is missing; try: nexus-assistants --help"] = {},

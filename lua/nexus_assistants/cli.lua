@@ -1,6 +1,7 @@
 --- The command `nexus-assistants`: one table of commands and options, from which parsing and help are made.
 local dialects = require("nexus_assistants.models.chat.dialects")
 local filter = require("nexus_assistants.view.filter")
+local help = require("nexus_assistants.cli.help")
 local values = require("nexus_assistants.values")
 
 local cli = {}
@@ -204,6 +205,10 @@ local COMMANDS = {
   {
     name = "run", run = run_run, arguments = math.huge, least = 1, usage = "SCRIPT [ARGUMENTS]", options_first = true,
     summary = "runs a Lua script, with a trace around all that its clients do; ends with the script's exit code",
+    operands = {
+      { "SCRIPT", "a Lua file; - reads the script from standard input" },
+      { "ARGUMENTS", "the script's own, whatever they look like" },
+    },
     options = {
       { name = "quiet", help = "no line on the terminal that says what the script waits for" },
     },
@@ -251,18 +256,26 @@ local COMMANDS = {
   },
   {
     name = "import", run = run_import, arguments = math.huge, least = 1, usage = "FILE …",
-    summary = "puts assistants and threads that were exported from an account (JSON, or an object a line) into a store",
+    summary = "puts assistants and threads that were exported from an account into a store",
+    operands = { { "FILE", "what was exported: JSON, or an object a line" } },
     options = { STORE },
   },
   {
     name = "flush", run = run_flush, arguments = 1, usage = "[DIR]",
     summary = "delivers what is left in the spool to NEXUS_BASE_URL (with NEXUS_API_KEY); ends with 1 where some stays",
+    operands = { { "DIR", "a spool's folder (NEXUS_ASSISTANTS_SPOOL, or that of the user's clients)" } },
     options = {},
   },
   {
     name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE | DIR | URL]",
     summary = "a trace as a waterfall: the latest one at NEXUS_BASE_URL (with NEXUS_API_KEY), one by its id, or those "
       .. "in files",
+    operands = {
+      { "TRACE_ID", "the trace with this id at NEXUS_BASE_URL" },
+      { "FILE", "the traces in a file: as Nexus gives them, or OTLP, as JSON" },
+      { "DIR", "those in the files of a folder" },
+      { "URL", "those of the Nexus there" },
+    },
     options = {
       { name = "html", value = "OUT", check = text, help = "write one page for a browser, that needs nothing else" },
       { name = "trace", value = "ID", check = text, help = "the trace with this id, or the beginning of it" },
@@ -284,55 +297,8 @@ local COMMANDS = {
   },
 }
 
--- -------------------------------------------------------------------------------------------------------- help
-
-local COLUMNS = 80
-
--- How many characters of UTF-8 there are.
-local function length(line)
-  return #line:gsub("[\128-\191]", "")
-end
-
--- A text behind so many columns, in lines that end between words.
-local function wrapped(words, indent)
-  local lines, line = {}, nil
-  for word in words:gmatch("%S+") do
-    local longer = line and line .. " " .. word or word
-    if line and indent + length(longer) > COLUMNS then
-      lines[#lines + 1], longer = line, word
-    end
-    line = longer
-  end
-  lines[#lines + 1] = line
-  return table.concat(lines, "\n" .. (" "):rep(indent))
-end
-
 --- What there is to do, in the order in which help and the manual page tell of it.
 cli.commands = COMMANDS
-
---- How a command is called.
-function cli.usage(command)
-  local usage, options = command.usage and " " .. command.usage or "", " [OPTIONS]"
-  return "nexus-assistants " .. command.name .. (command.options_first and options .. usage or usage .. options)
-end
-
-local function command_help(command)
-  local lines = { "usage: " .. cli.usage(command), "  " .. wrapped(command.summary, 2), "" }
-  for _, option in ipairs(command.options) do
-    local left = "--" .. option.name .. (option.value and " " .. option.value or "")
-    lines[#lines + 1] = string.format("  %-27s %s", left, wrapped(option.help, 30))
-  end
-  return table.concat(lines, "\n") .. "\n"
-end
-
-local function general_help()
-  local lines = { "usage: nexus-assistants COMMAND [OPTIONS]", "" }
-  for _, command in ipairs(COMMANDS) do
-    lines[#lines + 1] = string.format("  %-8s %s", command.name, wrapped(command.summary, 11))
-  end
-  lines[#lines + 1] = "\nnexus-assistants COMMAND --help tells its options; --version the version."
-  return table.concat(lines, "\n") .. "\n"
-end
 
 -- ----------------------------------------------------------------------------------------------------- parsing
 
@@ -365,12 +331,14 @@ local function parse_option(command, arguments, index, options)
 end
 
 local function parse_arguments(command, arguments, first)
-  local options, positional, index = {}, {}, first
+  local options, positional, index, has_ended = {}, {}, first, false
   while arguments[index] do
     local argument = arguments[index]
-    local is_behind = command.options_first and positional[1] ~= nil
+    local is_behind = has_ended or command.options_first and positional[1] ~= nil
     if (argument == "--help" or argument == "-h") and not is_behind then return { help = true }, {} end
-    if argument:sub(1, 1) == "-" and argument ~= "-" and not is_behind then
+    if argument == "--" and not is_behind then
+      has_ended = true
+    elseif argument:sub(1, 1) == "-" and argument ~= "-" and not is_behind then
       local last, problem = parse_option(command, arguments, index, options)
       if not last then return nil, problem end
       index = last
@@ -401,11 +369,13 @@ end
 local function run_command(command, arguments)
   local options, rest = parse_arguments(command, arguments, 2)
   if not options then return misused(rest, command.name .. " --help") end
-  if options.help then return print_out(command_help(command)) end
+  if options.help then return print_out(help.command(command, help.columns())) end
   local problem = command.fault and command.fault(options)
   if problem then return misused(problem, command.name .. " --help") end
   return command.run(options, rest, arguments)
 end
+
+local ASKS_FOR_HELP = { ["--help"] = true, ["-h"] = true, help = true }
 
 --- Runs the command line `arguments` (an array); returns the exit code.
 function cli.main(arguments)
@@ -413,7 +383,7 @@ function cli.main(arguments)
   if name == "--version" then
     return print_out("nexus-assistants " .. require("nexus_assistants.core").version .. "\n")
   end
-  if name == "--help" or name == "-h" or name == "help" then return print_out(general_help()) end
+  if ASKS_FOR_HELP[name] then return print_out(help.general(COMMANDS, help.columns())) end
   if not name then return misused("a command is missing", "--help") end
   local command = find_by_name(COMMANDS, name)
   if not command then return misused("unknown command '" .. name .. "'", "--help") end

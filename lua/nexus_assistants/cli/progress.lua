@@ -1,7 +1,9 @@
 --- The line on a terminal that says what a script waits for. It is there while the script waits, and goes before
 -- anything else is written, so that it stands in nobody's way.
 local format = require("nexus_assistants.view.format")
+local json = require("nexus_assistants.json")
 local text = require("nexus_assistants.view.text")
+local values = require("nexus_assistants.values")
 
 local progress = {}
 
@@ -13,25 +15,28 @@ local ACTIVE = { queued = true, in_progress = true, requires_action = true, canc
 local MOST_RUNS = 1000 -- that are remembered, so that none is counted twice
 local CLEAR = "\r\27[K"
 
---- Makes what draws. `parts`: name, of the script; clock, monotonic seconds; write, which takes a text; width, columns.
+--- Makes what draws. `parts`: name, of the script; clock, monotonic seconds; write, which takes a text; width, columns;
+-- ellipsis, which stands where something was cut.
 function progress.new(parts)
   return setmetatable({
     name = text.harmless(parts.name), clock = parts.clock, write = parts.write, width = parts.width,
-    begun = parts.clock(), under_way = 0, runs = {}, run_count = 0, tokens = 0, at_line_start = true, is_drawn = false,
+    ellipsis = parts.ellipsis, begun = parts.clock(), under_way = 0, runs = {}, run_count = 0, tokens = 0,
+    at_line_start = true, is_drawn = false,
   }, mt)
 end
 
 -- ------------------------------------------------------------------------------------------------------ drawing
 
 local function activity(self)
-  if self.run_id then return "run " .. text.harmless(self.runs[self.run_id].status) end
+  local run = self.run_id and self.runs[self.run_id]
+  if run then return run.tools or "run " .. text.harmless(run.status) end
   return self.operation or "waiting"
 end
 
 local function line_of(self)
   local parts = { self.name, activity(self), format.duration((self.clock() - self.begun) * 1000) }
   if self.tokens > 0 then parts[#parts + 1] = format.tokens(self.tokens) end
-  return text.cut(table.concat(parts, "  "), self.width - 1, "...")
+  return text.cut(table.concat(parts, "  "), self.width - 1, self.ellipsis)
 end
 
 --- Takes the line away, where it is there.
@@ -76,6 +81,18 @@ local function tokens_of(run)
   return tonumber(usage.total_tokens) or 0
 end
 
+-- What runs of a run's tools: "tool get_weather"; nil where it waits for none. What a server sends may be anything.
+local function tools_of(run)
+  local action = run.status == "requires_action" and json.present(run.required_action)
+  local wanted = type(action) == "table" and action.submit_tool_outputs
+  local names = {}
+  for _, call in ipairs(values.tables(type(wanted) == "table" and wanted.tool_calls)) do
+    local name = type(call["function"]) == "table" and call["function"].name
+    if type(name) == "string" then names[#names + 1] = text.harmless(name) end
+  end
+  return names[1] and (names[2] and "tools " or "tool ") .. table.concat(names, ", ") or nil
+end
+
 local function make_room(self)
   if self.run_count == MOST_RUNS then self.runs, self.run_count, self.run_id = {}, 0, nil end
   self.run_count = self.run_count + 1
@@ -88,7 +105,7 @@ function methods:saw(run)
   local known = self.runs[id]
   if not known then make_room(self) end
   self.tokens = self.tokens + tokens_of(run) - (known and known.tokens or 0)
-  self.runs[id] = { status = run.status, tokens = tokens_of(run) }
+  self.runs[id] = { status = run.status, tokens = tokens_of(run), tools = tools_of(run) }
   if ACTIVE[run.status] then self.run_id = id elseif self.run_id == id then self.run_id = nil end
 end
 

@@ -4,6 +4,7 @@ local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local outputs = require("nexus_assistants.cli.outputs")
 local progress = require("nexus_assistants.cli.progress")
+local screen = require("nexus_assistants.view.screen")
 local surrounding = require("nexus_assistants.surrounding")
 local text = require("nexus_assistants.view.text")
 
@@ -57,12 +58,13 @@ local function file_name(path)
   return path:match("[^/]+$") or path
 end
 
--- What stands before the script on the command line has the indices below 0.
-local function script_arguments(arguments, count)
-  local shift, shifted = #arguments - count + 1, {}
+-- As if the script had been given to the interpreter: what stands before this command has the indices below 0.
+local function script_arguments(arguments, words)
+  local shifted = {}
   for index, word in pairs(arguments) do
-    if type(index) == "number" then shifted[index - shift] = word end
+    if type(index) == "number" and index < 0 then shifted[index] = word end
   end
+  for index, word in ipairs(words) do shifted[index - 1] = word end
   return shifted
 end
 
@@ -75,6 +77,7 @@ local function begin_progress(options, name)
   if not is_wanted(options) then return nil, function() end end
   local line = progress.new({
     name = name, clock = core.monotonic, width = core.terminal_width(STDERR) or DEFAULT_WIDTH,
+    ellipsis = screen.is_utf8() and "…" or "...",
     -- not the method that a script's writing goes through
     write = outputs.raw(io.stderr),
   })
@@ -148,7 +151,7 @@ function run.run(options, words, arguments)
   local signals = core.signals()
   surrounding.begin({ name = name, input = given[1] and json.array({ unpack(given) }) or nil }, line)
   signals:interrupt(CLOSING)
-  local failure = run_script(chunk, given, script_arguments(arguments, #words), ending(stop_progress, signals))
+  local failure = run_script(chunk, given, script_arguments(arguments, words), ending(stop_progress, signals))
   local noted = signals:noted()
   signals:close()
   if not failure then return 0 end
