@@ -130,6 +130,22 @@ describe("capture", function()
     assert.equal(2, found.job.status.code)
   end)
 
+  it("tells of a script's own error what is in its table", function()
+    local function error_of(capture, err)
+      os.remove(path)
+      open({ capture = capture })
+      local first, second = client:trace({ name = "job" }, function() return nil, err end)
+      assert.same({ nil, err }, { first, second })
+      local found = spans(written()).job
+      return found.status.message, found.attributes["error.type"]
+    end
+    local err = { message = CONTENT, kind = "api", code = "gone" }
+    assert.same({ "api: " .. CONTENT .. " (code gone)", "api" }, { error_of("full", err) })
+    assert.same({ "api (code gone)", "_OTHER" }, { error_of("metadata", err) })
+    assert.same({ "error (the text is not recorded)", "_OTHER" }, { error_of("metadata", { kind = "of " .. CONTENT }) })
+    assert.same({ "(error object is a table value)", "_OTHER" }, { error_of("full", {}) })
+  end)
+
   it("records nothing at all of none, in either style", function()
     open({ capture = "none" })
     automatic()

@@ -29,6 +29,22 @@ describe("error", function()
     assert.equal("timeout: too slow", tostring(raised))
   end)
 
+  it("of a script's own is told as well", function()
+    local function class(fields) return setmetatable(fields, { __name = "Refusal", __index = error }) end
+    for said, value in pairs({
+      ["api: M (404, code gone)"] = { message = "M", kind = "api", code = "gone", status = 404 },
+      ["M"] = { message = "M", kind = {}, code = json.null },
+      ["M (code 7)"] = { message = "M", code = 7 },
+      ["out of paper"] = class({ message = "out of paper" }),
+      ["(error object is a table value)"] = { 1, kind = "api" },
+      ["shown"] = setmetatable({ message = "M" }, { __tostring = function() return "shown" end }),
+      ["server: x"] = errors.new({ kind = "server", message = "x" }),
+      ["a text"] = "a text",
+      ["7"] = 7,
+    }) do assert.equal(said, errors.told(value)) end
+    assert.matches("^table: ", errors.told(setmetatable({ message = "M" }, { __metatable = false })))
+  end)
+
   it("is told from other tables", function()
     assert.is_true(errors.is(errors.new({ kind = "server", message = "x" })))
     assert.is_false(errors.is({ kind = "server", message = "x" }))

@@ -75,12 +75,13 @@ end
 
 -- "rate_limit (429, code rate_limit_exceeded)"
 local function facts_of_failure(value, code)
-  local parts = {}
+  local parts, kind, own = {}, "error", errors.own(value)
   if errors.is(value) then
-    parts[1], code = value.status and tostring(value.status), value.code
+    kind, parts[1], code = value.kind, value.status and tostring(value.status), value.code
+  elseif own then
+    kind, code = is_code(own.kind) and own.kind or kind, own.code and tostring(own.code)
   end
   if is_code(code) then parts[#parts + 1] = "code " .. code end
-  local kind = errors.is(value) and value.kind or "error"
   return kind .. " " .. (parts[1] and "(" .. table.concat(parts, ", ") .. ")" or NOT_KEPT)
 end
 
@@ -169,7 +170,7 @@ end
 
 --- The same of what went wrong, as a plain text; `code` is the code of an error that is a text.
 function methods:failure(value, subject, code)
-  local text = self.facts_only and facts_of_failure(value, code) or shown(value)
+  local text = self.facts_only and facts_of_failure(value, code) or errors.told(value)
   if self.redact then text = redacted(self, text, subject, "error") end
   if text == nil or self.hooks.busy then return nil end
   return self.clean(shown(text))

@@ -83,9 +83,39 @@ end
 --- Reads as `rate_limit: Rate limit reached … (429, code rate_limit_exceeded, after 3 attempts,
 -- threads.runs.create)`.
 function error_mt.__tostring(err)
-  local said = err.kind .. ": " .. err.message
+  local said = err.kind and err.kind .. ": " .. err.message or err.message
   local more = details(err)
   return more == "" and said or said .. " (" .. more .. ")"
+end
+
+-- ------------------------------------------------------------------------------------------- what scripts fail with
+
+local TOLD = { "kind", "message", "status", "code" }
+local SINGLE = { string = true, number = true }
+
+-- Lua would show it by its address alone.
+local function is_silent(value)
+  local metatable = type(value) == "table" and getmetatable(value)
+  return metatable == nil or type(metatable) == "table" and rawget(metatable, "__tostring") == nil
+end
+
+--- What a script's own table says of a failure as error objects do: kind, message, status and code, where it has them.
+-- Nil for error objects, for what can show itself, and for what isn't a table.
+function M.own(value)
+  if not is_silent(value) then return nil end
+  local fields = {}
+  for _, name in ipairs(TOLD) do
+    local field = rawget(value, name)
+    if SINGLE[type(field)] then fields[name] = field end
+  end
+  return fields
+end
+
+--- Whatever a script fails with, as text. A table of the script's own is shown as error objects are.
+function M.told(value)
+  local fields = M.own(value)
+  if not fields then return M.shown(value) end
+  return fields.message and error_mt.__tostring(fields) or "(error object is a table value)"
 end
 
 -- ------------------------------------------------------------------------------------------- what servers answer
