@@ -295,6 +295,7 @@ end)
 
 describe("the command view", function()
   local server, id, environment
+  local written = {} -- the last `finally` of a test is the only one
 
   setup(function()
     server = servers.start({ kind = "fault" })
@@ -304,6 +305,15 @@ describe("the command view", function()
   teardown(function() server:stop() end)
 
   before_each(function() server:clear_faults() end)
+
+  after_each(function()
+    while written[1] do os.remove(table.remove(written)) end
+  end)
+
+  local function new_path()
+    written[#written + 1] = os.tmpname()
+    return written[#written]
+  end
 
   local function create(name, second)
     local started = "2024-01-01T00:00:0" .. second .. ".000Z"
@@ -343,11 +353,10 @@ describe("the command view", function()
   end)
 
   it("shows a file", function()
-    local path = os.tmpname()
+    local path = new_path()
     local file = assert(io.open(path, "w"))
     file:write(server:request("GET", "/api/v1/traces/" .. id).body)
     file:close()
-    finally(function() os.remove(path) end)
     local result = run({ "view", path })
     assert.same({ 0, "" }, { result.code, result.err })
     assert.matches("^first  success", result.out)
@@ -386,11 +395,10 @@ describe("the command view", function()
   end)
 
   local function write_file(content)
-    local path = os.tmpname()
+    local path = new_path()
     local file = assert(io.open(path, "w"))
     file:write(content)
     file:close()
-    finally(function() os.remove(path) end)
     return path
   end
 
@@ -465,7 +473,7 @@ describe("the command view", function()
   end)
 
   it("writes a page for its user alone, where it is told to", function()
-    local path, out = write_file(json.encode(samples.ordinary())), os.tmpname()
+    local path, out = write_file(json.encode(samples.ordinary())), new_path()
     os.execute("chmod 644 " .. out)
     assert.equal(0, run({ "view", path, "--html", out }).code)
     assert.equal("-rw-------", output_of("ls -l " .. out):sub(1, 10))
@@ -474,7 +482,6 @@ describe("the command view", function()
     assert.equal("-rw-------", output_of("ls -l " .. out):sub(1, 10))
     local target = write_file("other")
     os.execute("ln -sf " .. target .. " " .. out)
-    finally(function() os.remove(out) end)
     local result = run({ "view", path, "--html", out })
     assert.equal(1, result.code)
     assert.matches("can't make the file '" .. out .. "'", result.err, 1, true)
@@ -512,8 +519,7 @@ describe("the command view", function()
     probe:close()
     if not works then return pending("util-linux's script, or a terminal for it, isn't here") end
     local function on_terminal(prefix)
-      local path = os.tmpname()
-      finally(function() os.remove(path) end)
+      local path = new_path()
       local file = assert(io.open(path, "w"))
       file:write("stty cols 77\n", prefix, process.command({ COMMAND, "view" }, environment), "\n")
       file:close()

@@ -3,12 +3,18 @@ local script = require("nexus_assistants.models.script")
 local servers = require("spec.support.server")
 
 describe("script models", function()
+  local written = {} -- the last `finally` of a test is the only one
+
+  after_each(function()
+    while written[1] do os.remove(table.remove(written)) end
+  end)
+
   local function write_file(content)
     local path = os.tmpname()
+    written[#written + 1] = path
     local file = assert(io.open(path, "w"))
     file:write(content)
     file:close()
-    finally(function() os.remove(path) end)
     return path
   end
 
