@@ -294,7 +294,7 @@ describe("the command import", function()
 end)
 
 describe("the command view", function()
-  local server, id, environment
+  local server, empty, id, environment
   local written = {} -- the last `finally` of a test is the only one
 
   setup(function()
@@ -308,6 +308,8 @@ describe("the command view", function()
 
   after_each(function()
     while written[1] do os.remove(table.remove(written)) end
+    if empty then empty:stop() end
+    empty = nil
   end)
 
   local function new_path()
@@ -404,8 +406,9 @@ describe("the command view", function()
 
   it("says so where there is JSON that is no trace", function()
     for _, content in ipairs({ "false", "null", "1", '"x"', "[]", "{}" }) do
-      assert.same({ code = 1, out = "", err = "nexus-assistants: this is not a trace: it has no spans\n" },
-        run({ "view", write_file(content) }))
+      local path = write_file(content)
+      assert.same({ code = 1, out = "", err = "nexus-assistants: " .. path
+        .. ": this is not a trace: it has no spans\n" }, run({ "view", path }))
       server:faults({ { path = "/api", action = "status", status = 200, body = content } })
       assert.same({ code = 1, out = "", err = "nexus-assistants: this is not a trace: it has no spans\n" },
         run({ "view", "x" }, environment))
@@ -427,8 +430,12 @@ describe("the command view", function()
     assert.equal("7c9d 0b1e", listed({ "--agent", "weather-bot" }))
     assert.equal("e000", listed({ "--name", "NIGHT" }))
     assert.equal("e000", listed({ "--since", "2026-01-01T00:01:30Z" }))
-    assert.equal("", listed({ "--since", "1h" }))
-    assert.truthy(run({ "view", path, "--limit", "1" }).out:find("and 2 more: --limit N", 1, true))
+    assert.equal("0b1e", listed({ "--status", "success" }))
+    local none = run({ "view", path, "--since", "1h" })
+    assert.same({ code = 0, out = "", err = "nexus-assistants: no trace is like that\n" }, none)
+    local some = run({ "view", path, "--limit", "1" })
+    assert.equal("nexus-assistants: 2 more are left out: --limit N\n", some.err)
+    assert.is_nil(some.out:find("more", 1, true))
     assert.matches("^weather%-bot  weather  error", run({ "view", path, "--trace", "7c" }).out)
     assert.equal("nexus-assistants: there is no trace 'ff'\n", run({ "view", path, "--trace", "ff" }).err)
   end)
@@ -442,8 +449,84 @@ describe("the command view", function()
     assert.is_nil(run({ "view", "--agent", "first" }, environment).out:find("second", 1, true))
     assert.matches("^first", run({ "view", server.nexus_url, "--trace", id:sub(1, 13) }, environment).out)
     assert.matches("^first", run({ "view", server.nexus_url .. "/api/v1/traces/" .. id }, environment).out)
-    assert.equal("nexus-assistants: Nexus does not tell the names of traces: --name is for files\n",
-      run({ "view", "--name", "job" }, environment).err)
+    -- the ids are random: the shortest beginning that is its alone
+    local traces = server:request("GET", "/api/v1/traces").json
+    local function is_shared(length)
+      for _, trace in ipairs(traces) do
+        if trace.id ~= id and trace.id:sub(1, length) == id:sub(1, length) then return true end
+      end
+    end
+    local length = 1
+    while is_shared(length) do length = length + 1 end
+    assert.matches("^first", run({ "view", "--trace", id:sub(1, length) }, environment).out)
+    assert.matches("^first", run({ "view", id:sub(1, length) }, environment).out)
+  end)
+
+  it("says which beginnings of ids are not enough", function()
+    local begun, digit = {}, nil
+    while not digit do
+      local made = create("many", 1)
+      digit, begun[made:sub(1, 1)] = begun[made:sub(1, 1)] and made:sub(1, 1), true
+    end
+    assert.equal(("nexus-assistants: more than one trace's id begins with '%s'\n"):format(digit),
+      run({ "view", "--trace", digit }, environment).err)
+  end)
+
+  it("tells the names that this library's traces have in their metadata", function()
+    server:request("POST", "/api/v1/traces", { agent_id = "named", name = "hidden", status = "success",
+      started_at = "2023-12-31T00:00:00.000Z", metadata = { trace_name = "weather Paris" } })
+    assert.matches("named +weather Paris", run({ "view", "--list" }, environment).out)
+    local found = run({ "view", "--name", "PARIS" }, environment)
+    assert.matches("named +weather Paris", found.out)
+    assert.is_nil(found.out:find("first", 1, true))
+  end)
+
+  it("refuses what is for lists where one trace is asked for", function()
+    local url = server.nexus_url .. "/traces/" .. id
+    for _, words in ipairs({ { id, "--list" }, { id, "--status", "ok" }, { url, "--agent", "x" },
+      { "--trace", id, "--since", "1h" }, { server.nexus_url, "--trace", id, "--name", "x" }, { id, "--limit", "5" },
+      { id, "--list", "--html", "never.html" } }) do
+      table.insert(words, 1, "view")
+      local result = run(words, environment)
+      assert.same({ 2, "" }, { result.code, result.out })
+      assert.matches("^nexus%-assistants: %-%-list, %-%-agent, .* are for lists, not for one trace %('" .. id:sub(1, 8),
+        result.err)
+    end
+    assert.is_nil(io.open("never.html"))
+  end)
+
+  it("says so where there is nothing to list, or to make a page of", function()
+    local path = write_file("")
+    empty = servers.start({})
+    local there = { NEXUS_BASE_URL = empty.nexus_url, NEXUS_API_KEY = "nxs_secret" }
+    local none = { code = 0, out = "", err = "nexus-assistants: there is no trace yet\n" }
+    assert.same(none, run({ "view", "--list" }, there))
+    assert.same(none, run({ "view", "--html", path }, there))
+    none.err = "nexus-assistants: no trace is like that\n"
+    assert.same(none, run({ "view", "--agent", "nobody" }, environment))
+    assert.same(none, run({ "view", "--agent", "nobody", "--html", path }, environment))
+  end)
+
+  it("reads standard input", function()
+    local path = write_file(json.encode(samples.ordinary()))
+    for _, name in ipairs({ "-", "/dev/stdin" }) do
+      local pipe = io.popen("cat " .. path .. " | ( " .. process.command({ COMMAND, "view", name }) .. " )")
+      assert.matches("^weather%-bot  weather  success", pipe:read("*a"))
+      pipe:close()
+    end
+    local pipe = io.popen("printf '{}' | ( " .. process.command({ COMMAND, "view", "-" }) .. " ) 2>&1")
+    assert.equal("nexus-assistants: standard input: this is not a trace: it has no spans\n", pipe:read("*a"))
+    pipe:close()
+  end)
+
+  it("has the error and the tokens of a trace that was created before it ended where they belong", function()
+    local late = create("late", 1)
+    server:request("POST", "/api/v1/traces/" .. late .. "/spans", { name = "trace.end", status = "error",
+      started_at = "2024-01-01T00:00:09.000Z", ended_at = "2024-01-01T00:00:09.000Z", error = "it broke",
+      output = { trace_id = "t", error = "it broke", ["run.usage"] = { total_tokens = 57 } } })
+    local out = run({ "view", late }, environment).out
+    assert.matches("^late  success  8%.00 s  57 tokens  [^\n]*\n  it broke\n  step of late", out)
+    assert.is_nil(out:find("trace.end", 1, true))
   end)
 
   it("says what tokens cost", function()
@@ -497,7 +580,7 @@ describe("the command view", function()
     assert.same({}, server:requests())
     assert.equal("nexus-assistants: there is no file 'an-id', and NEXUS_API_KEY is not set\n",
       run({ "view", "an-id" }).err)
-    assert.matches("^nexus%-assistants: /: %u", run({ "view", "/" }).err)
+    assert.matches("^nexus%-assistants: /", run({ "view", "/" }).err)
   end)
 
   it("fails where what it says can't be written", function()
@@ -531,8 +614,7 @@ describe("the command view", function()
     local drawn = on_terminal("unset NO_COLOR; export TERM=xterm; ")
     assert.truthy(drawn:find("\27[32m", 1, true))
     local row = drawn:gsub("\27%[%d+m", ""):match("\n(  step of [^\r\n]*)")
-    -- "ok" takes 3 columns less than "error"
-    assert.equal(77 - 3, text.width(row))
+    assert.equal(77, text.width(row))
     assert.is_nil(on_terminal("export NO_COLOR=1; "):find("\27", 1, true))
   end)
 end)

@@ -74,6 +74,18 @@ describe("json", function()
       end)
     end
 
+    it("says in words what is wrong", function()
+      for text, problem in pairs({
+        [""] = "Expected a value but found the end at character 1",
+        ["{1}"] = "Expected object key string but found a number at character 2",
+        ['{"a"}'] = "Expected colon but found '}' at character 5",
+        ["[1 {"] = "Expected comma or array end but found '{' at character 4",
+        ["1 true"] = "Expected the end but found true or false at character 3",
+      }) do
+        assert.equal("invalid JSON: " .. problem, select(2, json.decode(text)))
+      end
+    end)
+
     it("refuses what is not a text", function()
       assert.same({ nil, "JSON text must be a string, got nil" }, { json.decode(nil) })
     end)

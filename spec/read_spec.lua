@@ -50,6 +50,19 @@ describe("OTLP export requests", function()
     assert.equal(json.null, trace.spans[2].parent_span_id)
   end)
 
+  it("have a span once, as it came last", function()
+    local early, late = span({ name = "early" }), span({ name = "late" })
+    local other = span({ traceId = ("a"):rep(32), name = "other" })
+    local gathered = otlp.new()
+    gathered:add(request({ early, other }))
+    gathered:add(request({ late }))
+    gathered:add(request({ span({ spanId = CHILD }), late }))
+    local trace = gathered:traces()[1]
+    assert.same({ 2, 2, "late", CHILD }, { #trace.spans, trace.span_count, trace.spans[1].name, trace.spans[2].id })
+    assert.equal(3, gathered.spans)
+    assert.equal(2, #traces_of(request({ span({ spanId = "" }), span({ spanId = "" }) }))[1].spans)
+  end)
+
   it("tell what went in, what came out, and the tokens", function()
     local trace = traces_of(request({ span({ attributes = json.array({
       attribute("gen_ai.operation.name", "chat"), attribute("gen_ai.request.model", "m"),
@@ -118,6 +131,7 @@ describe("OTLP export requests", function()
 end)
 
 describe("files of traces", function()
+  local EMPTY, NO_TRACE = "this is empty: there is no trace in it", "this is not a trace: it has no spans"
   local folder
 
   before_each(function()
@@ -197,14 +211,50 @@ describe("files of traces", function()
     for _, trace in ipairs(traces) do assert.equal(trace.id == "x" and 2 or 9, trace.span_count) end
   end)
 
+  it("count as they were written last, however they were rotated", function()
+    for index, name in ipairs({ "a.jsonl.10", "a.jsonl.2", "a.jsonl.1", "a.jsonl" }) do
+      local state = samples.empty("n")
+      state.name = name
+      write(name, line("x", name), json.encode(state), "\n")
+      local traces = files.read(folder)
+      local seen = { ids(traces), traces[1].name, traces[2].name, traces[2].span_count }
+      assert.same({ { "n", "x" }, name, name, 1 }, seen, "of " .. index)
+    end
+  end)
+
+  it("may be pipes, which are read once", function()
+    local path = folder .. "/pipe"
+    assert(os.execute("mkfifo " .. path))
+    local big = samples.large(2000, "big")
+    local from = write("a.jsonl", json.encode(big), "\n", line("x"))
+    os.execute(("cat %s >%s &"):format(from, path))
+    local traces, warning = files.read(path)
+    assert.same({ { "big", "x" }, nil }, { ids(traces), warning })
+    assert.equal(2000, #traces[1].spans)
+    os.execute(("cat %s >%s &"):format(write("b.json", (line("z"):gsub(",", ",\n"))), path))
+    assert.same({ "z" }, ids(files.read(path)))
+  end)
+
+  it("have the names and the ends of traces of Nexus's kind where they belong", function()
+    local trace = samples.ordinary("late")
+    trace.name, trace.metadata = nil, { trace_id = "t", trace_name = "job" }
+    trace.spans[10] = samples.span("z", "trace.end", 9, 9, { output = { trace_id = "t", error = "it broke" } })
+    local read = files.read(write("a.json", json.encode(trace)))[1]
+    assert.same({ "job", "it broke", 9 }, { read.name, read.metadata.error, #read.spans })
+  end)
+
   it("say what is wrong with them", function()
     assert.same({}, { files.read(folder .. "/none.json") })
     local _, problem = files.read(folder)
-    assert.equal(folder .. ": There are no traces here", problem)
-    _, problem = files.read(write("a.json", "not JSON"))
-    assert.matches("a.json: invalid JSON", problem, 1, true)
-    _, problem = files.read(write("b.json", "{}"))
-    assert.equal("this is not a trace: it has no spans", problem)
+    assert.equal(folder .. ": there are no traces here", problem)
+    for content, wrong in pairs({ [""] = EMPTY, ["\n \n"] = EMPTY, ["{}"] = NO_TRACE, ["[]"] = NO_TRACE,
+      null = NO_TRACE, ["not JSON"] = "invalid JSON: Expected a value but found invalid token at character 1" }) do
+      _, problem = files.read(write("a.json", content))
+      assert.equal(folder .. "/a.json: " .. wrong, problem)
+      _, problem = files.read(folder)
+      local is_other = wrong == EMPTY or wrong == NO_TRACE
+      assert.equal(is_other and folder .. ": there are no traces here" or folder .. "/a.json: " .. wrong, problem)
+    end
     assert.same({ "x" }, ids(files.read(write("c.jsonl", (line("x", "odd"):gsub("odd", "\255\254"))))))
   end)
 end)
@@ -256,6 +306,7 @@ describe("what is wanted of a list", function()
     assert.same({ "c b", 4 }, { names({ limit = 2 }) })
     assert.equal("b a", (names({ agent = "weather-bot" })))
     assert.equal("a d", (names({ status = "ok" })))
+    assert.equal("a d", (names({ status = "success" })))
     assert.equal("b", (names({ status = "error" })))
     assert.equal("c", (names({ status = "running" })))
     assert.equal("d", (names({ name = "IMPORT" })))

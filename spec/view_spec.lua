@@ -105,7 +105,7 @@ describe("the waterfall", function()
     assert.matches("█ +open  ok$", lines[2])
     lines = lines_of(render(trace({ span("a", 0, 400) }, { ended_at = json.null, status = "running" })))
     assert.matches("^bot  running  open  0b1e$", lines[1])
-    assert.matches("▏" .. ("█"):rep(70) .. "   400 ms  ok", lines[2], 1, true)
+    assert.matches("▏" .. ("█"):rep(73) .. "   400 ms  ok", lines[2], 1, true)
   end)
 
   it("shows bars of no length, wherever they are", function()
@@ -116,6 +116,12 @@ describe("the waterfall", function()
       end
     end
     assert.matches("▌", lines_of(render(trace({ span("x", 0, 0) }, { ended_at = at(0) })))[2])
+  end)
+
+  it("takes the whole width for what took less than a millisecond, too", function()
+    local spans = { span("x", 0, 0, { ended_at = "2024-01-01T00:00:00.000200Z" }) }
+    local line = lines_of(render(trace(spans, { ended_at = "2024-01-01T00:00:00.000400Z" }), { width = 80 }))[2]
+    assert.matches("▏" .. ("█"):rep(26) .. "▋ +0.2 ms  ok$", line)
   end)
 
   it("keeps its columns, whatever the names and times are", function()
@@ -153,8 +159,7 @@ describe("the waterfall", function()
       span("run 2", 20, 30, { output = used(1) }),
     }
     assert.matches("  31 tokens", lines_of(render(trace(spans)))[1])
-    spans[4] = span("trace.end", 40, 40, { output = { ["run.usage.total_tokens"] = 33 } })
-    assert.matches("  33 tokens", lines_of(render(trace(spans)))[1])
+    assert.matches("  33 tokens", lines_of(render(trace(spans, { metadata = { ["run.usage.total_tokens"] = 33 } })))[1])
     assert.is_nil(lines_of(render(trace({ span("x", 0, 1) })))[1]:find("token"))
     assert.matches("  1 token  ", lines_of(render(trace({ span("x", 0, 1, { output = used(1) }) })))[1])
   end)
@@ -163,6 +168,9 @@ describe("the waterfall", function()
     local lines = lines_of(render(trace({ span("x", 0, 1) }, { status = "error", metadata = { error = "it broke" } })))
     assert.equal("  it broke", lines[2])
     assert.equal("bot  error  1.00 s  0b1e", lines[1])
+    lines = lines_of(render(trace({ span("x", 0, 1) }, { metadata = { error = { message = "it broke" } } })))
+    assert.equal("  it broke", lines[2])
+    assert.equal(2, #lines_of(render(trace({ span("x", 0, 1) }, { metadata = { error = { 5 } } }))))
   end)
 
   it("lets nothing in a trace act on the terminal", function()
@@ -419,10 +427,9 @@ describe("the list of traces", function()
     assert.truthy(list.render(all(), { width = 160 }):find("0b1e4c52a9f04d0f8d6f0c2a3e5b7d11", 1, true))
   end)
 
-  it("says the time alone of today, and how many are left out", function()
-    local drawn = list.render(all(), { width = 100, today = "2026-01-01", count = 7 })
+  it("says the time alone of today", function()
+    local drawn = list.render(all(), { width = 100, today = "2026-01-01" })
     assert.truthy(drawn:find("\n00:01:00  error", 1, true))
-    assert.truthy(drawn:find("\nand 3 more: --limit N\n", 1, true))
   end)
 
   it("takes traces that aren't what they should be", function()

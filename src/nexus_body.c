@@ -106,16 +106,18 @@ static bool is_key(const nxa__metadata *entry, const char *quoted) {
 
 /* Keys whose place is taken by what the trace itself has. */
 static bool is_reserved(const nxa__record *record, const nxa__metadata *entry) {
-  return is_key(entry, "\"trace_id\"") || (record->input.text && is_key(entry, "\"input\"")) ||
-         (record->output.text && is_key(entry, "\"output\"")) || (record->error.text && is_key(entry, "\"error\""));
+  return is_key(entry, "\"trace_id\"") || is_key(entry, "\"trace_name\"") ||
+         (record->input.text && is_key(entry, "\"input\"")) || (record->output.text && is_key(entry, "\"output\"")) ||
+         (record->error.text && is_key(entry, "\"error\""));
 }
 
-/* Nexus shows no other field of a trace, so all that is known goes in here. */
+/* Nexus shows no other field of a trace, so all that is known goes in here; it tells no name where it is asked. */
 static void put_trace_metadata(writer *out, const nxa_trace *trace) {
   const nxa__record *record = &trace->record;
   put(out, "{\"trace_id\":\"");
   put(out, trace->id);
   put(out, "\"");
+  put_member(out, ",\"trace_name\":", record->name);
   for (const nxa__metadata *entry = record->metadata; entry; entry = entry->next) {
     if (is_reserved(record, entry))
       continue;

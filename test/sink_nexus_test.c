@@ -250,7 +250,8 @@ static void a_short_trace_arrives_whole(void **state) {
   snprintf(expected, sizeof expected,
            "{\"agent_id\":\"weather-bot\",\"name\":\"weather\",\"status\":\"error\","
            "\"started_at\":\"2026-03-01T12:34:56.789000Z\",\"ended_at\":\"2026-03-01T12:34:56.989000Z\","
-           "\"metadata\":{\"trace_id\":\"%s\",\"threadId\":\"thread_1\",\"input\":\"warm?\",\"output\":[1],"
+           "\"metadata\":{\"trace_id\":\"%s\",\"trace_name\":\"weather\",\"threadId\":\"thread_1\",\"input\":\"warm?\","
+           "\"output\":[1],"
            "\"error\":\"Run ended with status: failed\"}}",
            nxa_trace_id(trace));
   nxa_trace_free(trace);
@@ -316,6 +317,7 @@ static void reserved_metadata_names_win(void **state) {
   start(&fix);
   nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
   nxa_trace_set_metadata(trace, "trace_id", "\"mine\"", 6);
+  nxa_trace_set_metadata(trace, "trace_name", "\"mine\"", 6);
   nxa_trace_set_metadata(trace, "input", "\"mine too\"", 10);
   nxa_trace_set_metadata(trace, "output", "\"kept\"", 6);
   nxa_trace_set_input(trace, "1", 1);
@@ -367,7 +369,8 @@ static void what_came_after_creation_is_in_a_last_span(void **state) {
   nxa_trace_end(trace, NXA_TRACE_ERROR, "late");
   snprintf(expected, sizeof expected,
            "{\"name\":\"trace.end\",\"status\":\"error\",\"started_at\":\"2026-03-01T12:34:58.789000Z\","
-           "\"ended_at\":\"2026-03-01T12:34:58.789000Z\",\"output\":{\"trace_id\":\"%s\",\"k\":2,\"error\":\"late\"},"
+           "\"ended_at\":\"2026-03-01T12:34:58.789000Z\",\"output\":{\"trace_id\":\"%s\",\"trace_name\":\"t\",\"k\":2,"
+           "\"error\":\"late\"},"
            "\"error\":\"late\"}",
            nxa_trace_id(trace));
   nxa_trace_free(trace);

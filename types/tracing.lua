@@ -50,7 +50,7 @@
 local trace = {}
 
 ---32 hexadecimal digits; nil where the trace is not recorded. Nexus has it in the metadata, as `trace_id`, beside an id
----of its own.
+---of its own, with the name as `trace_name`.
 ---@return string?
 function trace:id() end
 

@@ -116,6 +116,11 @@ local function fail(problem)
   return EXIT_FAILURE
 end
 
+local function misused(problem, hint)
+  cli.report(problem .. "; try: nexus-assistants " .. hint)
+  return EXIT_USAGE
+end
+
 local function run_serve(options)
   local settings, err = cli.serve_options(options)
   local ok
@@ -125,13 +130,21 @@ local function run_serve(options)
   return ok and 0 or fail(err)
 end
 
+local known_status = one_of(unpack(filter.statuses))
+
+-- Nexus's own lists are asked for what is `ok`.
+local function status(value)
+  return known_status(value == "ok" and "success" or value)
+end
+
 local function moment(value)
   return filter.moment(value, os.time())
 end
 
 local function run_view(options, arguments)
   local view = require("nexus_assistants.view")
-  local drawn, note = (options.html and view.write_page or view.draw)(arguments[1], options)
+  local drawn, note, is_misuse = (options.html and view.write_page or view.draw)(arguments[1], options)
+  if is_misuse then return misused(note, "view --help") end
   if not drawn then return fail(note) end
   if note then cli.report(note) end
   return options.html and 0 or print_out(drawn)
@@ -267,7 +280,7 @@ local COMMANDS = {
     options = {},
   },
   {
-    name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE | DIR | URL]",
+    name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE | DIR | URL | -]",
     summary = "a trace as a waterfall: the latest one at NEXUS_BASE_URL (with NEXUS_API_KEY), one by its id, or those "
       .. "in files",
     operands = {
@@ -275,14 +288,16 @@ local COMMANDS = {
       { "FILE", "the traces in a file: as Nexus gives them, or OTLP, as JSON" },
       { "DIR", "those in the files of a folder" },
       { "URL", "those of the Nexus there" },
+      { "-", "the traces in standard input" },
     },
     options = {
       { name = "html", value = "OUT", check = text, help = "write one page for a browser, that needs nothing else" },
-      { name = "trace", value = "ID", check = text, help = "the trace with this id, or the beginning of it" },
+      { name = "trace", value = "ID", check = text,
+        help = "the trace with this id, or the beginning of it, of one digit or more" },
       { name = "list", help = "a list, also where there is one trace" },
       { name = "agent", value = "NAME", check = text, help = "in a list: those of this agent" },
-      { name = "status", value = "STATUS", check = one_of(unpack(filter.statuses)),
-        help = "in a list: " .. table.concat(filter.statuses, ", ") },
+      { name = "status", value = "STATUS", check = status,
+        help = "in a list: " .. table.concat(filter.statuses, ", ") .. "; error has timeouts, too" },
       { name = "since", value = "TIME", check = moment, help = "in a list: begun since 2h, 7d, 2026-01-31, …" },
       { name = "name", value = "TEXT", check = text, help = "in a list: with this in their name" },
       { name = "limit", value = "N", check = whole_number(1, 100000),
@@ -359,11 +374,6 @@ end
 --- The options and other arguments of a command's command line; or nil, message. `first` is the index to begin with.
 function cli.parse(name, arguments, first)
   return parse_arguments(find_by_name(COMMANDS, name), arguments, first or 1)
-end
-
-local function misused(problem, hint)
-  cli.report(problem .. "; try: nexus-assistants " .. hint)
-  return EXIT_USAGE
 end
 
 local function run_command(command, arguments)

@@ -55,13 +55,24 @@ local function unused_mark(text)
   return mark
 end
 
+-- What cjson calls what it found by its own names.
+local WORDS = {
+  T_OBJ_BEGIN = "'{'", T_OBJ_END = "'}'", T_ARR_BEGIN = "'['", T_ARR_END = "']'", T_STRING = "a text",
+  T_NUMBER = "a number", T_BOOLEAN = "true or false", T_NULL = "null", T_COLON = "':'", T_COMMA = "','",
+  T_END = "the end",
+}
+
+local function in_words(problem)
+  return (gsub(gsub(tostring(problem), "T_[A-Z_]+", WORDS), "^Expected value", "Expected a value"))
+end
+
 --- Returns the value of a JSON text, or nil and a message.
 function json.decode(text)
   if type(text) ~= "string" then return nil, "JSON text must be a string, got " .. type(text) end
   local mark = unused_mark(text)
   local marked_text, marked = json_mark(text, mark)
   local decoded, value = pcall(cjson_decode, marked_text)
-  if not decoded then return nil, "invalid JSON: " .. tostring(value) end
+  if not decoded then return nil, "invalid JSON: " .. in_words(value) end
   return json_restore(value, marked and mark or nil, array_mt)
 end
 

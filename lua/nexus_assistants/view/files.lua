@@ -1,6 +1,8 @@
 --- Traces in files: a trace or a list of them as Nexus gives them, OTLP export requests, or any of these a line; and
--- folders of such files. Lines are read one by one, and what is too much is left out and said.
+-- folders of such files. Lines are read one by one, and what is too much is left out and said. Files are opened once,
+-- and not gone back in: they may be pipes.
 local core = require("nexus_assistants.core")
+local ending = require("nexus_assistants.view.ending")
 local json = require("nexus_assistants.json")
 local otlp = require("nexus_assistants.view.otlp")
 local repaired = require("nexus_assistants.serve.utf8_repair")
@@ -12,7 +14,9 @@ local MOST_OF_A_LINE = 64 * 1024 * 1024
 local MOST_BYTES = 512 * 1024 * 1024
 local MOST_SPANS = 200000
 local NO_SUCH_FILE, IS_FOLDER = 2, 21 -- ENOENT, EISDIR
-local ENDINGS = { "%.jsonl?$", "%.ndjson$", "%.otlp$", "%.jsonl?%.%d+$" } -- the last: rotated
+local ENDINGS = { "%.jsonl?$", "%.ndjson$", "%.otlp$" }
+local ROTATED = "^(.*%.jsonl?)%.(%d+)$"
+local STDIN, STDIN_NAME = "-", "standard input"
 
 -- ------------------------------------------------------------------------------------------------------- lines
 
@@ -61,7 +65,7 @@ end
 local function add_trace(gathered, trace)
   local id = type(trace.id) == "string" and trace.id or {}
   local index = gathered.places[id] or #gathered.traces + 1
-  gathered.places[id], gathered.traces[index] = index, trace
+  gathered.places[id], gathered.traces[index] = index, ending.restore(trace)
   gathered.spans = gathered.spans + (type(trace.spans) == "table" and #trace.spans or 0)
 end
 
@@ -110,36 +114,34 @@ local function rest_of(lines, first)
   return nil, "it is too large for one piece of JSON"
 end
 
-local NOT_A_TRACE = "this is not a trace: it has no spans"
+local NOT_A_TRACE, EMPTY = "this is not a trace: it has no spans", "this is empty: there is no trace in it"
 
 -- One piece of JSON over many lines.
-local function add_whole(gathered, lines, first, path)
+local function add_whole(gathered, lines, first)
   local text, problem = rest_of(lines, first)
+  if not text then return nil, problem end
+  if not text:find("%S") then return nil, EMPTY end
   local value
-  if text then value, problem = decode(text) end
-  if problem then return nil, path .. ": " .. problem end
+  value, problem = decode(text)
+  if problem then return nil, problem end
   return add(gathered, value) or nil, NOT_A_TRACE
 end
 
-local function add_open_file(gathered, file, path)
+-- True, or nil and what is wrong.
+local function add_content(gathered, file)
   local lines = new_lines(file)
-  local first, problem, code = next_line(lines)
-  if problem then return nil, path .. ": " .. problem, code end
-  if first and add(gathered, decode(first)) then
-    local ok
-    ok, problem = add_lines(gathered, lines)
-    return ok, problem and path .. ": " .. problem
-  end
-  return add_whole(gathered, lines, first or "", path)
+  local first, problem = next_line(lines)
+  if problem then return nil, problem end
+  if first and add(gathered, decode(first)) then return add_lines(gathered, lines) end
+  return add_whole(gathered, lines, first or "")
 end
 
-local function add_file(gathered, path)
-  local file, problem = io.open(path, "rb")
-  if not file then return nil, problem end
-  local ok
-  ok, problem = add_open_file(gathered, file, path)
-  file:close()
-  return ok, problem
+-- Adds what is in an open file, and closes it. True, or nil, a message, and whether it merely holds no traces.
+local function add_file(gathered, file, name)
+  local ok, problem = add_content(gathered, file)
+  if file ~= io.stdin then file:close() end
+  if ok then return true end
+  return nil, name .. ": " .. problem, problem == NOT_A_TRACE or problem == EMPTY
 end
 
 local function new_gathering(limits)
@@ -167,39 +169,64 @@ end
 -- ------------------------------------------------------------------------------------------------------- folders
 
 local function is_wanted(name)
-  for _, ending in ipairs(ENDINGS) do
-    if name:find(ending) then return true end
+  for _, pattern in ipairs(ENDINGS) do
+    if name:find(pattern) then return true end
   end
-  return false
+  return name:find(ROTATED) ~= nil
+end
+
+-- The wanted ones, and of what was rotated the oldest first, since what comes later counts.
+local function in_order(names)
+  local wanted, bases, ages = {}, {}, {}
+  for _, name in ipairs(names) do
+    local base, number = name:match(ROTATED)
+    bases[name], ages[name] = base or name, tonumber(number) or 0
+    if is_wanted(name) then wanted[#wanted + 1] = name end
+  end
+  table.sort(wanted, function(a, b)
+    if bases[a] ~= bases[b] then return bases[a] < bases[b] end
+    return ages[a] > ages[b]
+  end)
+  return wanted
+end
+
+-- Returns what is wrong; a folder may hold other things than traces, too.
+local function add_named(gathered, path)
+  local file, problem = io.open(path, "rb")
+  if not file then return problem end
+  local ok, told, is_other = add_file(gathered, file, path)
+  return not (ok or is_other) and told or nil
 end
 
 local function read_folder(path, names, limits)
   local gathered, failed = new_gathering(limits), nil
-  table.sort(names)
-  for _, name in ipairs(names) do
-    if is_wanted(name) and has_room(gathered) then
-      local ok, problem = add_file(gathered, path .. "/" .. name)
-      -- a folder may hold other things, too
-      if not ok and problem ~= NOT_A_TRACE then failed = failed or problem end
-    end
+  for _, name in ipairs(in_order(names)) do
+    if has_room(gathered) then failed = add_named(gathered, path .. "/" .. name) or failed end
   end
   local traces, warning = finish(gathered)
-  if not traces[1] then return nil, path .. ": " .. (failed or "There are no traces here") end
+  if not traces[1] then return nil, failed or path .. ": there are no traces here" end
   return traces, warning or failed
 end
 
---- The traces in a file or a folder, and a warning where not all could be read; or nil, a message. Where there is no
--- such thing, nil alone. `limits`: `spans`, `bytes`, of what is read at most.
+local function open(path)
+  if path == STDIN then return io.stdin end
+  return io.open(path, "rb")
+end
+
+--- The traces in a file, a pipe, a folder, or at standard input (`-`), and a warning where not all could be read; or
+-- nil, a message. Where there is no such thing, nil alone. `limits`: `spans`, `bytes`, of what is read at most.
 function files.read(path, limits)
-  local file, problem, code = io.open(path, "rb")
+  local file, problem, code = open(path)
   if not file then return nil, code ~= NO_SUCH_FILE and problem or nil end
   local _, _, reading = file:read(0)
-  file:close()
   local names = reading == IS_FOLDER and core.list_folder(path)
-  if names then return read_folder((path:gsub("(.)/+$", "%1")), names, limits or {}) end
+  if names then
+    file:close()
+    return read_folder((path:gsub("(.)/+$", "%1")), names, limits or {})
+  end
   local gathered = new_gathering(limits or {})
   local ok
-  ok, problem = add_file(gathered, path)
+  ok, problem = add_file(gathered, file, path == STDIN and STDIN_NAME or path)
   if not ok then return nil, problem end
   return finish(gathered)
 end

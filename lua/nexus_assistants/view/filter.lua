@@ -10,8 +10,8 @@ local STATUSES = {
   error = { error = true, timeout = true }, timeout = { timeout = true }, running = { running = true },
 }
 
---- The statuses that can be asked for.
-filter.statuses = { "ok", "error", "timeout", "running" }
+--- The statuses that can be asked for, as they are called in a list; `ok` is another name of the first.
+filter.statuses = { "success", "error", "timeout", "running" }
 
 --- A moment in milliseconds since 1970 from "90s", "15m", "2h", "7d", "2w" before `now` (seconds), a day or a
 -- timestamp; or nil, message.

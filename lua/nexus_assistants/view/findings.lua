@@ -12,7 +12,7 @@ local function list_in(value)
   return json.is_array(list) and list[1] and list or nil
 end
 
---- The findings of a trace: its own, or those that its last span, or any of its spans, has.
+--- The findings of a trace: its own, or those that any of its spans has.
 function findings.of(trace)
   local found = list_in(trace.metadata)
   if found then return found end

@@ -46,16 +46,35 @@ local function wanted_of(options)
   return wanted
 end
 
--- What was found and the prices; nil, message.
+-- What was found and the prices; nil, message, and whether it was asked for wrongly.
 local function find(target, options)
   local prices, problem = read_prices(options.prices)
   if problem then return nil, problem end
   local wanted = wanted_of(options)
   if options.html and not target then wanted.is_list = not wanted.trace end
-  local found
-  found, problem = read.find(target, wanted)
-  if not found then return nil, problem end
+  local found, is_misuse
+  found, problem, is_misuse = read.find(target, wanted)
+  if not found then return nil, problem, is_misuse end
   return found, prices
+end
+
+local FILTERS = { "agent", "status", "since", "name" }
+
+-- What is said where there is nothing to see; nil where there is.
+local function emptiness(found, options)
+  if found.traces[1] then return nil end
+  for _, name in ipairs(FILTERS) do
+    if options[name] ~= nil then return "no trace is like that" end
+  end
+  return "there is no trace yet"
+end
+
+-- What is said beside what is shown: that nothing is, or not all.
+local function note_on(found, options)
+  local left, notes = found.count - #found.traces, {}
+  notes[1] = found.warning or emptiness(found, options)
+  if left > 0 then notes[#notes + 1] = ("%d more are left out: --limit N"):format(left) end
+  return notes[1] and table.concat(notes, "; ") or nil
 end
 
 local function style(options)
@@ -69,13 +88,16 @@ end
 --- Draws what is found at `target`: the trace in a file or with an id, the traces of a file, a folder or an address, or
 -- the newest trace at NEXUS_BASE_URL. `options`: `color` ("auto", "always", "never"), `width`, `ascii`, `critical`,
 -- `prices` (a file), and what is wanted: `trace`, `list`, `agent`, `status`, `since`, `name`, `limit`.
--- Returns the text for standard output and a warning or nil; or nil and a message.
+-- Returns the text for standard output and a warning or nil; or nil and a message, and true where what was asked for
+-- doesn't go together.
 function view.draw(target, options)
-  local found, prices = find(target, options)
-  if not found then return nil, prices end
+  local found, prices, is_misuse = find(target, options)
+  if not found then return nil, prices, is_misuse end
   local drawing = style(options)
-  drawing.prices, drawing.count = prices, found.count
-  if not found.is_one then return list.render(found.traces, drawing), found.warning end
+  drawing.prices = prices
+  if not found.is_one then
+    return found.traces[1] and list.render(found.traces, drawing) or "", note_on(found, options)
+  end
   local text, problem = terminal.render(found.traces[1], drawing)
   return text, problem or found.warning
 end
@@ -94,17 +116,16 @@ local function write(path, text)
 end
 
 --- Writes what is found at `target` as a page for a browser to the file `options.html`. Returns true and a warning or
--- nil; or nil and a message.
+-- nil; or nil and a message, as above.
 function view.write_page(target, options)
-  local found, prices = find(target, options)
-  if not found then return nil, prices end
+  local found, prices, is_misuse = find(target, options)
+  if not found then return nil, prices, is_misuse end
   local ok, problem = read.complete(found)
   local text
   if ok then text, problem = page.render({ traces = found.traces, prices = prices }) end
   if text then ok, problem = write(options.html, text) end
   if problem then return nil, problem end
-  local left = found.count - #found.traces
-  return ok, found.warning or left > 0 and ("%d more are left out: --limit N"):format(left) or nil
+  return ok, note_on(found, options)
 end
 
 return view

@@ -109,7 +109,7 @@ local function heads()
 end
 
 --- Renders traces, in their order. `options`: `width`, `color`, `unicode`, `prices`, `today` ("2026-01-31": of that day
--- the time alone is shown), `count` (how many there are). Times are UTC.
+-- the time alone is shown). Times are UTC.
 function list.render(traces, options)
   local ellipsis = options.unicode and "…" or "..."
   options = values.merged(options, { ellipsis = ellipsis })
@@ -121,8 +121,6 @@ function list.render(traces, options)
   local paint = format.painter(options.color)
   local lines = { paint(format.DIM, line_of(head, widths, format.painter(false), "")) }
   for _, cells in ipairs(rows) do lines[#lines + 1] = line_of(cells, widths, paint, ellipsis) end
-  local more = (options.count or #rows) - #rows
-  if more > 0 then lines[#lines + 1] = paint(format.DIM, ("and %d more: --limit N"):format(more)) end
   return table.concat(lines, "\n") .. "\n"
 end
 

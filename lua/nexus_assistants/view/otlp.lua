@@ -149,16 +149,20 @@ end
 
 -- ------------------------------------------------------------------------------------------------------- traces
 
+-- A span that comes again is a later state of the same: whoever got no answer to a request sends it again.
 local function add_span(self, span, resource)
   local id = type(span) == "table" and text_or_null(span.traceId)
   if not id or id == json.null then return end
   local trace = self.by_id[id]
   if not trace then
-    trace = { id = id, resource = resource, spans = json.array({}) }
+    trace = { id = id, resource = resource, spans = json.array({}), places = {} }
     self.by_id[id], self.order[#self.order + 1] = trace, trace
   end
-  trace.spans[#trace.spans + 1] = new_span(span)
-  self.spans = self.spans + 1
+  local made = new_span(span)
+  local place = trace.places[made.id] or #trace.spans + 1
+  if place > #trace.spans then self.spans = self.spans + 1 end
+  if made.id ~= json.null then trace.places[made.id] = place end
+  trace.spans[place] = made
 end
 
 --- True for a value that is an export request.
@@ -244,7 +248,7 @@ function methods:traces()
   return traces
 end
 
---- What gathers requests; `spans` counts what came.
+--- What gathers requests; `spans` counts the spans of all traces.
 function otlp.new()
   return setmetatable({ by_id = {}, order = {}, spans = 0 }, mt)
 end

@@ -1,6 +1,6 @@
 --- What is to be viewed, into traces of one shape: as Nexus gives them, with `spans` where they are known.
 --
--- A source is a file, a folder, the address of a Nexus (or of a trace there), or the Nexus of the environment.
+-- A source is a file, a pipe, a folder, the address of a Nexus (or of a trace there), or the Nexus of the environment.
 local core = require("nexus_assistants.core")
 local files = require("nexus_assistants.view.files")
 local filter = require("nexus_assistants.view.filter")
@@ -45,15 +45,17 @@ local function by_prefix(traces, id)
     if starts_with(trace.id, id) then found, count = trace, count + 1 end
   end
   if count == 1 then return found end
-  return nil, (count == 0 and "there is no trace '%s'" or "more than one trace's id begins with '%s'"):format(id)
+  return nil, (count == 0 and "there is no trace '%s'" or "more than one trace's id begins with '%s'"):format(id), count
 end
 
--- The trace whose id begins so, where that can't be a whole id.
+-- The trace whose id begins so, where that can't be a whole id; nil, and where there are more of them, a message.
 local function look_up(nexus, id)
-  if #id >= SHORTEST_ID or not id:find("^%x%x%x[%x-]+$") then return nil end
-  local found = nexus:list({})
-  found = found and by_prefix(found, id)
-  return found and nexus:one(found.id)
+  if #id >= SHORTEST_ID or not id:find("^%x[%x-]*$") then return nil end
+  local traces = nexus:list({})
+  if not traces then return nil end
+  local found, problem, count = by_prefix(traces, id)
+  if found then return nexus:one(found.id) end
+  return nil, count > 0 and problem or nil
 end
 
 local function remote_trace(url, id)
@@ -62,8 +64,10 @@ local function remote_trace(url, id)
   local trace = nil
   if not id then id, problem = nexus:latest() end
   if id then trace, problem = nexus:one(id) end
-  local other = id and problem and look_up(nexus, id)
-  if other then trace, problem = other, nil end
+  if id and problem then
+    local other, ambiguous = look_up(nexus, id)
+    trace, problem = other, ambiguous or not other and problem or nil
+  end
   nexus:close()
   return trace, problem
 end
@@ -78,7 +82,14 @@ local function some(traces, count)
   return { traces = traces, count = count }
 end
 
+-- What lists are asked for says nothing of one trace: nil, message, true.
+local function refuse_list(id)
+  local problem = "--list, --agent, --status, --since, --name and --limit are for lists, not for one trace ('%s')"
+  return nil, problem:format(id), true
+end
+
 local function from_nexus(url, id, wanted)
+  if id and wanted.is_list then return refuse_list(id) end
   if id then return one(remote_trace(url, id)) end
   local found, problem = some(ask(url, "list", wanted))
   if found then found.url = url end
@@ -88,6 +99,7 @@ end
 -- What names a file alone is never sent to Nexus: ids have neither folders nor endings.
 local function from_id(target, wanted)
   if wanted.trace or target:find("[/.]") then return nil, "there is no file '" .. target .. "'" end
+  if wanted.is_list then return refuse_list(target) end
   local trace, problem = remote_trace(environment_url(), target)
   if problem then return nil, "there is no file '" .. target .. "', and " .. problem end
   return one(trace)
@@ -104,9 +116,11 @@ local function from_files(target, wanted)
 end
 
 --- What is found at a target: `{traces, count, is_one, warning}`, where `count` is how many there would be without
--- `wanted.limit`, and `is_one` says that one trace was meant; or nil, message. `wanted` is as for filter.apply, with
--- `trace` (an id or its beginning) and `is_list`. Traces of a list at a Nexus have no spans: see `complete`.
+-- `wanted.limit`, and `is_one` says that one trace was meant; or nil, message, and true where the parts of what is
+-- asked for don't go together. `wanted` is as for filter.apply, with `trace` (an id or its beginning) and `is_list`.
+-- Traces of a list at a Nexus have no spans: see `complete`.
 function read.find(target, wanted)
+  if wanted.trace and wanted.is_list then return refuse_list(wanted.trace) end
   local url, id = parse_url(target or environment_url())
   if url and target then return from_nexus(url, wanted.trace or id, wanted) end
   if target then return from_files(target, wanted) end

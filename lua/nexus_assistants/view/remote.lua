@@ -1,5 +1,6 @@
 --- Traces that a Nexus has.
 local core = require("nexus_assistants.core")
+local ending = require("nexus_assistants.view.ending")
 local errors = require("nexus_assistants.error")
 local filter = require("nexus_assistants.view.filter")
 local json = require("nexus_assistants.json")
@@ -13,7 +14,7 @@ local mt = { __index = methods }
 local TIMEOUT, DEADLINE, STEP = 10, 30, 1
 local PAGE, MOST_LOOKED_AT = 200, 2000
 -- How Nexus is asked for them.
-local STATUSES = { ok = "ok", error = "error", timeout = "error" }
+local STATUSES = { ok = "ok", success = "ok", error = "error", timeout = "error" }
 
 local function get(self, path, parameters)
   local call, err = self.engine:call({
@@ -39,7 +40,8 @@ end
 
 --- The trace with an id.
 function methods:one(id)
-  return get(self, "/api/v1/traces/" .. operations.escape(id))
+  local trace, problem = get(self, "/api/v1/traces/" .. operations.escape(id))
+  return ending.restore(trace), problem
 end
 
 --- The id of the newest trace.
@@ -57,7 +59,7 @@ local function add_page(self, found, parameters)
   if problem then return nil, problem end
   if type(page) ~= "table" then return nil, "this is not a list of traces" end
   for _, trace in ipairs(page) do
-    if type(trace) == "table" then found[#found + 1] = trace end
+    if type(trace) == "table" then found[#found + 1] = ending.restore(trace) end
   end
   local last = #page == parameters.limit and page[#page]
   return type(last) == "table" and last.id or nil
@@ -66,7 +68,6 @@ end
 --- The traces that are wanted (see filter.apply), without their spans, and how many there are at least; or nil,
 -- message.
 function methods:list(wanted)
-  if wanted.name then return nil, "Nexus does not tell the names of traces: --name is for files" end
   local since = wanted.since and os.date("!%Y-%m-%dT%H:%M:%S.000Z", math.floor(wanted.since / 1000))
   local found, after = {}, nil
   local traces, count, problem

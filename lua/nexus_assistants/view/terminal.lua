@@ -13,7 +13,7 @@ local terminal = {}
 
 local STATUS_COLORS, RED, BOLD, DIM = format.STATUS_COLORS, format.RED, format.BOLD, format.DIM
 local DURATION_WIDTH, GAP = 8, 2
-local NARROWEST_STATUS, WIDEST_STATUS = 5, 8
+local NARROWEST_STATUS, WIDEST_STATUS = 2, 8
 local NARROWEST_NAME, LEAST_OF_NAME = 12, 6
 local NARROWEST_PAGE = 40
 -- Beside a bar narrower than this, tokens are left out.
@@ -43,7 +43,8 @@ end
 
 -- A bar from one eighth of a column to another: its first column is drawn whole where it goes beyond it.
 local function bar(page, row)
-  local scale = page.bar_width * 8 / math.max(page.to - page.from, 1)
+  local length = page.to - page.from
+  local scale = page.bar_width * 8 / (length > 0 and length or 1)
   local first = math.floor((row.from - page.from) * scale)
   local last = math.ceil(((row.to or page.to) - page.from) * scale)
   first = math.max(0, math.min(first, page.bar_width * 8 - NARROWEST))
@@ -185,6 +186,12 @@ local function new_page(trace, rows, options)
   return page
 end
 
+-- The trace's own error: a text, or an object with one.
+local function failure_of(trace)
+  local failure = type(trace.metadata) == "table" and trace.metadata.error
+  return format.present(type(failure) == "table" and failure.message or failure)
+end
+
 --- Renders a trace as Nexus's `GET /api/v1/traces/:id` gives it. `options`: `width` (columns, 100; at least
 -- 40), `color`, `unicode`, `prices` (see usage.fault), `critical` (marks the critical path, which colours show as
 -- bold).
@@ -194,7 +201,7 @@ function terminal.render(trace, options)
   local rows = tree.rows(trace.spans, timestamp.milliseconds(trace.started_at) or 0)
   local page = new_page(trace, rows, options or {})
   local lines = { header(page, trace, rows) }
-  local failure = format.present(type(trace.metadata) == "table" and trace.metadata.error)
+  local failure = failure_of(trace)
   if failure then findings.add_text(lines, page, "  ", failure, RED) end
   findings.add_lines(lines, trace, page)
   for _, row in ipairs(rows) do

@@ -1,7 +1,6 @@
 --- Tokens and what they cost, wherever whoever wrote a trace has put them.
 local usage = {}
 
-local LAST_SPAN = "trace.end" -- how the Nexus sink calls the span that carries a trace's end
 local MOST = 1e15
 
 local function member(value, ...)
@@ -85,22 +84,18 @@ local function model_below(rows, index)
 end
 
 --- The tokens and cost `{total, cost}` of a whole trace, by its rows in the order of the tree; nil where none are told.
--- The last span of a trace that was created before it ended holds what the trace itself would; else a span's own count
--- stands for those below it.
+-- A span's own count stands for those below it.
 function usage.sum(rows, prices)
   local sum, counted = { total = 0 }, nil
-  local last
   for index, row in ipairs(rows) do
     local tokens = usage.of(row.span)
-    if row.span.name == LAST_SPAN then last = tokens or last end
     if counted and row.depth <= counted then counted = nil end
-    if tokens and not counted and row.span.name ~= LAST_SPAN then
+    if tokens and not counted then
       add(sum, tokens, usage.cost(tokens, model_below(rows, index), prices))
       counted = row.depth
       sum.found = true
     end
   end
-  if last then sum.total, sum.found = last.total, true end
   return sum.found and sum or nil
 end
 
