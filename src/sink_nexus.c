@@ -307,7 +307,8 @@ static const nxa__sink functions = {.trace_started = trace_started,
 
 static nxa__spool *new_spool(nxa_engine *engine, const nxa_nexus_options *options) {
   nxa__spool_limits limits = {options->spool_files, options->spool_bytes, options->spool_age};
-  return nxa__spool_new(engine, options->spool, nxa_endpoint_base_url(options->endpoint), &limits);
+  nxa__spool_form form = {nxa_endpoint_base_url(options->endpoint), "jsonl", true};
+  return nxa__spool_new(engine, options->spool, &form, &limits);
 }
 
 nxa__sink *nxa__nexus_new(nxa_engine *engine, const nxa_nexus_options *options, nxa_error *error) {

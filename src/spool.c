@@ -40,7 +40,9 @@ struct nxa__spool_file {
 
 struct nxa__spool {
   nxa_engine *engine;
+  nxa__spool_form form; /* its label is behind the path */
   nxa__spool_limits limits;
+  size_t held_files, held_bytes; /* on the disk now; several spools may count in one `stats` */
   nxa_stats *stats;
   nxa_stats no_stats;
   char *own; /* the path of the client's own folder; NULL before it is made */
@@ -52,8 +54,7 @@ struct nxa__spool {
   bool has_warned;
   nxa__list files, failed_files, spares, open_files, waiting;
   char *collected; /* the latest path told */
-  const char *label;
-  char path[]; /* the spool's folder, then the label */
+  char path[];     /* the spool's folder, then the label */
 };
 
 /* ------------------------------------------------------------------------------------------------ life */
@@ -65,14 +66,16 @@ static size_t largest_file(void) {
   return (size_t)limit.rlim_cur;
 }
 
-nxa__spool *nxa__spool_new(nxa_engine *engine, const char *folder, const char *label, const nxa__spool_limits *limits) {
-  size_t length = strlen(folder) + 1, label_length = strlen(label) + 1;
+nxa__spool *nxa__spool_new(nxa_engine *engine, const char *folder, const nxa__spool_form *form,
+                           const nxa__spool_limits *limits) {
+  size_t length = strlen(folder) + 1, label_length = strlen(form->label) + 1;
   nxa__spool *spool = nxa__allocate_zeroed(sizeof *spool + length + label_length);
   if (!spool)
     return NULL;
   memcpy(spool->path, folder, length);
-  spool->label = spool->path + length;
-  memcpy(spool->path + length, label, label_length);
+  memcpy(spool->path + length, form->label, label_length);
+  spool->form = *form;
+  spool->form.label = spool->path + length;
   spool->engine = engine;
   spool->limits = *limits;
   spool->stats = &spool->no_stats;
@@ -86,8 +89,8 @@ void nxa__spool_count_in(nxa__spool *spool, nxa_stats *stats) {
   spool->stats = stats;
 }
 
-static void name_of(const nxa__spool_file *file, char name[NAME_SIZE]) {
-  snprintf(name, NAME_SIZE, "%u.jsonl", file->number);
+static void name_of(const nxa__spool *spool, const nxa__spool_file *file, char name[NAME_SIZE]) {
+  snprintf(name, NAME_SIZE, "%u.%s", file->number, spool->form.ending);
 }
 
 static void close_file(nxa__spool_file *file) {
@@ -105,11 +108,15 @@ static void forget(nxa__spool_file *file) {
   nxa__release(file);
 }
 
+static bool make_empty(const nxa__spool_file *file) {
+  return ftruncate(file->descriptor, 0) == 0;
+}
+
 static void delete_file(nxa__spool *spool, nxa__spool_file *file) {
   char name[NAME_SIZE];
-  name_of(file, name);
-  if (file->number > 0)
-    unlinkat(spool->folder, name, 0);
+  name_of(spool, file, name);
+  if (file->number > 0 && unlinkat(spool->folder, name, 0) != 0 && file->descriptor >= 0)
+    make_empty(file); /* what is delivered isn't to be found there */
   close_file(file);
 }
 
@@ -154,13 +161,17 @@ void nxa__spool_free(nxa__spool *spool) {
 
 /* ------------------------------------------------------------------------------------------------ failing */
 
-static bool fail(nxa__spool *spool, const char *reason) {
-  spool->rests_until_ns = nxa__monotonic_ns() + PAUSE;
+static void warn_once(nxa__spool *spool, const char *reason) {
   if (!spool->has_warned)
     nxa__engine_warn(spool->engine,
                      "traces can't be kept in '%s': %s; until they can, what isn't delivered is in memory alone",
                      spool->path, reason);
   spool->has_warned = true;
+}
+
+static bool fail(nxa__spool *spool, const char *reason) {
+  spool->rests_until_ns = nxa__monotonic_ns() + PAUSE;
+  warn_once(spool, reason);
   return false;
 }
 
@@ -229,12 +240,12 @@ static bool try_folder(nxa__spool *spool, bool *again, nxa_error *error) {
 
 /* A folder without one is looked into; so nothing depends on it. */
 static void write_label(const nxa__spool *spool) {
-  if (strlen(spool->label) > spool->largest)
+  if (strlen(spool->form.label) > spool->largest)
     return;
   int file = openat(spool->folder, "lock", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
   if (file < 0)
     return;
-  ssize_t written = write(file, spool->label, strlen(spool->label));
+  ssize_t written = write(file, spool->form.label, strlen(spool->form.label));
   (void)written;
   close(file);
 }
@@ -259,17 +270,98 @@ static bool make_folder(nxa__spool *spool) {
 
 /* ------------------------------------------------------------------------------------------------ files */
 
+/* Counts that may be negative wrap around, and back. */
+static void count(nxa__spool *spool, size_t files, size_t bytes) {
+  spool->held_files += files;
+  spool->held_bytes += bytes;
+  spool->stats->spool_files += files;
+  spool->stats->spool_bytes += bytes;
+}
+
 static void note_size(nxa__spool *spool, nxa__spool_file *file, size_t size) {
-  spool->stats->spool_bytes += size - file->size;
+  count(spool, 0, size - file->size);
   file->size = size;
 }
 
-nxa__spool_file *nxa__spool_take(nxa__spool *spool) {
+static void uncount_file(nxa__spool *spool, const nxa__spool_file *file) {
+  if (file->bytes > 0)
+    count(spool, (size_t)-1, (size_t)0 - file->size);
+}
+
+static void drop(nxa__spool *spool, nxa__spool_file *file) {
+  uncount_file(spool, file);
+  delete_file(spool, file);
+  nxa__list_remove(&file->link);
+  nxa__list_remove(&file->left_link);
+  file->dropped = true;
+  file->bytes = 0;
+  if (!file->left) /* its trace is in memory, and may be delivered yet */
+    return;
+  spool->stats->spool_dropped++;
+  spool->stats->spool_left--;
+  nxa__release(file);
+}
+
+/* ------------------------------------------------------------------------------------------------ a lost folder */
+
+/* What nothing was written to yet is written in the next folder. */
+static void lose_files(nxa__spool *spool, const nxa__list *files) {
+  for (nxa__link *link = files->first, *next; link; link = next) {
+    nxa__spool_file *file = link->owner;
+    next = link->next;
+    close_file(file);
+    if (file->bytes > 0)
+      drop(spool, file);
+    else
+      file->number = 0;
+  }
+}
+
+/* Somebody deleted the folder: what goes on writes into nothing. */
+static void lose_folder(nxa__spool *spool) {
+  warn_once(spool, "the folder was deleted");
+  lose_files(spool, &spool->files);
+  lose_files(spool, &spool->failed_files);
+  empty_spares(spool);
+  close(spool->folder);
+  nxa__lock_release(spool->lock);
+  nxa__release(spool->own);
+  spool->folder = -1;
+  spool->lock = NULL;
+  spool->own = NULL;
+}
+
+static bool lost_its_folder(nxa__spool *spool) {
+  if (!spool->own || access(spool->own, F_OK) == 0 || errno != ENOENT)
+    return false;
+  lose_folder(spool);
+  return true;
+}
+
+static bool is_deleted(const nxa__spool_file *file) {
+  struct stat known;
+  return fstat(file->descriptor, &known) != 0 || known.st_nlink == 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ taking */
+
+static nxa__spool_file *take_spare(nxa__spool *spool) {
   nxa__spool_file *file = spool->spares.last ? spool->spares.last->owner : NULL;
   if (!file)
+    return NULL;
+  if (is_deleted(file)) {
+    if (!lost_its_folder(spool))
+      empty_spares(spool);
+    return NULL;
+  }
+  nxa__list_remove(&file->link);
+  return file;
+}
+
+nxa__spool_file *nxa__spool_take(nxa__spool *spool) {
+  nxa__spool_file *file = take_spare(spool);
+  if (!file)
     file = nxa__allocate_zeroed(sizeof *file);
-  else
-    nxa__list_remove(&file->link);
   if (!file)
     return NULL;
   if (!file->link.owner)
@@ -281,18 +373,24 @@ nxa__spool_file *nxa__spool_take(nxa__spool *spool) {
   return file;
 }
 
-static bool open_file(nxa__spool *spool, nxa__spool_file *file) {
+static void open_by_name(nxa__spool *spool, nxa__spool_file *file) {
   char name[NAME_SIZE];
   bool is_new = file->number == 0;
   if (is_new)
     file->number = ++spool->last_number;
-  name_of(file, name);
+  name_of(spool, file, name);
   int flags = O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (is_new ? O_CREAT | O_EXCL : 0);
   file->descriptor = openat(spool->folder, name, flags, S_IRUSR | S_IWUSR);
-  if (file->descriptor < 0) {
-    file->number = is_new ? 0 : file->number;
-    return fail_by_errno(spool);
-  }
+  if (file->descriptor < 0 && is_new)
+    file->number = 0;
+}
+
+static bool open_file(nxa__spool *spool, nxa__spool_file *file) {
+  open_by_name(spool, file);
+  if (file->descriptor < 0 && errno == ENOENT && lost_its_folder(spool) && !file->dropped && make_folder(spool))
+    open_by_name(spool, file);
+  if (file->descriptor < 0)
+    return file->dropped || spool->rests_until_ns > nxa__monotonic_ns() ? false : fail_by_errno(spool);
   if (spool->open_files.count == OPEN_MOST)
     close_file(spool->open_files.first->owner);
   nxa__list_append(&spool->open_files, &file->open_link);
@@ -315,38 +413,14 @@ static bool write_lines(nxa__spool *spool, nxa__spool_file *file, const char *li
   while (written < 0 && errno == EINTR);
   if (written < 0)
     return fail_by_errno(spool);
-  if ((size_t)written < length)
-    return fail(spool, strerror(ENOSPC));
-  return true;
-}
-
-static void count_file(nxa__spool *spool, const nxa__spool_file *file) {
-  spool->stats->spool_files++;
-  spool->stats->spool_bytes += file->size;
+  if ((size_t)written == length)
+    return true;
+  if (!spool->form.in_place && ftruncate(file->descriptor, (off_t)file->bytes) != 0)
+    return fail_by_errno(spool);
+  return fail(spool, strerror(ENOSPC));
 }
 
 /* ------------------------------------------------------------------------------------------------ caps */
-
-static void uncount_file(nxa__spool *spool, const nxa__spool_file *file) {
-  if (file->bytes == 0)
-    return;
-  spool->stats->spool_files--;
-  spool->stats->spool_bytes -= file->size;
-}
-
-static void drop(nxa__spool *spool, nxa__spool_file *file) {
-  uncount_file(spool, file);
-  delete_file(spool, file);
-  nxa__list_remove(&file->link);
-  nxa__list_remove(&file->left_link);
-  file->dropped = true;
-  file->bytes = 0;
-  if (!file->left) /* its trace is in memory, and may be delivered yet */
-    return;
-  spool->stats->spool_dropped++;
-  spool->stats->spool_left--;
-  nxa__release(file);
-}
 
 static nxa__spool_file *oldest_written(const nxa__list *files) {
   for (nxa__link *link = files->first; link; link = link->next)
@@ -367,7 +441,7 @@ static bool is_too_old(const nxa__spool *spool, const nxa__spool_file *file) {
 }
 
 static bool is_too_much(const nxa__spool *spool) {
-  return spool->stats->spool_files > spool->limits.files || spool->stats->spool_bytes > spool->limits.bytes;
+  return spool->held_files > spool->limits.files || spool->held_bytes > spool->limits.bytes;
 }
 
 /* The oldest go first, and those that failed after all others. */
@@ -401,7 +475,7 @@ bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lin
     return false;
   bool is_first = file->bytes == 0;
   if (is_first)
-    count_file(spool, file);
+    count(spool, 1, file->size);
   file->bytes += length;
   if (file->bytes > file->size)
     note_size(spool, file, file->bytes);
@@ -411,6 +485,13 @@ bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lin
   }
   make_room(spool);
   return !file->dropped;
+}
+
+void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, char mark) {
+  if (!nxa__spool_has_lines(file) || offset >= file->bytes || !is_ready(spool, file))
+    return;
+  if (pwrite(file->descriptor, &mark, 1, (off_t)offset) < 0)
+    fail_by_errno(spool);
 }
 
 void nxa__spool_try_again(nxa__spool *spool) {
@@ -433,8 +514,13 @@ void nxa__spool_mark_failed(nxa__spool *spool, nxa__spool_file *file) {
 /* ------------------------------------------------------------------------------------------------ ends */
 
 /* No line begins so: what is behind it doesn't count. */
-static bool blank(nxa__spool_file *file) {
-  return file->bytes == 0 || pwrite(file->descriptor, "-", 1, 0) == 1;
+static bool blank(const nxa__spool *spool, nxa__spool_file *file) {
+  if (file->bytes == 0)
+    return true;
+  if (spool->form.in_place)
+    return pwrite(file->descriptor, "-", 1, 0) == 1;
+  file->size = 0;
+  return make_empty(file);
 }
 
 static bool is_worth_keeping(const nxa__spool *spool, const nxa__spool_file *file) {
@@ -446,7 +532,7 @@ void nxa__spool_remove(nxa__spool *spool, nxa__spool_file *file) {
     return;
   uncount_file(spool, file);
   nxa__list_remove(&file->link);
-  if (!file->dropped && is_worth_keeping(spool, file) && blank(file)) {
+  if (!file->dropped && is_worth_keeping(spool, file) && blank(spool, file)) {
     file->bytes = 0;
     file->failed = false;
     nxa__list_append(&spool->spares, &file->link);
@@ -485,7 +571,7 @@ const char *nxa__spool_collect(nxa__spool *spool) {
   nxa__spool_file *file = spool->waiting.first ? spool->waiting.first->owner : NULL;
   if (!file)
     return NULL;
-  name_of(file, name);
+  name_of(spool, file, name);
   char *path = join(spool->own, name);
   if (!path)
     return NULL;
@@ -500,7 +586,7 @@ static nxa__spool_file *find_left(const nxa__spool *spool, const nxa__list *file
   size_t folder = strlen(spool->own);
   for (nxa__link *link = files->first; link; link = link->next) {
     nxa__spool_file *file = link->owner;
-    name_of(file, name);
+    name_of(spool, file, name);
     if (file->left && strncmp(path, spool->own, folder) == 0 && path[folder] == '/' &&
         strcmp(path + folder + 1, name) == 0)
       return file;

@@ -23,9 +23,16 @@ typedef struct nxa__spool_limits {
   double age; /* seconds */
 } nxa__spool_limits;
 
-/* Makes nothing on the disk before something is written. `label` is put into the lock: for whom the folder is. NULL for
- * want of memory. */
-nxa__spool *nxa__spool_new(nxa_engine *engine, const char *folder, const char *label, const nxa__spool_limits *limits);
+typedef struct nxa__spool_form {
+  const char *label;  /* put into the lock: for whom the folder is */
+  const char *ending; /* of the files' names */
+  bool in_place;      /* a file is overwritten without being emptied before */
+} nxa__spool_form;
+
+/* Makes nothing on the disk before something is written. Copies the label; the ending must stay. NULL for want of
+ * memory. */
+nxa__spool *nxa__spool_new(nxa_engine *engine, const char *folder, const nxa__spool_form *form,
+                           const nxa__spool_limits *limits);
 /* What wasn't removed stays on the disk for others. All its files must have been removed, left or freed. */
 void nxa__spool_free(nxa__spool *spool);
 /* Where it counts what it holds and what it drops. */
@@ -36,6 +43,8 @@ nxa__spool_file *nxa__spool_take(nxa__spool *spool);
 /* Writes whole lines; true where they are there. */
 bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lines, size_t length);
 bool nxa__spool_has_lines(const nxa__spool_file *file);
+/* Overwrites one byte of what was written. */
+void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, char mark);
 /* After a failure nothing is written for some seconds; there is no more time for that. */
 void nxa__spool_try_again(nxa__spool *spool);
 /* Its trace failed: where there is too much, it goes last. */

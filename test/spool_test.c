@@ -22,11 +22,14 @@ typedef struct fixture {
   char path[64];
 } fixture;
 
+static bool in_place = true;
+
 static void start_at(fixture *fix, const char *path, size_t files, size_t bytes) {
   nxa__spool_limits limits = {files, bytes, 60};
+  nxa__spool_form form = {LABEL, "jsonl", in_place};
   fix->stats = (nxa_stats){0};
   fix->engine = fake_engine();
-  fix->spool = nxa__spool_new(fix->engine, path, LABEL, &limits);
+  fix->spool = nxa__spool_new(fix->engine, path, &form, &limits);
   assert_non_null(fix->spool);
   nxa__spool_count_in(fix->spool, &fix->stats);
 }
@@ -275,18 +278,54 @@ static void test_a_folder_that_cannot_be_made(void **state) {
   stop(&fix);
 }
 
-static void test_a_folder_that_is_taken_away_is_warned_of(void **state) {
+static void test_a_folder_that_is_taken_away_is_made_anew(void **state) {
   (void)state;
   fixture fix;
+  char folder[340], path[360];
   start(&fix, 10, 1000);
-  nxa__spool_file *first = written(&fix, "x\n");
+  nxa__spool_file *first = written(&fix, "x\n"), *left = written(&fix, "left\n");
+  nxa__spool_leave(fix.spool, left);
   remove_all(&fix);
-  nxa__spool_file *second = nxa__spool_take(fix.spool);
-  assert_false(append(&fix, second, "y\n"));
+  nxa__spool_file *second = written(&fix, "y\n");
   assert_int_equal(fix.engine->warning_count, 1);
+  own_folder(&fix, folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/4.jsonl", folder);
+  assert_content(path, "y\n");
+  assert_false(append(&fix, first, "its start isn't there any more\n"));
+  assert_int_equal(fix.stats.spool_dropped, 1); /* the one that was left */
+  assert_int_equal(fix.stats.spool_left, 0);
+  assert_int_equal(fix.stats.spool_files, 1);
+  assert_int_equal(fix.stats.spool_bytes, 2);
   nxa__spool_remove(fix.spool, first);
   nxa__spool_remove(fix.spool, second);
+  remove_all(&fix);
+  second = written(&fix, "z\n"); /* its descriptor was kept for the next one */
+  own_folder(&fix, folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/lock", folder);
+  assert_content(path, LABEL);
+  assert_int_equal(fix.engine->warning_count, 1);
+  nxa__spool_remove(fix.spool, second);
   stop(&fix);
+}
+
+static void test_a_file_of_another_form_is_emptied_for_the_next(void **state) {
+  (void)state;
+  fixture fix;
+  char folder[340], path[360];
+  in_place = false;
+  start(&fix, 10, 1000);
+  nxa__spool_remove(fix.spool, written(&fix, "0 a long one\n"));
+  nxa__spool_file *file = written(&fix, "0 one\n");
+  own_folder(&fix, folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/1.jsonl", folder);
+  assert_content(path, "0 one\n");
+  assert_int_equal(fix.stats.spool_bytes, 6);
+  nxa__spool_mark(fix.spool, file, 0, '1');
+  nxa__spool_mark(fix.spool, file, 6, '1'); /* behind it */
+  assert_content(path, "1 one\n");
+  nxa__spool_remove(fix.spool, file);
+  stop(&fix);
+  in_place = true;
 }
 
 static int lowest_free(void) {
@@ -357,7 +396,8 @@ int main(void) {
       cmocka_unit_test(test_bytes_and_age),
       cmocka_unit_test(test_age_of_what_is_behind_an_open_one),
       cmocka_unit_test(test_a_folder_that_cannot_be_made),
-      cmocka_unit_test(test_a_folder_that_is_taken_away_is_warned_of),
+      cmocka_unit_test(test_a_folder_that_is_taken_away_is_made_anew),
+      cmocka_unit_test(test_a_file_of_another_form_is_emptied_for_the_next),
       cmocka_unit_test(test_a_folder_without_descriptors_leaves_nothing),
       cmocka_unit_test(test_nothing_written_and_nothing_at_all),
   };
