@@ -19,7 +19,7 @@ build = {
         "src/gzip.c", "src/json_out.c", "src/lock.c", "src/log_file.c", "src/nexus_answer.c",
         "src/nexus_body.c", "src/nexus_outcome.c", "src/nexus_send.c", "src/nexus_spool.c",
         "src/nexus_state.c", "src/otlp_answer.c", "src/otlp_content.c", "src/otlp_json.c",
-        "src/otlp_protobuf.c", "src/otlp_queue.c", "src/otlp_resource.c", "src/otlp_span.c",
+        "src/otlp_page.c", "src/otlp_protobuf.c", "src/otlp_queue.c", "src/otlp_resource.c", "src/otlp_span.c",
         "src/otlp_value.c", "src/pairs.c", "src/parts.c", "src/private.c", "src/progress.c", "src/random.c",
         "src/request.c", "src/retry.c", "src/sink_file.c", "src/sink_nexus.c", "src/sink_none.c",
         "src/sink_otlp.c", "src/source.c", "src/spool.c", "src/sse.c", "src/stream.c", "src/text.c", "src/trace.c",

@@ -362,13 +362,22 @@ typedef struct nxa_otlp_options {
   const char *resource_attributes; /* "name=value,…", percent-encoded, as OTEL_RESOURCE_ATTRIBUTES; or NULL */
   double timeout;                  /* seconds for one request; default 10 */
   double flush_interval;           /* seconds that spans are gathered for, unless there are 512 before; default 5 */
+  const char *spool;               /* as of nxa_nexus_options; a file there is a batch */
+  size_t spool_files;
+  size_t spool_bytes;
+  double spool_age;
 } nxa_otlp_options;
 
 NXA_API void nxa_otlp_options_init(nxa_otlp_options *options);
 /*
  * Delivers to an OpenTelemetry receiver by OTLP/HTTP, in the background of nxa_engine_step; names and attributes follow
  * the conventions for generative AI. Answers 429, 502, 503 and 504, and failures without an answer, are repeated for
- * five minutes; any other status than 2xx gives a batch up. What a receiver says it rejected counts as spans_failed.
+ * five minutes; a batch that is answered by 413 is halved; any other status than 2xx gives a batch up. What a receiver
+ * says it rejected counts as spans_failed.
+ *
+ * With a spool, a span that has ended is in a file there when nxa_span_end returns, and the file goes when its batch
+ * was taken or refused for what is in it. What else the sink can't deliver it leaves there (NXA_EVENT_SPOOLED), and so
+ * does whatever ends the process: the Lua module delivers from there.
  */
 NXA_API nxa_kind nxa_tracer_add_otlp(nxa_tracer *tracer, const nxa_otlp_options *options, nxa_error *error);
 
@@ -405,13 +414,13 @@ typedef struct nxa_stats {
   uint64_t repeated_unconfirmed; /* of these, those whose first answer was lost: it may be there twice */
   uint64_t traces_spooled;       /* left in the spool by the sink: for whoever delivers from there later */
   uint64_t spans_spooled;        /* the same for spans */
-  uint64_t spool_dropped;        /* traces taken off the disk undelivered, for its caps */
-  size_t spool_left;             /* traces on the disk now that the sink has left there */
-  size_t spool_files;            /* traces on the disk now, with those the sink works on */
-  size_t spool_bytes;            /* what they take */
-  uint64_t traces_left_out;      /* by nxa_tracer_options.sample */
-  uint64_t spans_left_out;       /* with them */
-  size_t traces_pending;         /* held now */
+  uint64_t spool_dropped;   /* files (of Nexus's traces, of batches) taken off the disk undelivered, for its caps */
+  size_t spool_left;        /* files on the disk now that the sinks have left there */
+  size_t spool_files;       /* files on the disk now, with those the sinks work on */
+  size_t spool_bytes;       /* what they take */
+  uint64_t traces_left_out; /* by nxa_tracer_options.sample */
+  uint64_t spans_left_out;  /* with them */
+  size_t traces_pending;    /* held now */
   size_t spans_pending;
   size_t bytes_pending;
 } nxa_stats;

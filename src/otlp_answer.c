@@ -100,14 +100,24 @@ static bool is_success(int status) {
   return status >= 200 && status < 300;
 }
 
+/* A batch isn't refused for what is in it. */
+static bool is_unwanted(int status) {
+  return status == 0 || (status >= 300 && status < 400) || status == 401 || status == 403 || status == 404 ||
+         status == 405 || status == 407;
+}
+
 static nxa__otlp_verdict judge(int status, nxa_kind kind) {
   if (kind == NXA_CLOSED)
     return NXA__OTLP_CLOSED;
   if (is_success(status))
     return NXA__OTLP_TAKEN;
-  if (status == 0)
-    return kind == NXA_CONNECTION || kind == NXA_TIMEOUT || kind == NXA_MEMORY ? NXA__OTLP_LATER : NXA__OTLP_REFUSED;
-  return status == 429 || (status >= 502 && status <= 504) ? NXA__OTLP_LATER : NXA__OTLP_REFUSED;
+  if (status == 0 && (kind == NXA_CONNECTION || kind == NXA_TIMEOUT || kind == NXA_MEMORY))
+    return NXA__OTLP_LATER;
+  if (status == 429 || (status >= 502 && status <= 504))
+    return NXA__OTLP_LATER;
+  if (status == 413)
+    return NXA__OTLP_TOO_LARGE;
+  return is_unwanted(status) ? NXA__OTLP_UNWANTED : NXA__OTLP_REFUSED;
 }
 
 static bool is_json(const nxa_response *response) {

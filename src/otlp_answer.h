@@ -9,9 +9,11 @@
 
 typedef enum nxa__otlp_verdict {
   NXA__OTLP_TAKEN,
-  NXA__OTLP_LATER,   /* to be repeated */
-  NXA__OTLP_REFUSED, /* this batch, for good */
-  NXA__OTLP_CLOSED   /* the engine was: there won't be a later */
+  NXA__OTLP_LATER,     /* to be repeated */
+  NXA__OTLP_REFUSED,   /* this batch, for good */
+  NXA__OTLP_UNWANTED,  /* whatever is sent, for now: the key, the address */
+  NXA__OTLP_TOO_LARGE, /* less of it may be taken */
+  NXA__OTLP_CLOSED     /* the engine was: there won't be a later */
 } nxa__otlp_verdict;
 
 typedef struct nxa__otlp_answer {

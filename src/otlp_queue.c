@@ -10,7 +10,10 @@ typedef struct item {
   nxa__link link; /* in one of the queue's lists */
   nxa_span *span; /* or */
   nxa_trace *trace;
-  bool lost; /* there was no memory to write it */
+  nxa__otlp_page *page; /* NULL for none */
+  bool kept;            /* it is in the page's file */
+  bool left;            /* it is in a file that was left, and settled with the batch it is in */
+  bool lost;            /* there was no memory to write it */
 } item;
 
 bool nxa__otlp_queue_init(nxa__otlp_queue *queue, nxa__sink *sink, const nxa__otlp_format *format,
@@ -20,12 +23,96 @@ bool nxa__otlp_queue_init(nxa__otlp_queue *queue, nxa__sink *sink, const nxa__ot
   queue->content = content;
   queue->batch.body = &queue->body;
   nxa__buffer_init(&queue->body, SIZE_MAX);
+  nxa__buffer_init(&queue->pages.lines, SIZE_MAX);
   return nxa__otlp_resource_make(&queue->resource, service_name, resource_attributes, understood);
 }
 
+bool nxa__otlp_queue_spool(nxa__otlp_queue *queue, nxa__spool *spool, const char *receiver) {
+  nxa__otlp_pages *pages = &queue->pages;
+  pages->spool = spool;
+  pages->format = queue->format;
+  pages->resource = &queue->resource;
+  pages->receiver = nxa__copy_string(receiver);
+  return pages->receiver != NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------ pages */
+
+static void join(item *joining, nxa__otlp_page *page) {
+  joining->page = page;
+  page->members++;
+}
+
+static void let_page_go(nxa__otlp_queue *queue, nxa__otlp_page *page, bool stays) {
+  if (--page->members > 0)
+    return;
+  if (queue->page == page)
+    queue->page = NULL;
+  nxa__otlp_page_free(&queue->pages, page, stays);
+}
+
+static void part(nxa__otlp_queue *queue, item *parting, bool stays) {
+  nxa__otlp_page *page = parting->page;
+  parting->page = NULL;
+  if (page)
+    let_page_go(queue, page, stays);
+}
+
+static void part_all(nxa__otlp_queue *queue, const nxa__list *list) {
+  for (nxa__link *link = list->first; link; link = link->next)
+    part(queue, link->owner, true);
+}
+
 void nxa__otlp_queue_free(nxa__otlp_queue *queue) {
+  part_all(queue, &queue->taken);
+  part_all(queue, &queue->waiting);
+  nxa__spool_free(queue->pages.spool);
+  nxa__release(queue->pages.receiver);
+  nxa__buffer_free(&queue->pages.lines);
   nxa__buffer_free(&queue->body);
   nxa__otlp_resource_free(&queue->resource);
+}
+
+static bool describe(nxa__otlp_queue *queue, const item *next) {
+  return next->span ? nxa__otlp_of_span(&queue->scratch, next->span, queue->content)
+                    : nxa__otlp_of_trace(&queue->scratch, next->trace, queue->content);
+}
+
+typedef bool (*putting)(nxa__otlp_pages *, nxa__otlp_page *, const nxa__otlp_span *);
+
+static void put(nxa__otlp_queue *queue, item *ended, putting put_in) {
+  bool described = describe(queue, ended);
+  ended->kept = put_in(&queue->pages, ended->page, described ? &queue->scratch : NULL);
+  if (described)
+    nxa__otlp_span_free(&queue->scratch);
+}
+
+/* Where there is no memory for a page it is in none. */
+static void keep(nxa__otlp_queue *queue, item *ended) {
+  if (!queue->pages.spool)
+    return;
+  if (!queue->page || nxa__otlp_page_is_full(queue->page))
+    queue->page = nxa__otlp_page_new(&queue->pages, &queue->sink->tracer->stats);
+  if (!queue->page)
+    return;
+  join(ended, queue->page);
+  put(queue, ended, nxa__otlp_page_put);
+}
+
+static nxa__otlp_page *first_page(const nxa__list *list) {
+  const item *first = list->first ? list->first->owner : NULL;
+  return first ? first->page : NULL;
+}
+
+bool nxa__otlp_queue_is_kept(const nxa__otlp_queue *queue) {
+  const nxa__otlp_page *page = first_page(&queue->taken);
+  return page && nxa__otlp_page_is_whole(page);
+}
+
+void nxa__otlp_queue_mark(nxa__otlp_queue *queue, bool sent) {
+  const nxa__otlp_page *page = first_page(&queue->taken);
+  if (page)
+    nxa__otlp_page_mark(&queue->pages, page, sent);
 }
 
 /* ------------------------------------------------------------------------------------------------ taking */
@@ -48,6 +135,7 @@ void nxa__otlp_queue_start(nxa__otlp_queue *queue, nxa_trace *trace) {
 
 void nxa__otlp_queue_trace(nxa__otlp_queue *queue, nxa_trace *trace) {
   item *known = trace->record.slots[queue->sink->index];
+  keep(queue, known);
   nxa__list_append(&queue->waiting, &known->link);
 }
 
@@ -58,49 +146,173 @@ void nxa__otlp_queue_span(nxa__otlp_queue *queue, nxa_span *span) {
     return;
   }
   made->span = span;
+  keep(queue, made);
   nxa__list_append(&queue->waiting, &made->link);
 }
 
 /* ------------------------------------------------------------------------------------------------ settling */
 
-static void settle(const nxa__otlp_queue *queue, const item *settled, bool delivered) {
+static void settle(nxa__otlp_queue *queue, item *settled, bool delivered) {
+  part(queue, settled, false);
   if (settled->span)
     nxa__span_settled(queue->sink, settled->span, delivered);
   else
     nxa__trace_settled(queue->sink, settled->trace, delivered);
 }
 
-void nxa__otlp_queue_settle(nxa__otlp_queue *queue, bool delivered, uint64_t rejected) {
-  item *settled;
-  while ((settled = nxa__list_take(&queue->taken))) {
-    bool refused = rejected > 0; /* which they were isn't said: the count is right */
-    rejected -= refused;
-    settle(queue, settled, delivered && !refused && !settled->lost);
-  }
+static void settle_spooled(nxa__otlp_queue *queue, item *settled) {
+  part(queue, settled, false);
+  if (settled->span)
+    nxa__span_spooled(queue->sink, settled->span);
+  else
+    nxa__trace_spooled(queue->sink, settled->trace);
+}
+
+static void empty_body(nxa__otlp_queue *queue) {
   nxa__buffer_clear(&queue->body);
   queue->batch.spans = 0;
 }
 
-void nxa__otlp_queue_skip(nxa__otlp_queue *queue) {
+void nxa__otlp_queue_settle(nxa__otlp_queue *queue, bool delivered, uint64_t rejected) {
+  item *settled;
+  while ((settled = nxa__list_take(&queue->taken))) {
+    if (settled->left) {
+      settle_spooled(queue, settled);
+      continue;
+    }
+    bool refused = rejected > 0; /* which they were isn't said: the count is right */
+    rejected -= refused;
+    settle(queue, settled, delivered && !refused && !settled->lost);
+  }
+  empty_body(queue);
+}
+
+/* ------------------------------------------------------------------------------------------------ leaving */
+
+static void write_missing(nxa__otlp_queue *queue, const nxa__list *list, const nxa__otlp_page *page) {
+  for (nxa__link *link = list->first; link && page->missing > 0; link = link->next) {
+    item *next = link->owner;
+    if (next->page == page && !next->kept && !next->left)
+      put(queue, next, nxa__otlp_page_put_again);
+  }
+}
+
+/* A trace is settled after its spans: where these may be in the batch, with that. */
+static void let_go(nxa__otlp_queue *queue, item *leaving, bool spooled) {
+  if (!spooled && !leaving->left) {
+    settle(queue, leaving, false);
+  } else if (leaving->trace && queue->taken.first) {
+    part(queue, leaving, false);
+    leaving->left = true;
+    nxa__list_append(&queue->taken, &leaving->link);
+  } else {
+    settle_spooled(queue, leaving);
+  }
+}
+
+/* Returns whether it failed. */
+static bool leave_first(nxa__otlp_queue *queue, nxa__list *list, bool there) {
+  item *leaving = nxa__list_take(list);
+  bool spooled = there && leaving->kept, failed = !spooled && !leaving->left;
+  let_go(queue, leaving, spooled);
+  return failed;
+}
+
+/* Of the page that the first in the list is in; that one alone where it is in none. Returns how many failed. */
+static size_t leave_page(nxa__otlp_queue *queue, nxa__list *list) {
+  nxa__otlp_page *page = first_page(list);
+  size_t failed = 0;
+  if (!page)
+    return leave_first(queue, list, false);
+  page->members++; /* it stays for as long as this takes */
+  write_missing(queue, list, page);
+  bool there = nxa__otlp_page_leave(&queue->pages, page);
+  while (first_page(list) == page)
+    failed += leave_first(queue, list, there);
+  let_page_go(queue, page, false);
+  return failed;
+}
+
+/* Puts the batch back to where it was taken from. */
+static void put_back(nxa__otlp_queue *queue) {
+  item *next;
+  while ((next = nxa__list_take(&queue->waiting)))
+    nxa__list_append(&queue->taken, &next->link);
+  while ((next = nxa__list_take(&queue->taken)))
+    nxa__list_append(&queue->waiting, &next->link);
+  empty_body(queue);
+}
+
+size_t nxa__otlp_queue_leave(nxa__otlp_queue *queue) {
+  size_t failed = 0, rest = queue->waiting.count;
+  put_back(queue);
+  while (queue->waiting.count > rest)
+    failed += leave_page(queue, &queue->waiting);
+  return failed;
+}
+
+size_t nxa__otlp_queue_skip(nxa__otlp_queue *queue) {
+  size_t failed = 0;
+  if (queue->pages.spool && queue->waiting.first)
+    return leave_page(queue, &queue->waiting);
   for (int i = 0; i < NXA__OTLP_BATCH_SPANS && queue->waiting.first; i++)
-    settle(queue, nxa__list_take(&queue->waiting), false);
+    failed += leave_page(queue, &queue->waiting);
+  return failed;
 }
 
 size_t nxa__otlp_queue_give_up(nxa__otlp_queue *queue) {
-  size_t count = queue->taken.count + queue->waiting.count;
-  item *settled;
-  nxa__otlp_queue_settle(queue, false, 0);
-  while ((settled = nxa__list_take(&queue->waiting)))
-    settle(queue, settled, false);
-  return count;
+  size_t failed = 0;
+  nxa__spool_try_again(queue->pages.spool);
+  put_back(queue);
+  while (queue->waiting.first)
+    failed += leave_page(queue, &queue->waiting);
+  return failed;
+}
+
+bool nxa__otlp_queue_relieve(nxa__otlp_queue *queue) {
+  const nxa__otlp_page *next = first_page(&queue->waiting);
+  if (!next || !nxa__otlp_page_is_whole(next) || next == first_page(&queue->taken))
+    return false;
+  leave_page(queue, &queue->waiting);
+  return true;
+}
+
+/* ------------------------------------------------------------------------------------------------ splitting */
+
+static void move_to_page(nxa__otlp_queue *queue, item *moving, nxa__otlp_page *page) {
+  part(queue, moving, false);
+  join(moving, page);
+  if (!moving->left)
+    put(queue, moving, nxa__otlp_page_put);
+}
+
+/* The halves are on the disk before what they are of is taken away. */
+static void move_to_pages(nxa__otlp_queue *queue, nxa__otlp_page *first, nxa__otlp_page *second) {
+  size_t half = queue->batch.spans / 2;
+  for (nxa__link *link = queue->taken.first; link; link = link->next) {
+    item *moving = link->owner;
+    move_to_page(queue, moving, moving->left || first->spans >= half ? second : first);
+  }
+}
+
+bool nxa__otlp_queue_split(nxa__otlp_queue *queue) {
+  nxa_stats *stats = &queue->sink->tracer->stats;
+  if (queue->batch.spans < 2)
+    return false;
+  nxa__otlp_page *first = nxa__otlp_page_new(&queue->pages, stats), *second = nxa__otlp_page_new(&queue->pages, stats);
+  if (first && second) {
+    move_to_pages(queue, first, second);
+    put_back(queue);
+    return true;
+  }
+  if (first)
+    nxa__otlp_page_free(&queue->pages, first, false);
+  if (second)
+    nxa__otlp_page_free(&queue->pages, second, false);
+  return false;
 }
 
 /* ------------------------------------------------------------------------------------------------ writing */
-
-static bool describe(nxa__otlp_queue *queue, const item *next) {
-  return next->span ? nxa__otlp_of_span(&queue->scratch, next->span, queue->content)
-                    : nxa__otlp_of_trace(&queue->scratch, next->trace, queue->content);
-}
 
 /* Where memory runs out in the middle of a span, the body ends before it. */
 static bool write_item(nxa__otlp_queue *queue, const item *next) {
@@ -121,19 +333,45 @@ static bool write_item(nxa__otlp_queue *queue, const item *next) {
 /* What is lost stays in the batch: settling a trace would take its other spans along. */
 static void take_next(nxa__otlp_queue *queue) {
   item *next = nxa__list_take(&queue->waiting);
-  next->lost = queue->body.state != NXA_OK || !write_item(queue, next);
+  if (next->page && next->page == queue->page)
+    queue->page = NULL; /* what ends now isn't in the batch */
+  if (!next->left)
+    next->lost = queue->body.state != NXA_OK || !write_item(queue, next);
   nxa__list_append(&queue->taken, &next->link);
 }
 
+/* Where there are pages, one is a batch. */
 static bool is_full(const nxa__otlp_queue *queue) {
-  return !queue->waiting.first || queue->taken.count >= NXA__OTLP_BATCH_SPANS ||
-         queue->body.length >= NXA__OTLP_BATCH_BYTES;
+  const item *first = queue->taken.first ? queue->taken.first->owner : NULL;
+  const item *next = queue->waiting.first ? queue->waiting.first->owner : NULL;
+  if (next && first && (first->page || next->page))
+    return first->page != next->page;
+  return !next || queue->taken.count >= NXA__OTLP_BATCH_SPANS || queue->body.length >= NXA__OTLP_BATCH_BYTES;
+}
+
+/* Once more to encode it costs more than to read it. */
+static bool read_page(nxa__otlp_queue *queue) {
+  nxa__otlp_page *page = first_page(&queue->waiting);
+  if (!page || !nxa__otlp_page_read(&queue->pages, page, &queue->batch))
+    return false;
+  if (queue->page == page)
+    queue->page = NULL; /* what ends now isn't in the batch */
+  while (first_page(&queue->waiting) == page) {
+    item *next = nxa__list_take(&queue->waiting);
+    nxa__list_append(&queue->taken, &next->link);
+  }
+  return true;
 }
 
 bool nxa__otlp_queue_write(nxa__otlp_queue *queue) {
   size_t start = queue->body.length;
-  if (!queue->taken.first)
+  if (!queue->taken.first) {
     queue->format->begin(&queue->batch, &queue->resource);
+    if (read_page(queue)) {
+      queue->format->end(&queue->batch);
+      return true;
+    }
+  }
   for (int i = 0; i < PIECE_SPANS && !is_full(queue) && queue->body.length - start < PIECE_BYTES; i++)
     take_next(queue);
   if (!is_full(queue))

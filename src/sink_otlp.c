@@ -25,6 +25,7 @@
 #define CLOSING_FAILURES_MOST 2
 #define CLOSING_STEP (5 * MILLISECOND)
 #define CLOSING_PATIENCE (50 * MILLISECOND)
+#define LABEL "otlp "
 
 /* What becomes of the batch next. */
 typedef enum state { GATHERING, WRITING, PACKING, READY, SENDING } state;
@@ -56,6 +57,7 @@ typedef struct sink_otlp {
   bool closing, sends_no_more, stopped;
   unsigned closing_failures;
   char cause[400]; /* of the last failure */
+  nxa__event left; /* NXA_EVENT_SPOOLED */
 } sink_otlp;
 
 static sink_otlp *otlp_of(nxa__sink *sink) {
@@ -109,17 +111,34 @@ static void start_batch(sink_otlp *sink) {
   sink->packed_from = 0;
 }
 
-static void settle_batch(sink_otlp *sink, bool delivered, uint64_t rejected) {
-  nxa__otlp_queue_settle(&sink->queue, delivered, rejected);
+static void end_batch(sink_otlp *sink) {
   sink->state = GATHERING;
   sink->gather_until_ns = nxa__monotonic_ns() + sink->interval_ns;
   sink->flushing = sink->flushing && sink->queue.waiting.first;
 }
 
+static void settle_batch(sink_otlp *sink, bool delivered, uint64_t rejected) {
+  nxa__otlp_queue_settle(&sink->queue, delivered, rejected);
+  end_batch(sink);
+}
+
+/* What there is to say of spans that this sink lets go of, of which so many were not in the spool. */
+static const char *fate(sink_otlp *sink, size_t failed) {
+  if (sink->queue.pages.spool)
+    nxa__engine_queue_event(sink->engine, &sink->left);
+  return failed > 0 ? "are lost" : "wait in the spool";
+}
+
+static const char *leave_batch(sink_otlp *sink) {
+  const char *words = fate(sink, nxa__otlp_queue_leave(&sink->queue));
+  end_batch(sink);
+  return words;
+}
+
 /* It can't even be made; what is lost is counted, and the next one may be smaller. */
 static void lose_batch(sink_otlp *sink, const char *reason) {
-  nxa__engine_warn(sink->engine, "%s: spans for %s are lost", reason, nxa_endpoint_base_url(sink->endpoint));
-  settle_batch(sink, false, 0);
+  nxa__engine_warn(sink->engine, "%s: spans for %s %s", reason, nxa_endpoint_base_url(sink->endpoint),
+                   leave_batch(sink));
 }
 
 static void write_some(sink_otlp *sink) {
@@ -164,14 +183,13 @@ static void tell(sink_otlp *sink, const nxa__otlp_answer *answer) {
   if (sink->closing || sink->told || (answer->lost && !answer->timeout && sink->failures < 2))
     return;
   sink->told = true;
-  nxa__engine_warn(sink->engine, "%s; spans are sent when it is back, or lost when the client closes before",
-                   sink->cause);
+  nxa__engine_warn(sink->engine, "%s; spans are sent when it is back%s", sink->cause,
+                   sink->queue.pages.spool ? "" : ", or lost when the client closes before");
 }
 
 /* The next one waits for the same time to be over. */
 static void give_up_batch(sink_otlp *sink) {
-  nxa__engine_warn(sink->engine, "%s, for too long; spans are lost", sink->cause);
-  settle_batch(sink, false, 0);
+  nxa__engine_warn(sink->engine, "%s, for too long; spans %s", sink->cause, leave_batch(sink));
 }
 
 /* What it holds keeps others from recording: where there are other sinks, it gives way before all is used up. */
@@ -186,7 +204,7 @@ static void give_way(sink_otlp *sink) {
   if (sink->state == READY)
     give_up_batch(sink);
   else if (sink->state == GATHERING)
-    nxa__otlp_queue_skip(&sink->queue);
+    fate(sink, nxa__otlp_queue_skip(&sink->queue));
 }
 
 static void repeat_later(sink_otlp *sink, const nxa__otlp_answer *answer) {
@@ -199,6 +217,8 @@ static void repeat_later(sink_otlp *sink, const nxa__otlp_answer *answer) {
   int64_t wait = wait_of(sink, answer->wait);
   sink->held_until_ns = now + wait;
   sink->state = READY;
+  if (!answer->lost)
+    nxa__otlp_queue_mark(&sink->queue, false);
   if (sink->closing && (sink->hangs || wait > CLOSING_PATIENCE || sink->closing_failures > CLOSING_FAILURES_MOST))
     sink->sends_no_more = true;
   tell(sink, answer);
@@ -230,6 +250,24 @@ static void on_refused(sink_otlp *sink, const nxa__otlp_answer *answer) {
   settle_batch(sink, false, 0);
 }
 
+/* Another batch may be taken, or this one later, when somebody has seen to it: once is enough for all of them. */
+static void on_unwanted(sink_otlp *sink, const nxa__otlp_answer *answer) {
+  note_answer(sink);
+  nxa__otlp_queue_mark(&sink->queue, false);
+  nxa__engine_warn(sink->engine, "%s: its spans %s", answer->cause, leave_batch(sink));
+}
+
+/* Halves are sent one after the other, without gathering more in between. */
+static void on_too_large(sink_otlp *sink, const nxa__otlp_answer *answer) {
+  if (!nxa__otlp_queue_split(&sink->queue)) {
+    on_refused(sink, answer);
+    return;
+  }
+  note_answer(sink);
+  sink->flushing = true;
+  end_batch(sink);
+}
+
 static void stop(sink_otlp *sink) {
   sink->stopped = true;
   nxa__otlp_queue_give_up(&sink->queue);
@@ -248,6 +286,10 @@ static void on_done(nxa_call *call, void *data) {
     repeat_later(sink, &answer);
   else if (answer.verdict == NXA__OTLP_REFUSED)
     on_refused(sink, &answer);
+  else if (answer.verdict == NXA__OTLP_UNWANTED)
+    on_unwanted(sink, &answer);
+  else if (answer.verdict == NXA__OTLP_TOO_LARGE)
+    on_too_large(sink, &answer);
   else
     stop(sink);
   schedule(sink);
@@ -261,6 +303,7 @@ static void send_batch(sink_otlp *sink) {
     return;
   }
   count_request(sink);
+  nxa__otlp_queue_mark(&sink->queue, true);
   sink->state = SENDING;
 }
 
@@ -381,19 +424,44 @@ static bool pending(const nxa__sink *base) {
   return !nxa__otlp_queue_is_empty(&sink->queue);
 }
 
+/* Who was told of the outage was told what it means for what is left, unless that is lost in spite of the spool. */
+static void say_what_is_left(sink_otlp *sink, size_t left, size_t failed) {
+  bool spools = sink->queue.pages.spool;
+  const char *cause =
+      *sink->cause && (sink->failures || sink->sends_no_more) ? sink->cause : "the time to close was over";
+  if (left == 0 || (sink->told && !(spools && failed > 0)))
+    return;
+  nxa__engine_warn(sink->engine, "not delivered to %s%s: %zu span%s; %s", nxa_endpoint_base_url(sink->endpoint),
+                   failed > 0 ? "" : ", but kept in the spool", failed > 0 ? failed : left,
+                   (failed > 0 ? failed : left) == 1 ? "" : "s", cause);
+}
+
 static void give_up(nxa__sink *base) {
   sink_otlp *sink = otlp_of(base);
   nxa_call_free(sink->call);
   sink->call = NULL;
-  size_t left = nxa__otlp_queue_give_up(&sink->queue);
-  const char *cause =
-      *sink->cause && (sink->failures || sink->sends_no_more) ? sink->cause : "the time to close was over";
-  if (left > 0 && !sink->told)
-    nxa__engine_warn(sink->engine, "not delivered to %s: %zu span%s; %s", nxa_endpoint_base_url(sink->endpoint), left,
-                     left == 1 ? "" : "s", cause);
+  size_t left = sink->queue.taken.count + sink->queue.waiting.count;
+  size_t failed = nxa__otlp_queue_give_up(&sink->queue);
+  say_what_is_left(sink, left, failed);
+  if (failed < left)
+    fate(sink, failed);
   sink->stopped = true;
   sink->state = GATHERING;
   schedule(sink);
+}
+
+/* What waits behind the batch goes first; that itself where it isn't under way. */
+static bool relieve(nxa__sink *base) {
+  sink_otlp *sink = otlp_of(base);
+  bool left = nxa__otlp_queue_relieve(&sink->queue);
+  if (!left && sink->state == READY && nxa__otlp_queue_is_kept(&sink->queue)) {
+    leave_batch(sink);
+    left = true;
+  }
+  if (left)
+    fate(sink, 0);
+  schedule(sink);
+  return left;
 }
 
 /* ------------------------------------------------------------------------------------------------ life */
@@ -402,6 +470,7 @@ static void free_sink(nxa__sink *base) {
   sink_otlp *sink = otlp_of(base);
   nxa_call_free(sink->call);
   nxa__timer_disarm(sink->engine, &sink->timer);
+  nxa__event_remove(&sink->left);
   nxa__otlp_queue_free(&sink->queue);
   nxa__buffer_free(&sink->packed);
   nxa__gzip_free(sink->gzip);
@@ -412,7 +481,12 @@ static void free_sink(nxa__sink *base) {
 }
 
 void nxa_otlp_options_init(nxa_otlp_options *options) {
-  *options = (nxa_otlp_options){.path = "/v1/traces", .timeout = 10, .flush_interval = 5};
+  *options = (nxa_otlp_options){.path = "/v1/traces",
+                                .timeout = 10,
+                                .flush_interval = 5,
+                                .spool_files = 10000,
+                                .spool_bytes = (size_t)256 << 20,
+                                .spool_age = 7 * 86400};
 }
 
 static nxa_kind check_options(const nxa_otlp_options *options, nxa_error *error) {
@@ -426,6 +500,10 @@ static nxa_kind check_options(const nxa_otlp_options *options, nxa_error *error)
     return nxa__error_set(error, NXA_INVALID, "flush_interval must be from 0 to 86400 seconds");
   if (options->gzip && !nxa__gzip_available())
     return nxa__error_set(error, NXA_INVALID, "gzip: this was built without zlib");
+  if (options->spool && !*options->spool)
+    return nxa__error_set(error, NXA_INVALID, "spool must not be empty");
+  if (options->spool && !(options->spool_age > 0))
+    return nxa__error_set(error, NXA_INVALID, "spool_age must be above 0");
   return NXA_OK;
 }
 
@@ -436,6 +514,7 @@ static const nxa__sink functions = {.trace_started = trace_started,
                                     .closing = closing,
                                     .pending = pending,
                                     .give_up = give_up,
+                                    .relieve = relieve,
                                     .free = free_sink};
 
 static sink_otlp *allocate_sink(nxa_engine *engine, const nxa_otlp_options *options) {
@@ -450,8 +529,29 @@ static sink_otlp *allocate_sink(nxa_engine *engine, const nxa_otlp_options *opti
   sink->timer.fire = on_timer;
   sink->timer.data = sink;
   nxa__buffer_init(&sink->packed, SIZE_MAX);
+  nxa__event_init(&sink->left, NXA_EVENT_SPOOLED, NULL);
   nxa__engine_retain(engine);
   return sink;
+}
+
+/* "otlp <URL>": the label of the folder, and, behind its first word, the name of the receiver. */
+static char *new_label(const nxa_otlp_options *options) {
+  const char *url = nxa_endpoint_base_url(options->endpoint);
+  size_t size = strlen(LABEL) + strlen(url) + strlen(options->path) + 1;
+  char *label = nxa__allocate(size);
+  if (label)
+    snprintf(label, size, LABEL "%s%s", url, options->path);
+  return label;
+}
+
+static bool make_spool(sink_otlp *sink, const nxa_otlp_options *options) {
+  char *label = new_label(options);
+  nxa__spool_limits limits = {options->spool_files, options->spool_bytes, options->spool_age};
+  nxa__spool_form form = {label, "otlp", false};
+  nxa__spool *spool = label ? nxa__spool_new(sink->engine, options->spool, &form, &limits) : NULL;
+  bool made = spool && nxa__otlp_queue_spool(&sink->queue, spool, label + strlen(LABEL));
+  nxa__release(label);
+  return made;
 }
 
 static bool fill_sink(sink_otlp *sink, const nxa_otlp_options *options, bool *understood) {
@@ -459,7 +559,7 @@ static bool fill_sink(sink_otlp *sink, const nxa_otlp_options *options, bool *un
   sink->gzip = options->gzip ? nxa__gzip_new() : NULL;
   return nxa__otlp_queue_init(&sink->queue, &sink->sink, options->json ? &nxa__otlp_json : &nxa__otlp_protobuf,
                               options->service_name, options->resource_attributes, options->content, understood) &&
-         sink->path && (sink->gzip || !options->gzip);
+         sink->path && (sink->gzip || !options->gzip) && (!options->spool || make_spool(sink, options));
 }
 
 nxa__sink *nxa__otlp_new(nxa_engine *engine, const nxa_otlp_options *options, nxa_error *error) {
@@ -476,6 +576,31 @@ nxa__sink *nxa__otlp_new(nxa_engine *engine, const nxa_otlp_options *options, nx
     free_sink(&sink->sink);
   nxa__error_memory(error);
   return NULL;
+}
+
+static sink_otlp *otlp_in(const nxa_tracer *tracer) {
+  for (unsigned i = 0; i < tracer->sink_count; i++)
+    if (tracer->sinks[i]->free == free_sink)
+      return otlp_of(tracer->sinks[i]);
+  return NULL;
+}
+
+nxa__spool *nxa__otlp_spool(const nxa_tracer *tracer) {
+  const sink_otlp *sink = otlp_in(tracer);
+  return sink ? sink->queue.pages.spool : NULL;
+}
+
+bool nxa__otlp_is_reachable(const nxa_tracer *tracer) {
+  const sink_otlp *sink = otlp_in(tracer);
+  return sink && !sink->hangs && !sink->sends_no_more && sink->failures == 0;
+}
+
+void nxa__otlp_release_spool(const nxa_tracer *tracer) {
+  sink_otlp *sink = otlp_in(tracer);
+  if (!sink || !tracer->closed)
+    return;
+  nxa__spool_free(sink->queue.pages.spool);
+  sink->queue.pages.spool = NULL;
 }
 
 nxa_kind nxa_tracer_add_otlp(nxa_tracer *tracer, const nxa_otlp_options *options, nxa_error *error) {

@@ -379,7 +379,7 @@ static void open_by_name(nxa__spool *spool, nxa__spool_file *file) {
   if (is_new)
     file->number = ++spool->last_number;
   name_of(spool, file, name);
-  int flags = O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (is_new ? O_CREAT | O_EXCL : 0);
+  int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (is_new ? O_CREAT | O_EXCL : 0);
   file->descriptor = openat(spool->folder, name, flags, S_IRUSR | S_IWUSR);
   if (file->descriptor < 0 && is_new)
     file->number = 0;
@@ -485,6 +485,19 @@ bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lin
   }
   make_room(spool);
   return !file->dropped;
+}
+
+bool nxa__spool_read(nxa__spool *spool, nxa__spool_file *file, size_t offset, nxa__buffer *out) {
+  if (!nxa__spool_has_lines(file) || !is_ready(spool, file))
+    return false;
+  size_t length = file->bytes - offset;
+  if (nxa__buffer_reserve(out, length) != NXA_OK)
+    return false;
+  if (pread(file->descriptor, out->data + out->length, length, (off_t)offset) != (ssize_t)length)
+    return false;
+  out->length += length;
+  out->data[out->length] = '\0';
+  return true;
 }
 
 void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, char mark) {

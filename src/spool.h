@@ -43,6 +43,8 @@ nxa__spool_file *nxa__spool_take(nxa__spool *spool);
 /* Writes whole lines; true where they are there. */
 bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lines, size_t length);
 bool nxa__spool_has_lines(const nxa__spool_file *file);
+/* Appends what was written from `offset` on to `out`; false where it can't be read. */
+bool nxa__spool_read(nxa__spool *spool, nxa__spool_file *file, size_t offset, nxa__buffer *out);
 /* Overwrites one byte of what was written. */
 void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, char mark);
 /* After a failure nothing is written for some seconds; there is no more time for that. */

@@ -1,6 +1,6 @@
 /* Spans in a file: lines, rotation, and what can't be written. */
 /* clang-format off
- * nxa-links: alloc buffer clock error random text lock log_file pairs json_out trace traceparent export otlp_content otlp_json otlp_protobuf otlp_queue otlp_resource otlp_span otlp_value sink_file
+ * nxa-links: alloc buffer clock error random text lock log_file private spool pairs json_out trace traceparent export otlp_content otlp_json otlp_page otlp_protobuf otlp_queue otlp_resource otlp_span otlp_value sink_file
  * clang-format on */
 #include "support/fake_transport.h"
 #include "support/json_check.h"

@@ -1,6 +1,6 @@
 /* Delivery by OTLP/HTTP: what is sent when, and what each answer leads to. */
 /* clang-format off
- * nxa-links: alloc buffer clock error random text pairs endpoint request parts json_out trace traceparent export gzip otlp_answer otlp_content otlp_json otlp_protobuf otlp_queue otlp_resource otlp_span otlp_value sink_otlp
+ * nxa-links: alloc buffer clock error random text pairs endpoint request parts json_out trace traceparent export gzip otlp_answer otlp_content otlp_json otlp_page otlp_protobuf otlp_queue otlp_resource otlp_span otlp_value lock private spool sink_otlp
  * clang-format on */
 #include "support/fake_transport.h"
 #include "support/json_check.h"
@@ -324,7 +324,7 @@ static void some_answers_are_tried_again(void **state) {
 }
 
 static void other_answers_end_a_batch_and_the_next_one_is_sent(void **state) {
-  static const int codes[] = {302, 400, 401, 403, 404, 408, 413, 415, 500, 501, 505};
+  static const int codes[] = {302, 400, 401, 403, 404, 408, 415, 500, 501, 505};
   (void)state;
   for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
     fixture fix;
@@ -341,6 +341,33 @@ static void other_answers_end_a_batch_and_the_next_one_is_sent(void **state) {
     assert_true(is_there(&fix, "http://collector:4318 answers"));
     stop(&fix);
   }
+}
+
+static void what_is_too_large_is_halved(void **state) {
+  fixture fix;
+  fake_answer large = status(413);
+  (void)state;
+  start(&fix);
+  will_answer(large);
+  will_answer(large);
+  will_answer(status(200)); /* the first quarter */
+  will_answer(large);
+  will_answer(status(200));
+  will_answer(large); /* one span */
+  will_answer(status(200));
+  record(&fix, 6);
+  run_for(fix.engine, 6 * SECOND);
+  static const size_t spans[] = {7, 3, 1, 2, 1, 1, 4};
+  assert_int_equal(requests_seen, 7);
+  for (size_t i = 0; i < 7; i++) {
+    assert_true(json_check(seen.body[i], seen.length[i]));
+    assert_int_equal(count(seen.body[i], "\"spanId\""), spans[i]);
+  }
+  assert_non_null(strstr(seen.body[6], "\"s3.\""));
+  assert_counts(&fix, 1, 5, 0, 1);
+  assert_int_equal(fix.engine->warning_count, 1);
+  assert_true(is_there(&fix, "answers 413"));
+  stop(&fix);
 }
 
 static void the_receiver_says_when(void **state) {
@@ -758,6 +785,7 @@ int main(void) {
       cmocka_unit_test(batches_are_packed_where_that_is_wanted),
       cmocka_unit_test(some_answers_are_tried_again),
       cmocka_unit_test(other_answers_end_a_batch_and_the_next_one_is_sent),
+      cmocka_unit_test(what_is_too_large_is_halved),
       cmocka_unit_test(the_receiver_says_when),
       cmocka_unit_test(a_lost_answer_is_counted),
       cmocka_unit_test(what_was_rejected_is_counted_and_not_sent_again),

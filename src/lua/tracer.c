@@ -31,6 +31,10 @@ static const nxa__lua_option otlp_options[] = {
     {"resource_attributes", NXA__OPTION_TEXT, offsetof(nxa_otlp_options, resource_attributes), 0},
     {"timeout", NXA__OPTION_NUMBER, offsetof(nxa_otlp_options, timeout), 0},
     {"flush_interval", NXA__OPTION_NUMBER, offsetof(nxa_otlp_options, flush_interval), 0},
+    {"spool", NXA__OPTION_TEXT, offsetof(nxa_otlp_options, spool), 0},
+    {"spool_files", NXA__OPTION_SIZE, offsetof(nxa_otlp_options, spool_files), 0},
+    {"spool_bytes", NXA__OPTION_SIZE, offsetof(nxa_otlp_options, spool_bytes), 0},
+    {"spool_age", NXA__OPTION_NUMBER, offsetof(nxa_otlp_options, spool_age), 0},
 };
 
 static const nxa__lua_option file_options[] = {
