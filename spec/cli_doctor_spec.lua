@@ -333,9 +333,26 @@ describe("the command doctor", function()
     it("counts what is there, and takes nothing", function()
       local found = survey.of(folder .. "/spool")
       assert.same({ files = 3, bytes = 2 * #line:format("2024-05-06T07:08:09.000Z") + 9, held = 0,
-        oldest = "2024-05-06T07:08:09.000Z" }, found)
+        oldest = "2024-05-06T07:08:09.000Z",
+        receivers = { { label = "", name = "whoever", is_otlp = false, files = 3, held = 0 } } }, found)
       assert.same(found, survey.of(folder .. "/spool"))
       assert.is_nil(survey.of(folder .. "/none"))
+    end)
+
+    it("tells traces from batches", function()
+      local other = folder .. "/spool/" .. ("0"):rep(15) .. "2"
+      os.execute("mkdir -p " .. other)
+      write(other .. "/lock", "otlp http://here/v1/traces")
+      write(other .. "/1.otlp", '{"sent":0,"started_at":"2023-05-06T07:08:09.000Z"}\n')
+      local found = survey.of(folder .. "/spool")
+      assert.same({ label = "otlp http://here/v1/traces", name = "http://here/v1/traces", is_otlp = true, files = 1,
+        held = 0 }, found.receivers[2])
+      assert.same({ 4, "2023-05-06T07:08:09.000Z" }, { found.files, found.oldest })
+      local lock = assert(core.lock_file(other .. "/lock"))
+      local _, message = verdict_of("spool")
+      lock:release()
+      assert.truthy(message:find("^3 traces, 1 batch of spans, %d+ bytes, the oldest of 2023"), message)
+      assert.truthy(message:find("1 process at work there", 1, true), message)
     end)
 
     it("warns of what nobody delivers", function()

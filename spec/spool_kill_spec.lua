@@ -107,6 +107,6 @@ describe("a process that traces is killed", function()
       spans = spans + problem
     end
     assert.is_true(spans > KILLS, "the jobs did next to nothing")
-    assert.same({}, (folders.take(spool, server.nexus_url, function() end)))
+    assert.same({}, (folders.take(spool, server.nexus_url, function() end, "jsonl")))
   end)
 end)

@@ -91,10 +91,10 @@ bool nxa__otlp_page_is_whole(const nxa__otlp_page *page) {
   return page->missing == 0 && nxa__spool_has_lines(page->file);
 }
 
-/* In an array. */
-static void put_commas(char *text, size_t length) {
-  char *end = text + length - 1; /* the last line's */
-  for (char *at = text; (at = memchr(at, '\n', (size_t)(end - at)));)
+/* From lines to the elements of an array. */
+static void put_commas(nxa__buffer *body, size_t start) {
+  nxa__buffer_cut(body, body->length - 1); /* the last line's end */
+  for (char *at = body->data + start; (at = strchr(at, '\n'));)
     *at++ = ',';
 }
 
@@ -108,7 +108,7 @@ bool nxa__otlp_page_read(const nxa__otlp_pages *pages, const nxa__otlp_page *pag
     return false;
   }
   if (pages->format == &nxa__otlp_json)
-    put_commas(body->data + length, body->length - length);
+    put_commas(body, length);
   batch->spans = page->spans;
   return true;
 }

@@ -30,6 +30,7 @@ local check_number = scheduler.check_number
 
 local DEFAULT_BUDGET = 2 -- milliseconds of client:update
 local DEFAULT_CLOSE = 2 -- seconds
+local LOOK_AGAIN = 600 -- seconds after which others' leftovers are looked for
 
 local function write_warning(text)
   io.stderr:write("nexus-assistants: warning: ", text, "\n")
@@ -125,13 +126,25 @@ local function assemble(values, performer, tasks, engine, recorder, tracer, book
   return self
 end
 
+-- What others leave in the meantime is looked for now and then, but never waited for.
+local function attend_spools(all, tasks)
+  local function start_all()
+    for _, spool in ipairs(all) do spool:start() end
+  end
+  tasks.on_spooled = function()
+    for _, spool in ipairs(all) do spool:wake() end
+  end
+  if all[1] then tasks:now_and_then(LOOK_AGAIN, start_all) end
+  start_all()
+end
+
 local function build(values)
   local warn = guarded(values.on_warning)
   local engine, problem = core.engine({ max_transfers = values.max_transfers })
   if not engine then return nil, errors.of_configuration(problem, "nexus.new") end
   local tasks, book = scheduler.new(engine, core.monotonic, warn), ledger.new(core.wall)
-  local warnings, tracer, endpoints, performer = {}
-  tracer, problem, endpoints = sinks.tracer(engine, values, function(text) warnings[#warnings + 1] = text end)
+  local warnings, tracer, endpoints, found, performer = {}
+  tracer, problem, endpoints, found = sinks.tracer(engine, values, function(text) warnings[#warnings + 1] = text end)
   if problem then return nil, problem end
   endpoints = endpoints or {}
   local recorder
@@ -148,11 +161,8 @@ local function build(values)
   endpoints.openai = performer.transport.endpoint
   for _, text in ipairs(warnings) do warn(text) end
   local made = assemble(values, performer, tasks, engine, recorder, tracer, book)
-  made.spool = sinks.spool(values, tasks, engine, tracer, endpoints.nexus)
-  if made.spool then
-    tasks.on_spooled = function() made.spool:wake() end
-    made.spool:start()
-  end
+  made.spools = tracer and sinks.spools(values, found, tasks, engine, tracer) or {}
+  attend_spools(made.spools, tasks)
   made.own_sinks = own_sinks
   surrounding.enter(made)
   return made
@@ -254,11 +264,21 @@ end
 
 -- -------------------------------------------------------------------------------------------------- state, end
 
-local function add_spool_counts(stats, counts)
+local function add_up(all)
+  local sums = spools.no_counts()
+  for _, spool in ipairs(all) do
+    for name, count in pairs(spool.counts) do sums[name] = sums[name] + count end
+  end
+  return sums
+end
+
+local function add_spool_counts(stats, all)
+  local counts = add_up(all)
   stats.spool_traces, stats.spool_spans = counts.traces, counts.spans
   stats.spool_refused, stats.spool_undecided = counts.refused, counts.undecided
   stats.spool_unreadable = counts.unreadable
   stats.spool_dropped = stats.spool_dropped + counts.dropped
+  stats.repeated_unconfirmed = stats.repeated_unconfirmed + counts.unconfirmed
 end
 
 -- Those that the options cut before the core was given them.
@@ -281,7 +301,7 @@ function client_methods:stats()
   stats.unknown_ids = self.nexus.unknown_ids
   if self.tracer then add_cuts(stats, self.recorder.keepers) end
   if self.tracer then add_sink_counts(stats, self.own_sinks or NO_SINKS) end
-  if self.tracer then add_spool_counts(stats, self.spool and self.spool.counts or spools.no_counts()) end
+  if self.tracer then add_spool_counts(stats, self.spools) end
   return stats
 end
 
@@ -316,8 +336,8 @@ function client_methods:close(timeout)
   self.recorder:end_surrounding()
   surrounding.leave(self)
   self.delivered = not self.tracer or self.tracer:close(math.max(due - core.monotonic(), 0))
-  if self.spool then
-    self.spool:finish(due)
+  if self.spools[1] then
+    for _, spool in ipairs(self.spools) do spool:finish(due) end
     self.delivered = self.tracer:close(0)
     self.tracer:release_spool()
   end

@@ -299,12 +299,25 @@ local function advance_attended(self, deadline)
   self.attended:advance(deadline and function() return self.clock() >= deadline end)
 end
 
+local function see_to_chore(self)
+  local chore = self.chore
+  if self.clock() < chore.due then return end
+  chore.due = self.clock() + chore.seconds
+  chore.fn()
+end
+
 local function dispatch(self, deadline)
   if self.barred then return end
   handle_events(self, deadline)
   if self.timers[1] then handle_timers(self, deadline) end
+  if self.chore then see_to_chore(self) end
   if self.attended then advance_attended(self, deadline) end
   if can_run(self) then run_tasks(self, deadline) end
+end
+
+--- Calls a function every so many seconds where the scheduler is driven anyway: it is no reason to wait, or to wake up.
+function scheduler_methods:now_and_then(seconds, fn)
+  self.chore = { seconds = seconds, due = self.clock() + seconds, fn = fn }
 end
 
 --- Drives something else besides its tasks: it has `advance(is_late)`, which does what is due until `is_late()`, where

@@ -6,6 +6,8 @@ local lua_sinks = require("nexus_assistants.lua_sinks")
 local operations = require("nexus_assistants.operations")
 local spools = require("nexus_assistants.spool")
 local state_folder = require("nexus_assistants.state_folder")
+local to_nexus = require("nexus_assistants.spool.to_nexus")
+local to_otlp = require("nexus_assistants.spool.to_otlp")
 local values_of = require("nexus_assistants.values")
 
 local sinks = {}
@@ -67,6 +69,25 @@ local function service_name(values, given, attributes)
   if given.service_name then return given.service_name end
   if named and named ~= "" then return named end
   if not ("," .. attributes):find(",%s*service%.name%s*=") then return values.agent_id end
+end
+
+-- ---------------------------------------------------------------------------------------------------------- spool
+
+local NO_SPOOL = "off"
+
+--- Where what isn't delivered waits; nil for nowhere.
+function sinks.spool_folder(values)
+  if values.spool == false or values.spool == NO_SPOOL then return nil end
+  local folder = values.spool or state_folder.path(spools.NAME)
+  return folder and core.absolute_path(folder)
+end
+
+local function add_spool(values, sink_options)
+  local limits = values.limits
+  sink_options.spool = sinks.spool_folder(values)
+  sink_options.spool_files, sink_options.spool_bytes = limits.max_spool_files, limits.max_spool_bytes
+  sink_options.spool_age = limits.max_spool_age
+  return sink_options
 end
 
 -- ----------------------------------------------------------------------------------------------------------- OTLP
@@ -156,12 +177,12 @@ function sinks.otlp_options(values, warn)
   if not endpoint then return nil, problem end
   local protocol = given.protocol or from_environment("PROTOCOL", warn, one_of("http/protobuf", "http/json"))
   local compression = given.compression or from_environment("COMPRESSION", warn, one_of("gzip", "none"))
-  return {
+  return add_spool(values, {
     endpoint = endpoint, path = place.path, content = given.content, flush_interval = given.flush_interval,
     json = protocol == "http/json", gzip = compression == "gzip",
     timeout = given.timeout or from_environment("TIMEOUT", warn, milliseconds),
-    resource_attributes = attributes, service_name = service_name(values, given, attributes),
-  }
+    service_name = service_name(values, given, attributes), resource_attributes = attributes,
+  })
 end
 
 -- ----------------------------------------------------------------------------------------------------------- file
@@ -171,9 +192,9 @@ local function file_options(values)
   if not given then return nil end
   local attributes = resource_attributes(given.resource_attributes)
   return {
-    path = given.path, max_bytes = given.max_bytes, max_files = given.max_files, content = given.content,
-    flush_interval = given.flush_interval, resource_attributes = attributes,
-    service_name = service_name(values, given, attributes),
+    path = core.absolute_path(given.path), max_bytes = given.max_bytes, max_files = given.max_files,
+    content = given.content, flush_interval = given.flush_interval,
+    resource_attributes = attributes, service_name = service_name(values, given, attributes),
   }
 end
 
@@ -201,33 +222,13 @@ local function nexus_endpoint(values, warn)
   warn_of_absence(values, warn)
 end
 
-local NO_SPOOL = "off"
-
---- Where what isn't delivered to Nexus waits; nil for nowhere.
-function sinks.spool_folder(values)
-  if values.spool == false or values.spool == NO_SPOOL then return nil end
-  return values.spool or state_folder.path(spools.NAME)
-end
-
 local function nexus_options(values, warn)
   local endpoint, problem = nexus_endpoint(values, warn)
   if not endpoint then return nil, problem end
-  local given, limits = values.nexus, values.limits
-  return {
+  local given = values.nexus
+  return add_spool(values, {
     endpoint = endpoint, timeout = given.timeout, flush_interval = given.flush_interval,
-    max_in_flight = given.max_in_flight, spool = sinks.spool_folder(values), spool_files = limits.max_spool_files,
-    spool_bytes = limits.max_spool_bytes, spool_age = limits.max_spool_age,
-  }
-end
-
---- Makes who delivers from the spool, to Nexus's `endpoint`; nil without either.
-function sinks.spool(values, tasks, engine, tracer, endpoint)
-  local folder, limits = endpoint and sinks.spool_folder(values), values.limits
-  if not folder then return nil end
-  return spools.new({
-    scheduler = tasks, engine = engine, tracer = tracer, endpoint = endpoint, folder = folder,
-    timeout = values.nexus.timeout,
-    limits = { files = limits.max_spool_files, bytes = limits.max_spool_bytes, age = limits.max_spool_age },
+    max_in_flight = given.max_in_flight,
   })
 end
 
@@ -269,6 +270,25 @@ local function endpoints_of(found)
   return { nexus = found.nexus and found.nexus.endpoint, otlp = found.otlp and found.otlp.endpoint }
 end
 
+local SPOOL_KINDS = { { "nexus", to_nexus }, { "otlp", to_otlp } }
+
+--- Makes who delivers from the spool, one for each receiver, in an array. `found` has what the tracer was told of each
+-- of them, by name; there is a `tracer` for what it leaves.
+function sinks.spools(values, found, tasks, engine, tracer)
+  local made, limits = {}, values.limits
+  for _, kind in ipairs(SPOOL_KINDS) do
+    local known = found[kind[1]]
+    if known and known.spool then
+      made[#made + 1] = spools.new({
+        kind = kind[2], scheduler = tasks, engine = engine, tracer = tracer, endpoint = known.endpoint,
+        path = known.path, folder = known.spool, timeout = known.timeout,
+        limits = { files = limits.max_spool_files, bytes = limits.max_spool_bytes, age = limits.max_spool_age },
+      })
+    end
+  end
+  return made
+end
+
 --- Makes the script's own sinks; nil where there are none. `enter()` has what the running task does not traced.
 function sinks.in_lua(values, tasks, warn, enter)
   if not has_lua_sinks(values) then return nil end
@@ -299,7 +319,7 @@ end
 
 --- Makes the tracer, or nil where traces go nowhere, so that nothing is recorded that nobody will see; nil and an error
 -- where something of the options can't be. With it come, without a problem, the endpoints there are, those of `nexus`
--- and `otlp`.
+-- and `otlp`, and what it was told of each receiver, by name.
 function sinks.tracer(engine, values, warn)
   local found, problem = wanted(values, warn)
   if not found or not found[1] then return nil, problem end
@@ -307,7 +327,7 @@ function sinks.tracer(engine, values, warn)
   tracer, problem = core.tracer(engine, tracer_options(values))
   if not tracer then return nil, errors.of_configuration(problem, "nexus.new: limits") end
   tracer, problem = add(tracer, found)
-  return tracer, problem, tracer and endpoints_of(found)
+  return tracer, problem, tracer and endpoints_of(found), found
 end
 
 return sinks

@@ -86,6 +86,9 @@ int nxa__lua_make_directory(lua_State *L);
 int nxa__lua_can_make_directory(lua_State *L);
 int nxa__lua_make_private(lua_State *L);
 int nxa__lua_list_folder(lua_State *L);
+int nxa__lua_absolute_path(lua_State *L);
+/* In tracer.c. */
+int nxa__lua_otlp_rejected(lua_State *L);
 int nxa__lua_sha256(lua_State *L);
 
 void nxa__lua_pin_module(void); /* keeps the module loaded for the rest of the process */

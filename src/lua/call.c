@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "../call.h"
+
 static const nxa__lua_option request_options[] = {
     {"endpoint", NXA__OPTION_ENDPOINT, offsetof(nxa_request, endpoint), 0},
     {"method", NXA__OPTION_TEXT, offsetof(nxa_request, method), 0},
@@ -91,7 +93,7 @@ static void set_integer(lua_State *L, const char *name, int value) {
 }
 
 static void push_response(lua_State *L, const nxa_response *response) {
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 9);
   set_integer(L, "status", response->status);
   lua_pushlstring(L, response->body, response->body_length);
   lua_setfield(L, -2, "body");
@@ -133,6 +135,8 @@ static void take_response(lua_State *L, nxa__lua_call *self) {
 static int read_result(lua_State *L) {
   nxa__lua_call *self = lua_touserdata(L, 1);
   push_response(L, nxa_call_response(self->call));
+  lua_pushboolean(L, nxa__call_may_have_arrived(self->call));
+  lua_setfield(L, -2, "sent");
   const nxa_error *error = nxa_call_error(self->call);
   if (error)
     nxa__lua_push_error(L, error);

@@ -173,6 +173,8 @@ static const luaL_Reg core_functions[] = {{"monotonic", core_monotonic},
                                           {"can_make_directory", nxa__lua_can_make_directory},
                                           {"make_private", nxa__lua_make_private},
                                           {"list_folder", nxa__lua_list_folder},
+                                          {"absolute_path", nxa__lua_absolute_path},
+                                          {"otlp_rejected", nxa__lua_otlp_rejected},
                                           {"sha256", nxa__lua_sha256},
                                           {NULL, NULL}};
 

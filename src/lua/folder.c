@@ -1,11 +1,13 @@
 /*
- * What is in a folder: Lua alone can't tell.
+ * What is in a folder, and in which one the process is: Lua alone can't tell.
  */
 #include "binding.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 static int fail(lua_State *L, int code) {
   lua_pushnil(L);
@@ -32,5 +34,16 @@ int nxa__lua_list_folder(lua_State *L) {
     return fail(L, errno);
   push_names(L, folder);
   closedir(folder);
+  return 1;
+}
+
+/* A path as it is meant now, whatever the process's folder will be; as it was given where that can't be told. */
+int nxa__lua_absolute_path(lua_State *L) {
+  char own[PATH_MAX];
+  const char *path = nxa__lua_whole_text(L, 1);
+  if (*path == '/' || !getcwd(own, sizeof own))
+    lua_pushstring(L, path);
+  else
+    lua_pushfstring(L, "%s/%s", own, path);
   return 1;
 }

@@ -1,5 +1,7 @@
+#include "../otlp_answer.h"
 #include "../sink_nexus.h"
 #include "../sink_none.h"
+#include "../sink_otlp.h"
 #include "binding.h"
 
 static const nxa__lua_option tracer_options[] = {
@@ -184,10 +186,22 @@ static int tracer_close(lua_State *L) {
   return 1;
 }
 
-/* The path of a trace's file that is to be delivered from the spool; each is told once. */
+/* The sink whose spool is meant: "nexus" or "otlp". */
+static bool is_of_otlp(lua_State *L) {
+  static const char *const names[] = {"nexus", "otlp", NULL};
+  return luaL_checkoption(L, 2, names[0], names) == 1;
+}
+
+static nxa__spool *spool_of(const nxa__lua_tracer *self, bool otlp) {
+  if (!self->tracer)
+    return NULL;
+  return otlp ? nxa__otlp_spool(self->tracer) : nxa__nexus_spool(self->tracer);
+}
+
+/* The path of a file that is to be delivered from the spool; each is told once. */
 static int tracer_collect(lua_State *L) {
   const nxa__lua_tracer *self = check(L);
-  nxa__spool *spool = self->tracer ? nxa__nexus_spool(self->tracer) : NULL;
+  nxa__spool *spool = spool_of(self, is_of_otlp(L));
   const char *path = spool ? nxa__spool_collect(spool) : NULL;
   lua_pushstring(L, path);
   return 1;
@@ -196,17 +210,18 @@ static int tracer_collect(lua_State *L) {
 /* What became of it: true where it is done with, else it is told again. */
 static int tracer_collected(lua_State *L) {
   const nxa__lua_tracer *self = check(L);
-  const char *path = nxa__lua_whole_text(L, 2);
-  bool done = lua_toboolean(L, 3);
-  nxa__spool *spool = self->tracer ? nxa__nexus_spool(self->tracer) : NULL;
+  nxa__spool *spool = spool_of(self, is_of_otlp(L));
+  const char *path = nxa__lua_whole_text(L, 3);
   if (spool)
-    nxa__spool_collected(spool, path, done);
+    nxa__spool_collected(spool, path, lua_toboolean(L, 4));
   return 0;
 }
 
 static int tracer_reachable(lua_State *L) {
   const nxa__lua_tracer *self = check(L);
-  lua_pushboolean(L, self->tracer && nxa__nexus_is_reachable(self->tracer));
+  bool otlp = is_of_otlp(L);
+  lua_pushboolean(L, self->tracer &&
+                         (otlp ? nxa__otlp_is_reachable(self->tracer) : nxa__nexus_is_reachable(self->tracer)));
   return 1;
 }
 
@@ -220,9 +235,21 @@ static int tracer_resume(lua_State *L) {
 /* Once the tracer is closed: others may deliver what it left. */
 static int tracer_release_spool(lua_State *L) {
   const nxa__lua_tracer *self = check(L);
-  if (self->tracer)
-    nxa__nexus_release_spool(self->tracer);
+  if (!self->tracer)
+    return 0;
+  nxa__nexus_release_spool(self->tracer);
+  nxa__otlp_release_spool(self->tracer);
   return 0;
+}
+
+/* How many spans a receiver says it did not take, in the body of its answer, which is JSON or not. */
+int nxa__lua_otlp_rejected(lua_State *L) {
+  char words[256];
+  size_t length;
+  const char *body = luaL_checklstring(L, 1, &length);
+  bool json = lua_toboolean(L, 2);
+  lua_pushinteger(L, (lua_Integer)nxa__otlp_rejected(body, length, json, words, sizeof words));
+  return 1;
 }
 
 static int tracer_gc(lua_State *L) {

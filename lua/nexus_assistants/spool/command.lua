@@ -2,45 +2,88 @@
 local core = require("nexus_assistants.core")
 local options = require("nexus_assistants.options")
 local scheduler = require("nexus_assistants.scheduler")
+local sinks = require("nexus_assistants.sinks")
 local spools = require("nexus_assistants.spool")
 local state_folder = require("nexus_assistants.state_folder")
+local survey = require("nexus_assistants.spool.survey")
 
 local command = {}
 
-local function nexus_endpoint(base_url)
-  local endpoint, err = core.endpoint({ base_url = base_url, key_environment = "NEXUS_API_KEY" })
-  if not endpoint then return nil, err.message end
-  if not endpoint:has_key() then return nil, "NEXUS_API_KEY is not set" end
-  return endpoint
+local NO_RECEIVER = "NEXUS_API_KEY is not set, and neither is OTEL_EXPORTER_OTLP_ENDPOINT"
+
+-- Where `values` say that traces go, by name, with `folder` for their spool; or nil and what is wrong.
+local function receivers(values, folder, warn)
+  local found = {}
+  local endpoint, problem = core.endpoint({ base_url = values.nexus.base_url, key_environment = "NEXUS_API_KEY" })
+  if not endpoint then return nil, problem.message end
+  if endpoint:has_key() then found.nexus = { endpoint = endpoint, spool = folder } end
+  found.otlp, problem = sinks.otlp_options(values, warn)
+  if problem then return nil, problem.message end
+  if found.otlp then found.otlp.spool = folder end
+  if not next(found) then return nil, NO_RECEIVER end
+  return found
 end
 
-local function new_spool(folder, endpoint, limits)
+local function new_spools(values, found)
   local engine = assert(core.engine({}))
   local tasks = scheduler.new(engine, core.monotonic, function() end)
-  return spools.new({
-    scheduler = tasks, engine = engine, endpoint = endpoint, folder = folder,
-    limits = { files = limits.max_spool_files, bytes = limits.max_spool_bytes, age = limits.max_spool_age },
-  })
+  return sinks.spools(values, found, tasks, engine)
 end
 
 local function plural(count, word)
-  return ("%d %s%s"):format(count, word, count == 1 and "" or "s")
+  return ("%d %s%s"):format(count, word, count == 1 and "" or word:find("ch$") and "es" or "s")
 end
+
+local function delivered(spool)
+  local counts = spool.counts
+  if spool.kind.name == "otlp" then
+    return ("delivered %s to %s"):format(plural(counts.spans, "span"), spool.kind.receiver(spool))
+  end
+  return ("delivered %s and %s"):format(plural(counts.traces, "trace"), plural(counts.spans, "span"))
+end
+
+-- What a file is, of what may be refused in part, and who refuses.
+local WORDS = { nexus = { "trace", "trace", "Nexus" }, otlp = { "batch", "span", "the receiver" } }
 
 -- What was not delivered and why, in sentences of their own.
 local function report(spool, left, problem)
-  local counts = spool.counts
-  local lines = { ("delivered %s and %s"):format(plural(counts.traces, "trace"), plural(counts.spans, "span")) }
-  local function add(count, text)
-    if count > 0 then lines[#lines + 1] = text:format(plural(count, "trace")) end
+  local counts, words = spool.counts, WORDS[spool.kind.name]
+  local lines = { delivered(spool) }
+  local function add(count, text, word)
+    if count > 0 then lines[#lines + 1] = text:format(plural(count, word or words[1])) end
   end
-  add(left, "%s stay" .. (left == 1 and "s" or "") .. ": Nexus " .. (problem or "may still take what was sent"))
+  add(left, ("%%s stay%s: %s %s"):format(left == 1 and "s" or "", words[3],
+    (problem or "may still take what was sent"):gsub("%%", "%%%%")))
   add(spool.unread, "%s can't be opened now")
-  add(counts.refused, "%s or parts of them were refused")
+  add(counts.refused, "%s or parts of them were refused", words[2])
   add(counts.unreadable, "%s could not be read")
   add(counts.dropped, "%s too many or too old, and dropped")
   if spool.held > 0 then lines[#lines + 1] = plural(spool.held, "process") .. " still at work there" end
   return table.concat(lines, "\n") .. "\n"
+end
+
+-- What is for others than those that were delivered to.
+local function report_others(folder, all)
+  local tried, lines = {}, {}
+  for _, spool in ipairs(all) do tried[spool.kind.label(spool)] = true end
+  local there = survey.of(folder)
+  for _, receiver in ipairs(there and there.receivers or {}) do
+    if not tried[receiver.label] and receiver.files > 0 then
+      local word = WORDS[receiver.is_otlp and "otlp" or "nexus"][1]
+      lines[#lines + 1] = ("%s for %s: not asked\n"):format(plural(receiver.files, word), receiver.name)
+    end
+  end
+  return table.concat(lines)
+end
+
+local function flush(all)
+  local lines, complete = {}, true
+  for _, spool in ipairs(all) do
+    local left, problem = spool:flush()
+    lines[#lines + 1] = report(spool, left, problem)
+    complete = complete and left == 0 and spool.unread == 0
+  end
+  return table.concat(lines), complete
 end
 
 --- Delivers what is in `folder`, by default the user's. Returns what to say, and whether nothing was left; or nil and
@@ -50,13 +93,12 @@ function command.run(folder)
   if not settings then return nil, problem end
   folder = folder or settings.spool ~= "off" and settings.spool or state_folder.path(spools.NAME)
   if not folder then return nil, "there is no spool: name a folder, or set HOME" end
-  local endpoint
-  endpoint, problem = nexus_endpoint(settings.nexus.base_url)
-  if not endpoint then return nil, problem end
-  local spool = new_spool(folder, endpoint, settings.limits)
-  local left
-  left, problem = spool:flush()
-  return report(spool, left, problem), left == 0 and spool.unread == 0
+  local warnings, found = {}
+  found, problem = receivers(settings, folder, function(text) warnings[#warnings + 1] = text .. "\n" end)
+  if not found then return nil, problem end
+  local all = new_spools(settings, found)
+  local said, complete = flush(all)
+  return table.concat(warnings) .. said .. report_others(folder, all), complete
 end
 
 return command

@@ -75,6 +75,7 @@ local function look_for_trace(self, ask)
   for _ = 1, MOST_PAGES do
     local answer = ask("GET", TRACES, page_query(from, to, after))
     if not is_taken(answer) then return general_outcome(answer) or "later", answer.problem end
+    if not json.is_array(answer.value) then return "later", "answers with a list that isn't understood" end
     self.nexus_id = find_in(self, answer.value)
     if self.nexus_id or #answer.value < PAGE then return nil end
     after = answer.value[#answer.value].id

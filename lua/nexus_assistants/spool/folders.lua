@@ -5,7 +5,6 @@ local record = require("nexus_assistants.spool.record")
 local folders = {}
 
 local NAME = "^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$"
-local FILE = "%.jsonl$"
 local HEAD = 4096 -- bytes of a file in which its start is looked for
 
 --- A file's content, or nil.
@@ -21,20 +20,26 @@ end
 -- A file without a trace isn't too old: it is done with when its turn comes.
 local NEVER = "9999"
 
--- Its size, and the start of its trace as it stands in the first line.
-local function look_at(entry)
-  local file = io.open(entry.path, "rb")
-  local head = file and file:read(HEAD) or ""
-  entry.started_at = head:match('^{"trace":.-"started_at":"([^"]+)"') or NEVER
-  entry.size = file and file:seek("end") or 0
-  if file then file:close() end
-  return entry
+-- The start of its trace, or of its first span, as it stands in the first line; nil where that is another file's.
+local function started_at(head)
+  return head:match('^{"trace":.-"started_at":"([^"]+)"') or head:match('^{"sent":%d,"started_at":"([^"]+)"')
 end
 
-local function entries_of(folder, breathe)
+-- Its size and its start; nil where it is no file.
+local function look_at(entry)
+  local file = io.open(entry.path, "rb")
+  local head, problem
+  if file then head, problem = file:read(HEAD) end
+  entry.started_at = started_at(head or "") or NEVER
+  entry.size = file and not problem and file:seek("end") or 0
+  if file then file:close() end
+  return not problem and entry or nil
+end
+
+local function entries_of(folder, breathe, ending)
   local entries = {}
   for _, name in ipairs(core.list_folder(folder.path) or {}) do
-    if name:find(FILE) then
+    if name:find("^%d+%." .. ending .. "$") then
       entries[#entries + 1] = look_at({ path = folder.path .. "/" .. name, folder = folder })
       breathe()
     end
@@ -48,32 +53,32 @@ local function remove_folder(folder)
   os.remove(folder.path)
 end
 
--- What is for another Nexus stays as it is: the lock says what it is for, so that the files needn't be read.
-local function is_elsewhere(path, nexus)
+-- What is for another receiver stays as it is: the lock says what it is for, so that the files needn't be read.
+local function is_elsewhere(path, label)
   local named = folders.read_file(path)
-  return named and named ~= "" and named ~= nexus
+  return named and named ~= "" and named ~= label
 end
 
 -- An empty folder is what a process left that had nothing to leave.
-local function take(path, nexus, breathe)
+local function take(path, label, breathe, ending)
   local lock_path = path .. "/lock"
-  if is_elsewhere(lock_path, nexus) then return {} end
+  if is_elsewhere(lock_path, label) then return {} end
   local lock = core.lock_file(lock_path)
   if not lock then return nil end
   local folder = { path = path, lock = lock, kept = 0 }
-  local entries = entries_of(folder, breathe)
+  local entries = entries_of(folder, breathe, ending)
   if not entries[1] then remove_folder(folder) end
   return entries
 end
 
---- Takes all folders below `path` whose processes have ended, and that are for the Nexus with that URL. `breathe` is
--- called now and then. Returns an array of entries, a table of path, folder, size and started_at for each file; and how
--- many folders others have.
-function folders.take(path, nexus, breathe)
+--- Takes all folders below `path` whose processes have ended, and that are for the receiver with that label, and of
+-- their files those whose names end so. `breathe` is called now and then. Returns an array of entries, a table of path,
+-- folder, size and started_at for each file; and how many folders others have.
+function folders.take(path, label, breathe, ending)
   local found, held = {}, 0
   for _, name in ipairs(core.list_folder(path) or {}) do
     if name:find(NAME) then
-      local entries = take(path .. "/" .. name, nexus, breathe)
+      local entries = take(path .. "/" .. name, label, breathe, ending)
       if not entries then held = held + 1 end
       for _, entry in ipairs(entries or {}) do found[#found + 1] = entry end
     end
@@ -90,9 +95,16 @@ function folders.release(folder)
   folder.lock = nil
 end
 
+-- What is done with must not be found again.
+local function remove_file(path)
+  if os.remove(path) then return end
+  local file = io.open(path, "wb")
+  if file then file:close() end
+end
+
 --- Takes a file away for good.
 function folders.remove(entry)
-  os.remove(entry.path)
+  remove_file(entry.path)
   entry.folder.count = entry.folder.count - 1
   if entry.folder.count == entry.folder.kept then folders.release(entry.folder) end
 end

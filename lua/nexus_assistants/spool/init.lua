@@ -4,10 +4,8 @@
 -- What fails is tried again later: all rest while Nexus is away; a trace it has no room for is tried again rarely, and
 -- when another one was taken.
 local core = require("nexus_assistants.core")
-local delivery = require("nexus_assistants.spool.delivery")
 local folders = require("nexus_assistants.spool.folders")
-local json = require("nexus_assistants.json")
-local record = require("nexus_assistants.spool.record")
+local to_nexus = require("nexus_assistants.spool.to_nexus")
 
 local spool = {}
 
@@ -17,60 +15,34 @@ local spool_mt = { __index = spool_methods, __name = "nexus_assistants.spool" }
 --- The folder's name among the user's files.
 spool.NAME = "spool"
 
-local WORKERS = 3
-local TIMEOUT = 5 -- seconds, as the core has it
 local FIRST_REST, LONGEST_REST = 0.5, 30 -- seconds, after failures
 local LIMIT_REST = 600 -- seconds after which a trace that was too many is tried again
-local MOST_ANSWER = 64 * 1024 * 1024
 local MOST_WAIT = 60 -- seconds a server may ask for
-local LOST = { [0] = true, [502] = true, [504] = true, [520] = true, [524] = true }
 local MOST_FAILURES = 3 -- in a row, where somebody waits for the end
 local LONGEST_TURN = 1 -- seconds
-local BROKEN_GRACE = 0.25 -- seconds after which a server has acted whose connection broke, or never will
 local BETWEEN = 32 -- lines of a file, or files, that are looked at in one go
-local TAKEN = '{"trace":"%s","left":false}\n'
 
 --- What is counted, before there is anything.
 function spool.no_counts()
-  return { traces = 0, spans = 0, refused = 0, undecided = 0, dropped = 0, unreadable = 0 }
+  return { traces = 0, spans = 0, refused = 0, undecided = 0, dropped = 0, unreadable = 0, unconfirmed = 0 }
 end
 
---- `parts`: scheduler, engine, endpoint (of Nexus), folder, limits {files, bytes, age}; tracer, where there is one;
--- timeout, of a request, and grace, after which what was sent is there or never will be, both in seconds.
+--- `parts`: scheduler, engine, endpoint (of the receiver), folder, limits {files, bytes, age}; kind, which is
+-- spool/to_nexus, or spool/to_otlp with `path`, behind the endpoint's; tracer, where there is one; timeout, of a
+-- request, and grace, after which what was sent is there or never will be, both in seconds.
 function spool.new(parts)
+  local kind = parts.kind or to_nexus
+  local timeout = parts.timeout or kind.timeout
   return setmetatable({
     scheduler = parts.scheduler, engine = parts.engine, endpoint = parts.endpoint, tracer = parts.tracer,
-    folder = parts.folder, timeout = parts.timeout or TIMEOUT, limits = parts.limits,
-    grace = parts.grace or parts.timeout or TIMEOUT,
+    folder = parts.folder, timeout = timeout, limits = parts.limits, kind = kind, path = parts.path,
+    grace = parts.grace or timeout,
     queue = {}, workers = 0, failures = 0, rest_until = 0, held = 0, unread = 0,
     counts = spool.no_counts(),
   }, spool_mt)
 end
 
 -- --------------------------------------------------------------------------------------------------------- asking
-
-local function problem_of(self, response, err)
-  local status = response and response.status or 0
-  if status == 0 then return "can't be reached at " .. self.endpoint:base_url() .. ": " .. err.message end
-  return ("answers %d at %s%s"):format(status, self.endpoint:base_url(), err and "" or " with what isn't understood")
-end
-
-local function value_of(response)
-  local value = json.decode(response.body)
-  return type(value) == "table" and value or nil
-end
-
-local function answer_of(self, response, err)
-  local status = response and response.status or 0
-  local is_success = status >= 200 and status < 300
-  local value = is_success and not err and value_of(response) or nil
-  return {
-    status = status, value = value,
-    retry_after = response and response.retry_after, lost = LOST[status] or is_success and value == nil,
-    settles_in = err and err.kind == "connection" and BROKEN_GRACE or self.grace,
-    problem = value == nil and problem_of(self, response, err) or nil,
-  }
-end
 
 local function drain(self)
   repeat
@@ -89,21 +61,18 @@ local function await_outside(self, call)
   return call:result()
 end
 
-local function ask(self, method, path, query, body)
-  local request = {
-    endpoint = self.endpoint, method = method, path = path, query = query, body = body, timeout = self.timeout,
-    deadline = self.timeout, retries = 0, max_response = MOST_ANSWER,
-  }
-  local call, refused
-  if self.due then call, refused = self.engine:call(request) else call, refused = self.scheduler:call(request) end
-  if not call then return answer_of(self, nil, refused) end
-  if self.due then return answer_of(self, await_outside(self, call)) end
-  return answer_of(self, self.scheduler:await(call))
+--- Sends a request to the receiver and waits for what `call:result` returns. `parts` is what there is of it besides.
+function spool_methods:request(parts)
+  parts.endpoint, parts.timeout, parts.deadline, parts.retries = self.endpoint, self.timeout, self.timeout, 0
+  local driver = self.due and self.engine or self.scheduler
+  local call, refused = driver:call(parts)
+  if not call then return nil, refused end
+  if self.due then return await_outside(self, call) end
+  return self.scheduler:await(call)
 end
 
--- -------------------------------------------------------------------------------------------------------- a trace
-
-local function breather(self)
+--- What is called between the pieces of what takes long.
+function spool_methods:breather()
   local pieces = 0
   return function()
     pieces = pieces + 1
@@ -111,90 +80,21 @@ local function breather(self)
   end
 end
 
--- From now on what is sent may have arrived: whoever takes the file after this process must ask first.
-local function mark_taken(entry, found)
-  if not found.left then return end
-  local file = io.open(entry.path, "r+b")
-  if not file then return end
-  file:seek("set", found.length)
-  file:write(TAKEN:format(found.trace_id))
-  file:close()
-end
-
--- What a file says is overruled by what happened here since.
-local function take_over(self, entry, found)
-  record.close(found)
-  local settled = (core.wall() + self.grace) * 1000
-  if not found.left then found.doubt, found.doubt_until = true, settled end
-  if entry.known then
-    found.nexus_id, found.doubt, found.doubt_until = entry.nexus_id, entry.doubt, entry.doubt_until
-  end
-  -- the clock may have been set back since
-  found.doubt_until = math.min(found.doubt_until or 0, settled)
-  mark_taken(entry, found)
-end
-
--- What is in an entry's file; or nil, and why: "unread" (it can't be opened now), "unreadable" or "empty".
-local function read(self, entry)
-  local content = folders.read_file(entry.path)
-  if not content then return nil, "unread" end
-  local ok, found = self.scheduler:protected(record.read, content, breather(self))
-  if not ok or not found then return nil, content:sub(1, 1) == "{" and "unreadable" or "empty" end
-  if found.nexus ~= self.endpoint:base_url() then return found end
-  ok = pcall(take_over, self, entry, found)
-  return ok and found or nil, "unreadable"
-end
-
-local function note_counts(self, found)
-  local counts = found.counts
-  if not counts then return end
-  for name, count in pairs(counts) do self.counts[name] = self.counts[name] + count end
-  self.counts.undecided = self.counts.undecided + (found.index and found.index.undecided or 0)
-  if counts.traces > 0 then self:resume() end
-end
-
-local function may_create(self)
+--- Whether Nexus may have room for a new trace.
+function spool_methods:may_create()
   return not self.limited_until or self.limited_until <= core.monotonic()
-end
-
-local function asker(self)
-  return function(method, path, query, body)
-    local creates = method == "POST" and path == delivery.TRACES
-    if creates and not may_create(self) then return { status = 429, problem = self.limit_problem } end
-    return ask(self, method, path, query, body)
-  end
-end
-
-local function no_trace(self, reason)
-  if reason == "unread" then return reason end
-  if reason == "unreadable" then self.counts.unreadable = self.counts.unreadable + 1 end
-  return "done"
-end
-
-local function attempt(self, entry)
-  local found, reason = read(self, entry)
-  if not found then return no_trace(self, reason) end
-  if found.nexus ~= self.endpoint:base_url() then return "elsewhere" end
-  local outcome, problem, seconds = delivery.deliver(found, {
-    ask = asker(self), wall = core.wall,
-  })
-  note_counts(self, found)
-  entry.known, entry.nexus_id = true, found.nexus_id
-  entry.doubt, entry.doubt_until = found.doubt, found.doubt_until
-  if outcome == "wait" then return outcome, nil, problem end
-  return outcome, problem, seconds
 end
 
 -- ------------------------------------------------------------------------------------------------------- outcomes
 
 local function remove(self, entry)
   if entry.folder then return folders.remove(entry) end
-  self.tracer:collected(entry.path, true)
+  self.tracer:collected(self.kind.name, entry.path, true)
 end
 
 local function keep(self, entry)
   if entry.folder then return folders.keep(entry) end
-  self.tracer:collected(entry.path, false)
+  self.tracer:collected(self.kind.name, entry.path, false)
 end
 
 local function put_back(self, entry, seconds)
@@ -242,7 +142,7 @@ function OUTCOMES.later(self, entry, problem, seconds)
 end
 
 function OUTCOMES.limited(self, entry, problem)
-  if may_create(self) then self.limited_until = core.monotonic() + LIMIT_REST end
+  if self:may_create() then self.limited_until = core.monotonic() + LIMIT_REST end
   self.problem, self.limit_problem = problem, problem
   entry.limited = true
   put_back(self, entry, self.limited_until - core.monotonic())
@@ -256,7 +156,7 @@ function OUTCOMES.refused(self, entry, problem)
 end
 
 local function handle(self, entry)
-  local outcome, problem, seconds = attempt(self, entry)
+  local outcome, problem, seconds = self.kind.attempt(self, entry)
   OUTCOMES[outcome](self, entry, problem, seconds)
   return outcome
 end
@@ -270,7 +170,7 @@ end
 
 --- Nexus takes traces (again): those that were too many needn't wait any longer.
 function spool_methods:resume()
-  if self.tracer then self.tracer:resume() end
+  if self.kind.resume then self.kind.resume(self) end
   if self.limited_until then forget_limit(self) end
 end
 
@@ -285,10 +185,10 @@ end
 -- ---------------------------------------------------------------------------------------------------------- tasks
 
 local function collect(self)
-  local path = self.tracer and self.tracer:collect()
+  local path = self.tracer and self.tracer:collect(self.kind.name)
   while path do
     self.queue[#self.queue + 1] = { path = path, due = 0 }
-    path = self.tracer:collect()
+    path = self.tracer:collect(self.kind.name)
   end
 end
 
@@ -338,7 +238,7 @@ end
 --- Sees to what the core has left, or what was found.
 function spool_methods:wake()
   collect(self)
-  while self.workers < math.min(WORKERS, #self.queue) do
+  while self.workers < math.min(self.kind.workers, #self.queue) do
     self.workers = self.workers + 1
     self.scheduler:spawn(work, self)
   end
@@ -350,8 +250,8 @@ local function oldest(limits)
 end
 
 local function look_around(self)
-  local limits, breathe = self.limits, breather(self)
-  local found, held = folders.take(self.folder, self.endpoint:base_url(), breathe)
+  local limits, breathe = self.limits, self:breather()
+  local found, held = folders.take(self.folder, self.kind.label(self), breathe, self.kind.ending)
   local entries, dropped = folders.cap(found, {
     files = limits.files, bytes = limits.bytes, oldest = oldest(limits),
   }, breathe)
@@ -415,7 +315,7 @@ end
 function spool_methods:finish(due)
   self.due = due
   collect(self)
-  local going = self.tracer and self.tracer:reachable()
+  local going = self.tracer and self.tracer:reachable(self.kind.name)
   while going and #self.queue > 0 and core.monotonic() < due do going = finish_one(self) end
   for _, entry in ipairs(self.queue) do keep(self, entry) end
   self.queue = {}

@@ -169,8 +169,20 @@ local function counted(count, what, plural)
   return ("%d %s"):format(count, count == 1 and what or plural or what .. "s")
 end
 
+-- Traces are Nexus's, batches of spans all others'.
+local function add_files(parts, found)
+  local traces, batches = 0, 0
+  for _, receiver in ipairs(found.receivers) do
+    if receiver.is_otlp then batches = batches + receiver.files else traces = traces + receiver.files end
+  end
+  if traces > 0 or batches == 0 then parts[#parts + 1] = counted(traces, "trace") end
+  if batches > 0 then parts[#parts + 1] = counted(batches, "batch", "batches") .. " of spans" end
+end
+
 local function contents(found)
-  local parts = { counted(found.files, "trace"), size_text(found.bytes) }
+  local parts = {}
+  add_files(parts, found)
+  parts[#parts + 1] = size_text(found.bytes)
   if found.oldest then parts[#parts + 1] = "the oldest of " .. found.oldest:sub(1, 16):gsub("T", " ") .. " UTC" end
   if found.held > 0 then parts[#parts + 1] = counted(found.held, "process", "processes") .. " at work there" end
   return table.concat(parts, ", ")

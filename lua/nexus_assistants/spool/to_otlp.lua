@@ -1,0 +1,120 @@
+--- What of the spool is for a receiver of OTLP: a batch a file, sent in one request, or, where that is too large for
+-- the receiver, in halves of halves. There is no lookup: what may have arrived is sent again, and counted
+-- (`unconfirmed`).
+local batches = require("nexus_assistants.spool.batch")
+local core = require("nexus_assistants.core")
+local folders = require("nexus_assistants.spool.folders")
+
+local to_otlp = { name = "otlp", ending = "otlp", workers = 1, timeout = 10 } -- seconds, as the core has it
+
+local MOST_ANSWER = 64 * 1024
+local TOO_LARGE = 413
+local LATER = { [429] = true, [502] = true, [503] = true, [504] = true }
+local UNWANTED = { [401] = true, [403] = true, [404] = true, [405] = true, [407] = true } -- whatever is sent
+
+local function receiver_of(self)
+  return self.endpoint:base_url() .. self.path
+end
+
+to_otlp.receiver = receiver_of
+
+--- What a folder's lock says that is for this receiver.
+function to_otlp.label(self)
+  return "otlp " .. receiver_of(self)
+end
+
+-- --------------------------------------------------------------------------------------------------------- asking
+
+local function problem_of(self, response, err)
+  local status = response and response.status or 0
+  if status == 0 then return "can't be reached at " .. receiver_of(self) .. ": " .. err.message end
+  return ("answers %d at %s"):format(status, receiver_of(self))
+end
+
+local PASSING = { connection = true, timeout = true, memory = true, cancelled = true, closed = true }
+
+-- "taken", "too large", "not taken" (as it is, for good), "later" (no answer, or not now) or "refused" (nothing is
+-- taken for now), as the core's otlp_answer has it.
+local function verdict_of(response, err)
+  local status = response and response.status or 0
+  if status >= 200 and status < 300 then return "taken" end
+  if status == TOO_LARGE then return "too large" end
+  if LATER[status] or status == 0 and PASSING[err.kind] then return "later" end
+  return (UNWANTED[status] or status < 400) and "refused" or "not taken"
+end
+
+-- Notes in a file whether it may be at the receiver; false where that can't be: then the file couldn't be emptied
+-- either, and would be sent again and again.
+local function mark(entry, sent)
+  local file = io.open(entry.path, "r+b")
+  local placed = file and file:seek("set", batches.MARK)
+  local written = placed and file:write(sent and "1" or "0")
+  return file ~= nil and (file:close() and written) ~= nil
+end
+
+-- ---------------------------------------------------------------------------------------------------------- a file
+
+local function note_taken(self, count, response)
+  local is_json = (response.content_type or ""):find("json", 1, true) ~= nil
+  local rejected = math.min(core.otlp_rejected(response.body, is_json), count)
+  self.counts.spans, self.counts.refused = self.counts.spans + count - rejected, self.counts.refused + rejected
+end
+
+-- What is left to be sent of a file: pairs of a first and a last span, the next one last.
+local function halve(pieces, piece)
+  local middle = math.floor((piece[1] + piece[2]) / 2)
+  pieces[#pieces] = { middle + 1, piece[2] }
+  pieces[#pieces + 1] = { piece[1], middle }
+end
+
+local function send(self, entry, found, piece)
+  if entry.sent then self.counts.unconfirmed = self.counts.unconfirmed + 1 end
+  if not mark(entry, true) then return "unread" end
+  local response, err = self:request({ method = "POST", path = self.path, max_response = MOST_ANSWER,
+    content_type = found.content_type, body = batches.body(found, piece[1], piece[2]) })
+  entry.sent = response ~= nil and response.status == 0 and response.sent
+  local verdict = verdict_of(response, err)
+  if verdict ~= "taken" and not entry.sent then mark(entry, false) end
+  return verdict, response, err
+end
+
+-- Returns an outcome, where it isn't the next piece's turn.
+local function send_next(self, entry, found)
+  local pieces = entry.pieces
+  local piece = pieces[#pieces]
+  local count = piece[2] - piece[1] + 1
+  local verdict, response, err = send(self, entry, found, piece)
+  if verdict == "unread" then return verdict end
+  if verdict == "later" or verdict == "refused" then
+    return verdict, problem_of(self, response, err), response and response.retry_after
+  end
+  if verdict == "too large" and count > 1 then return halve(pieces, piece) end
+  pieces[#pieces] = nil
+  if verdict == "taken" then return note_taken(self, count, response) end
+  self.counts.refused = self.counts.refused + count
+end
+
+local function read(self, entry)
+  local content = folders.read_file(entry.path)
+  if not content then return nil, "unread" end
+  local ok, found = self.scheduler:protected(batches.read, content)
+  if ok and found then return found end
+  if content ~= "" then self.counts.unreadable = self.counts.unreadable + 1 end
+  return nil, "done"
+end
+
+--- Delivers what is in a file. Returns an outcome as spool/to_nexus does.
+function to_otlp.attempt(self, entry)
+  local found, reason = read(self, entry)
+  if not found then return reason end
+  if found.receiver ~= receiver_of(self) then return "elsewhere" end
+  if entry.sent == nil then entry.sent = found.sent end
+  entry.pieces = entry.pieces or found.spans[1] and { { 1, #found.spans } } or {}
+  while entry.pieces[1] do
+    local outcome, problem, seconds = send_next(self, entry, found)
+    if outcome then return outcome, problem, seconds end
+  end
+  return "done"
+end
+
+return to_otlp

@@ -1,0 +1,549 @@
+-- Spans for a receiver of OTLP that waits on the disk: what stays there, what becomes of it, and what the disk and the
+-- receiver may refuse.
+local batches = require("nexus_assistants.spool.batch")
+local core = require("nexus_assistants.core")
+local json = require("nexus_assistants.json")
+local loopback = require("spec.support.loopback")
+local nexus = require("nexus_assistants")
+local process = require("spec.support.process")
+local scheduler = require("nexus_assistants.scheduler")
+local servers = require("spec.support.server")
+local spools = require("nexus_assistants.spool")
+local to_otlp = require("nexus_assistants.spool.to_otlp")
+
+local KEY = "collector-key-of-nobody"
+local NOBODY = "http://127.0.0.1:1"
+local PATH = "/v1/traces"
+local TAKES = { path = PATH, action = "status", status = 200, body = "{}" }
+
+local function read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local function output_of(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read("*a")
+  pipe:close()
+  return text
+end
+
+-- The names of the spans in a request, one for each time it is there.
+local function add_names(names, body)
+  for _, span in ipairs(json.decode(body).resourceSpans[1].scopeSpans[1].spans) do
+    names[span.name] = (names[span.name] or 0) + 1
+  end
+  return names
+end
+
+describe("the spool for a receiver of OTLP", function()
+  local spool, warnings, server
+
+  setup(function() server = servers.start({ kind = "fault" }) end)
+  teardown(function() server:stop() end)
+
+  before_each(function()
+    spool, warnings = os.tmpname(), {}
+    os.remove(spool)
+    server:faults({ TAKES })
+    server:clear_requests()
+  end)
+
+  after_each(function() os.execute("rm -rf " .. servers.quote(spool)) end)
+
+  local function new_client(url, more)
+    local options = {
+      agent_id = "spool", provider = "script", store = "memory", spool = spool, nexus = false,
+      otlp = { endpoint = url, protocol = "http/json", timeout = 1, flush_interval = 0.05,
+        headers = { Authorization = "Bearer " .. KEY } },
+      on_warning = function(text) warnings[#warnings + 1] = text end,
+    }
+    for name, value in pairs(more or {}) do options[name] = value end
+    return assert(nexus.new(options))
+  end
+
+  local function trace(client, name, spans)
+    client:trace({ name = name }, function(traced)
+      for number = 1, spans or 2 do traced:span(name .. "." .. number, function() end) end
+    end)
+  end
+
+  local function content()
+    return output_of("cat " .. servers.quote(spool) .. "/*/*.otlp 2>/dev/null")
+  end
+
+  local function files()
+    return tonumber(output_of("find " .. servers.quote(spool) .. " -name '*.otlp' 2>/dev/null | wc -l"))
+  end
+
+  local function paths()
+    local list = {}
+    for path in output_of("find " .. servers.quote(spool) .. " -name '*.otlp'"):gmatch("[^\n]+") do
+      list[#list + 1] = path
+    end
+    return list
+  end
+
+  local function drive_until(client, is_so)
+    local due = core.monotonic() + 10
+    while not is_so() and core.monotonic() < due do client:sleep(0.01) end
+    assert.is_true(is_so())
+  end
+
+  -- What was received since it was last forgotten.
+  local function received()
+    local names = {}
+    for _, request in ipairs(server:requests()) do add_names(names, request.body) end
+    return names
+  end
+
+  -- Leaves a trace that the receiver answers with that status.
+  local function leave(name, status, spans)
+    server:faults({ { path = PATH, action = "status", status = status } })
+    local client = new_client(server.url)
+    trace(client, name, spans)
+    client:close(0.2)
+    server:faults({ TAKES })
+    server:clear_requests()
+    return client:stats()
+  end
+
+  local function once(name, spans)
+    local names = { ["invoke_workflow " .. name] = 1 }
+    for number = 1, spans or 2 do names[name .. "." .. number] = 1 end
+    return names
+  end
+
+  -- ------------------------------------------------------------------------------------------------------ keeping
+
+  it("has nothing left where all was delivered", function()
+    local client = new_client(server.url)
+    trace(client, "fine")
+    assert.is_true(client:close(5))
+    assert.same({}, core.list_folder(spool))
+    assert.same(once("fine"), received())
+    assert.same({}, warnings)
+  end)
+
+  it("has a span that has ended at once, for the user alone and without the key", function()
+    local client = new_client(NOBODY)
+    client:trace({ name = "t" }, function(traced)
+      traced:span("first", function() assert.equal("", content()) end)
+      assert.truthy(content():find('"name":"first"', 1, true))
+    end)
+    assert.is_nil(content():find(KEY, 1, true))
+    assert.equal("600 f\n700 d\n", output_of("find " .. servers.quote(spool) .. " -printf '%m %y\\n' | sort | uniq"))
+    assert.equal("otlp " .. NOBODY .. PATH, output_of("cat " .. servers.quote(spool) .. "/*/lock"))
+    client:close(0)
+  end)
+
+  for _, protocol in ipairs({ "http/json", "http/protobuf" }) do
+    it("keeps what isn't delivered for the next client, which sends the same (" .. protocol .. ")", function()
+      local answers, bodies = 503, {}
+      local receiver = loopback.new(function(request)
+        bodies[#bodies + 1] = request.body
+        return answers, "", { ["Retry-After"] = "9" }
+      end)
+      finally(function() receiver:close() end)
+      local function client_of()
+        return new_client(receiver.url,
+          { otlp = { endpoint = receiver.url, protocol = protocol, flush_interval = 0.01 } })
+      end
+      local client = client_of()
+      trace(client, "later", 300)
+      while not bodies[1] do
+        client:update()
+        receiver:step()
+      end
+      for _ = 1, 100 do
+        client:update()
+        receiver:step()
+      end
+      assert.is_false(client:close(0))
+      local stats = client:stats()
+      assert.same({ 1, 300, 1, 0, 0 }, { stats.traces_spooled, stats.spans_spooled, stats.spool_left,
+        stats.traces_failed, stats.spans_failed })
+      assert.equal(1, files())
+      answers = 200
+      client = client_of()
+      while not bodies[2] or client:stats().spool_spans == 0 do
+        client:update()
+        receiver:step()
+      end
+      assert.is_true(client:close(1))
+      assert.equal(2, #bodies)
+      assert.is_true(bodies[1] == bodies[2], "the bodies differ")
+      assert.equal(receiver.requests[1].headers["content-type"], receiver.requests[2].headers["content-type"])
+      assert.equal(301, client:stats().spool_spans)
+      assert.equal(0, files())
+    end)
+  end
+
+  it("keeps what the key or the address stands against, not what is refused for what it is", function()
+    local verdicts = { [401] = 1, [403] = 1, [404] = 1, [307] = 1, [503] = 1, [400] = 0, [415] = 0, [500] = 0 }
+    for status, kept in pairs(verdicts) do
+      leave("t", status)
+      assert.equal(kept, files(), status)
+      os.execute("rm -rf " .. servers.quote(spool))
+    end
+  end)
+
+  it("says once that what was refused waits", function()
+    server:faults({ { path = PATH, action = "status", status = 401 } })
+    local client = new_client(server.url)
+    for number = 1, 3 do
+      trace(client, "t" .. number)
+      client:sleep(0.1)
+    end
+    assert.is_false(client:close(1))
+    assert.same({ server.url .. " answers 401: its spans wait in the spool" }, warnings)
+    assert.same({ 3, 6, 0 }, { client:stats().traces_spooled, client:stats().spans_spooled,
+      client:stats().spans_failed })
+    server:faults({ TAKES })
+    server:clear_requests()
+    client = new_client(server.url)
+    drive_until(client, function() return client:stats().spool_spans == 9 end)
+    assert.is_true(client:close(1))
+  end)
+
+  it("delivers what was left while the client runs on", function()
+    server:faults({ { path = PATH, action = "status", status = 503, headers = { ["Retry-After"] = "0" } } })
+    local client = new_client(server.url, { limits = { max_spans = 20 } })
+    for number = 1, 30 do trace(client, "t" .. number) end
+    assert.is_true(client:stats().spans_spooled > 0)
+    assert.equal(0, client:stats().spans_dropped)
+    server:faults({ TAKES })
+    server:clear_requests()
+    drive_until(client, function()
+      local stats = client:stats()
+      return stats.spool_left == 0 and stats.spans_pending == 0
+    end)
+    assert.is_true(client:close(5))
+    local names, count = received(), 0
+    for name, times in pairs(names) do
+      count = count + 1
+      assert.equal(1, times, name)
+    end
+    assert.equal(90, count)
+    assert.equal(0, files())
+  end)
+
+  it("counts what was sent again though it may have arrived", function()
+    server:faults({ { path = PATH, action = "hang" } })
+    local client = new_client(server.url)
+    trace(client, "lost")
+    drive_until(client, function() return #server:requests() > 0 end)
+    client:close(0)
+    server:faults({ TAKES })
+    server:clear_requests()
+    assert.equal(0, client:stats().repeated_unconfirmed)
+    client = new_client(server.url)
+    drive_until(client, function() return files() == 0 end)
+    assert.equal(1, client:stats().repeated_unconfirmed)
+    assert.is_true(client:close(1))
+    assert.same(once("lost"), received())
+  end)
+
+  it("counts what was left out of a file that was taken", function()
+    leave("partly", 503)
+    local body = '{"partialSuccess":{"rejectedSpans":"2"}}'
+    server:faults({ { path = PATH, action = "status", status = 200, body = body } })
+    local client = new_client(server.url)
+    drive_until(client, function() return files() == 0 end)
+    client:close(1)
+    assert.same({ 1, 2 }, { client:stats().spool_spans, client:stats().spool_refused })
+  end)
+
+  it("sends a file in parts that is too large", function()
+    leave("large", 503, 6)
+    server:faults({ { path = PATH, action = "status", status = 413, times = 3 }, TAKES })
+    local client = new_client(server.url)
+    drive_until(client, function() return files() == 0 end)
+    client:close(1)
+    local sizes, names = {}, {}
+    for number, request in ipairs(server:requests()) do
+      local there, count = add_names({}, request.body), 0
+      for name in pairs(there) do
+        count = count + 1
+        if number > 3 then names[name] = (names[name] or 0) + 1 end
+      end
+      sizes[number] = count
+    end
+    assert.same({ 7, 4, 2, 1, 1, 2, 3 }, sizes)
+    assert.same(once("large", 6), names)
+    assert.same({ 7, 0 }, { client:stats().spool_spans, client:stats().spool_refused })
+  end)
+
+  it("is for one receiver: others' spans stay where they are", function()
+    leave("t", 503)
+    local client = new_client(server.url .. "/other")
+    client:sleep(0.1)
+    client:close(1)
+    assert.equal(1, files())
+    client = new_client(server.url, { nexus = { base_url = server.nexus_url, api_key = "nxs_local" }, otlp = false })
+    client:sleep(0.1)
+    assert.is_true(client:close(1))
+    assert.equal(1, files())
+    assert.same({}, received())
+  end)
+
+  it("is shared by processes: what one works on is not another's", function()
+    server:faults({ { path = PATH, action = "status", status = 503, headers = { ["Retry-After"] = "0" } } })
+    local one, other = new_client(server.url), new_client(server.url)
+    trace(one, "one")
+    trace(other, "two")
+    assert.equal(2, files())
+    server:faults({ TAKES })
+    local third = new_client(server.url)
+    server:clear_requests()
+    third:sleep(0.1)
+    assert.same({}, received())
+    assert.is_true(one:close(5))
+    assert.is_true(other:close(5))
+    third:close(1)
+    local names = once("one")
+    for name, count in pairs(once("two")) do names[name] = count end
+    assert.same(names, received())
+  end)
+
+  it("can be delivered by the command, which says what stays", function()
+    leave("flushed", 503)
+    server:faults({ { path = PATH, action = "status", status = 503 } })
+    local environment = { OTEL_EXPORTER_OTLP_ENDPOINT = server.url }
+    local function flush() return process.run({ process.path("bin/nexus-assistants"), "flush", spool }, environment) end
+    local result = flush()
+    assert.equal(1, result.code)
+    assert.truthy(result.out:find("1 batch stays: the receiver answers 503", 1, true), result.out .. result.err)
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url .. "/other"
+    result = flush()
+    assert.same({ 0, ("delivered 0 spans to %s/other/v1/traces\n1 batch for %s/v1/traces: not asked\n"):format(
+      server.url, server.url) }, { result.code, result.out })
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url
+    server:faults({ TAKES })
+    server:clear_requests()
+    result = flush()
+    assert.same({ 0, ("delivered 3 spans to %s/v1/traces\n"):format(server.url), "" },
+      { result.code, result.out, result.err })
+    assert.same(once("flushed"), received())
+    assert.same({}, core.list_folder(spool))
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = nil
+    result = flush()
+    assert.equal(1, result.code)
+    assert.truthy(result.err:find("OTEL_EXPORTER_OTLP_ENDPOINT", 1, true), result.err)
+  end)
+
+  it("is looked through again while the client runs", function()
+    local client = new_client(server.url)
+    local again = client.scheduler.chore
+    assert.equal(600, again.seconds)
+    leave("others", 503)
+    assert.is_nil(client:timeout()) -- nothing is waited for
+    again.due = 0
+    drive_until(client, function() return files() == 0 end)
+    assert.is_true(client:close(1))
+    assert.same(once("others"), received())
+  end)
+
+  -- --------------------------------------------------------------------------------------------------- the disk
+
+  it("is where its folder was as the client began", function()
+    local folder = output_of("mktemp -d"):match("[^\n]+")
+    finally(function() os.execute("rm -rf " .. servers.quote(folder)) end)
+    local script = folder .. "/script.lua"
+    local file = assert(io.open(script, "w"))
+    file:write(('local nexus = require("nexus_assistants")\n'
+      .. 'local client = nexus.new({ nexus = false, provider = "script", store = "memory", spool = "kept",\n'
+      .. '  file = "traces.jsonl", otlp = { endpoint = %q }, on_warning = print })\n'
+      .. 'print(require("nexus_assistants.core").absolute_path("x"))\n'):format(NOBODY))
+    file:close()
+    assert.equal(folder .. "/x\n", output_of("cd " .. servers.quote(folder) .. " && " .. process.command({ script })))
+    assert.equal("/x", core.absolute_path("/x"))
+  end)
+
+  it("is warned of once where it can't be written, and all is delivered", function()
+    local file = assert(io.open(spool, "w")) -- a file is no folder, whoever the user is
+    file:close()
+    local client = new_client(server.url)
+    for number = 1, 3 do
+      trace(client, "t" .. number)
+      client:sleep(0.1)
+    end
+    assert.is_true(client:close(5))
+    assert.equal(1, #warnings)
+    assert.truthy(warnings[1]:find("can't be kept in .*[Nn]ot a directory"), warnings[1])
+    assert.equal(1, received()["t3.2"])
+  end)
+
+  it("is made anew where it was deleted, which is warned of once", function()
+    server:faults({ { path = PATH, action = "status", status = 503 } })
+    local client = new_client(server.url)
+    trace(client, "before")
+    drive_until(client, function() return #server:requests() > 0 end)
+    os.execute("rm -rf " .. servers.quote(spool))
+    trace(client, "after")
+    trace(client, "still")
+    assert.is_false(client:close(0))
+    local _, count = table.concat(warnings, "\n"):gsub("the folder was deleted", "")
+    assert.equal(1, count, table.concat(warnings, "\n"))
+    assert.truthy(content():find("still.2", 1, true))
+    assert.truthy(content():find("after.2", 1, true))
+  end)
+
+  it("is warned of once where the disk is full, and what is there is whole", function()
+    os.execute("mkdir -p " .. servers.quote(spool))
+    if not os.execute("mount -t tmpfs -o size=16k none " .. servers.quote(spool) .. " 2>/dev/null") then
+      return pending("a small disk can't be mounted")
+    end
+    finally(function() os.execute("umount " .. servers.quote(spool)) end)
+    local client = new_client(NOBODY)
+    for number = 1, 40 do trace(client, "t" .. number) end
+    assert.is_false(client:close(0.1))
+    local _, count = table.concat(warnings, "\n"):gsub("No space left", "")
+    assert.equal(1, count, table.concat(warnings, "\n"))
+    local stats = client:stats()
+    assert.is_true(stats.spans_spooled > 0 and stats.spans_failed > 0)
+    assert.equal(80, stats.spans_spooled + stats.spans_failed)
+    local found = batches.read(read_file(paths()[1]))
+    assert.equal(stats.spans_spooled + stats.traces_spooled, #found.spans)
+    for _, span in ipairs(found.spans) do assert.is_table(json.decode(span)) end
+  end)
+
+  it("holds its caps while the client runs, the oldest go first", function()
+    server:faults({ { path = PATH, action = "status", status = 401 } })
+    local client = new_client(server.url, { limits = { max_spool_files = 3 } })
+    for number = 1, 5 do
+      trace(client, "t" .. number)
+      client.tracer:flush()
+      drive_until(client, function() return client:stats().spans_pending == 0 end)
+    end
+    assert.equal(3, files())
+    assert.same({ 3, 2 }, { client:stats().spool_files, client:stats().spool_dropped })
+    assert.is_nil(content():find("t2.1", 1, true))
+    assert.truthy(content():find("t3.1", 1, true))
+    client:close(0)
+    client = new_client(server.url, { limits = { max_spool_age = 0.001 } })
+    drive_until(client, function() return client:stats().spool_dropped == 3 end)
+    client:close(0)
+    assert.equal(0, files())
+  end)
+
+  it("isn't dropped for what is no file of it, nor tried for ever", function()
+    leave("t", 503)
+    local folder = paths()[1]:match("^(.*)/")
+    os.execute("mkdir -p " .. servers.quote(folder) .. "/77.otlp/x " .. servers.quote(folder) .. "/78.jsonl")
+    local client = new_client(server.url)
+    drive_until(client, function() return client:stats().spool_spans == 3 end)
+    assert.is_true(client:close(1))
+    assert.same({ 0, 0 }, { client:stats().spool_dropped, client:stats().spool_unreadable })
+    assert.same(once("t"), received())
+  end)
+
+  it("isn't sent from where it can't be taken away", function()
+    leave("t", 503)
+    local path, open = paths()[1], io.open
+    io.open = function(name, mode) -- luacheck: ignore
+      if mode == "r+b" then return nil, "read-only" end
+      return open(name, mode)
+    end
+    local client = new_client(server.url)
+    local ok, problem = pcall(client.sleep, client, 0.2)
+    client:close(0)
+    io.open = open -- luacheck: ignore
+    assert.same({ true, true }, { ok, problem })
+    assert.same({}, received())
+    assert.equal(path, paths()[1])
+  end)
+
+  -- ------------------------------------------------------------------------------------------------------- kills
+
+  local function recover()
+    local engine = assert(core.engine({}))
+    local deliverer = spools.new({
+      kind = to_otlp, path = PATH, scheduler = scheduler.new(engine, core.monotonic, error), engine = engine,
+      folder = spool, timeout = 5, endpoint = assert(core.endpoint({ base_url = server.url })),
+      limits = { files = 1000, bytes = 1e9, age = 3600 },
+    })
+    local left, problem = deliverer:flush()
+    engine:close()
+    assert.same({ 0, 0 }, { left, deliverer.counts.unreadable }, problem)
+    return deliverer.counts.unconfirmed
+  end
+
+  local KILLS = tonumber(os.getenv("KILLS")) or 40
+  local MOST_LINES = 60
+
+  -- The names a job printed until it was killed; one that was cut tells nothing.
+  local function work(number, seed)
+    local words = { "spec/support/otlp_spool_job.lua", spool, server.url, tostring(seed + number), number % 2 .. "" }
+    local pipe = assert(io.popen("echo $$; " .. servers.command(words) .. " 2>&1"))
+    local pid, names = pipe:read("*l"), {}
+    for _ = 1, math.random(MOST_LINES) do names[#names + 1] = pipe:read("*l") end
+    os.execute("kill -9 " .. pid)
+    for line in pipe:read("*a"):gmatch("([^\n]*)\n") do names[#names + 1] = line end
+    pipe:close()
+    return names
+  end
+
+  it("has every span that had ended of a process that is killed, " .. KILLS .. " times", function()
+    local seed, spans = os.time(), 0
+    math.randomseed(seed)
+    for number = 1, KILLS do
+      server:clear_requests()
+      local names = work(number, seed)
+      local unconfirmed = recover()
+      local seen = received()
+      local note = ("seed %d, kill %d"):format(seed, number)
+      for _, name in ipairs(names) do
+        assert.is_truthy(seen[name], ("%s: '%s' is missing"):format(note, name))
+        if unconfirmed == 0 then assert.equal(1, seen[name], note .. ": " .. name) end
+      end
+      spans = spans + #names
+    end
+    assert.is_true(spans > KILLS, "the jobs did next to nothing")
+    assert.same({}, core.list_folder(spool))
+  end)
+end)
+
+describe("a file of a batch", function()
+  local engine, folder
+
+  before_each(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    engine = assert(core.engine({}))
+  end)
+
+  after_each(function()
+    engine:close()
+    os.execute("rm -rf " .. servers.quote(folder))
+  end)
+
+  for _, format in ipairs({ "json", "protobuf" }) do
+    it("is read wherever it ends (" .. format .. ")", function()
+      local tracer = assert(core.tracer(engine, {}))
+      assert(tracer:otlp({ endpoint = assert(core.endpoint({ base_url = NOBODY })), json = format == "json",
+        spool = folder, service_name = "bot" }))
+      local trace = tracer:trace("bot", "weather")
+      for number = 1, 3 do trace:span(("%d"):format(number):rep(number * 70)):finish("ok") end
+      local text = output_of("cat " .. servers.quote(folder) .. "/*/1.otlp")
+      local whole = batches.read(text)
+      assert.equal(3, #whole.spans)
+      assert.equal(NOBODY .. PATH, whole.receiver)
+      assert.is_false(whole.sent)
+      assert.equal("0", text:sub(batches.MARK + 1, batches.MARK + 1))
+      local most = 0
+      for length = 0, #text do
+        local found = batches.read(text:sub(1, length) .. (length < #text and "" or "\0half"))
+        local count = found and #found.spans or 0
+        assert.is_true(count >= most and count <= 3)
+        most = count
+        for number = 1, count do assert.equal(whole.spans[number], found.spans[number]) end
+      end
+      assert.equal(3, most)
+      trace:finish("success")
+      tracer:close(0)
+    end)
+  end
+end)
