@@ -5,6 +5,10 @@
 #include "support/fake_transport.h"
 #include "support/json_check.h"
 
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "gzip.h"
 #include "otlp_answer.h"
 #include "sink_otlp.h"
@@ -68,11 +72,14 @@ static nxa_endpoint *new_endpoint(void) {
   return nxa_endpoint_new(&options, NULL);
 }
 
+static const char *spool; /* a folder, or NULL for none */
+
 static nxa_otlp_options json_options(void) {
   nxa_otlp_options options;
   nxa_otlp_options_init(&options);
   options.json = true;
   options.service_name = "bot";
+  options.spool = spool;
   return options;
 }
 
@@ -684,6 +691,217 @@ static void attributes_that_can_not_be_read_are_said(void **state) {
   stop(&fix);
 }
 
+/* ------------------------------------------------------------------------------------------------ with a spool */
+
+static char spool_path[] = "/tmp/nxa_otlp_XXXXXX";
+
+static int make_spool(void **state) {
+  (void)state;
+  strcpy(spool_path, "/tmp/nxa_otlp_XXXXXX");
+  spool = mkdtemp(spool_path);
+  return spool ? 0 : -1;
+}
+
+static int remove_spool(void **state) {
+  char command[64];
+  (void)state;
+  spool = NULL;
+  snprintf(command, sizeof command, "rm -rf '%s'", spool_path);
+  return system(command);
+}
+
+/* What is in the file that was left and not collected yet; NULL where there is none. */
+static const char *collected(const fixture *fix) {
+  static char text[1 << 20];
+  const char *path = nxa__spool_collect(nxa__otlp_spool(fix->tracer));
+  FILE *file = path ? fopen(path, "r") : NULL;
+  if (!file)
+    return NULL;
+  text[fread(text, 1, sizeof text - 1, file)] = '\0';
+  fclose(file);
+  return text;
+}
+
+static void assert_left(const fixture *fix, uint64_t traces, uint64_t spans, size_t files) {
+  nxa_stats stats = stats_of(fix);
+  assert_int_equal(stats.traces_spooled, traces);
+  assert_int_equal(stats.spans_spooled, spans);
+  assert_int_equal(stats.spool_left, files);
+  assert_int_equal(stats.traces_failed + stats.spans_failed, 0);
+  assert_int_equal(stats.spans_pending + stats.traces_pending + stats.bytes_pending, 0);
+}
+
+static void what_is_delivered_leaves_nothing(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  record(&fix, 1100);
+  assert_int_equal(stats_of(&fix).spool_files, 3);
+  run_for(fix.engine, 6 * SECOND);
+  assert_counts(&fix, 1, 1100, 0, 0);
+  assert_int_equal(requests_seen, 3);
+  for (size_t i = 0; i < 3; i++)
+    assert_true(json_check(seen.body[i], seen.length[i]));
+  assert_int_equal(count(seen.body[0], "\"spanId\""), 512);
+  assert_int_equal(count(seen.body[2], "\"spanId\""), 77);
+  assert_int_equal(stats_of(&fix).spool_files, 0);
+  assert_int_equal(stats_of(&fix).spool_bytes, 0);
+  assert_true(nxa_tracer_close(fix.tracer, 1));
+  nxa__otlp_release_spool(fix.tracer);
+  assert_int_equal(rmdir(spool), 0);
+  stop(&fix);
+}
+
+static void what_ends_while_a_batch_is_sent_is_in_the_next_file(void **state) {
+  fixture fix;
+  fake_answer slow = status(200);
+  (void)state;
+  start(&fix);
+  slow.latency_ns = SECOND;
+  will_answer(slow);
+  record(&fix, 2);
+  run_for(fix.engine, 5500 * MILLISECOND);
+  assert_int_equal(requests_seen, 1);
+  record(&fix, 3);
+  assert_int_equal(stats_of(&fix).spool_files, 2);
+  run_for(fix.engine, SECOND);
+  assert_int_equal(stats_of(&fix).spool_files, 1);
+  run_for(fix.engine, 10 * SECOND);
+  assert_int_equal(count(seen.body[0], "\"spanId\""), 3);
+  assert_int_equal(count(seen.body[1], "\"spanId\""), 4);
+  assert_counts(&fix, 2, 5, 0, 0);
+  stop(&fix);
+}
+
+static void a_receiver_that_is_away_as_the_tracer_closes_loses_nothing(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(failure(NXA_CONNECTION, false));
+  record(&fix, 600);
+  run_for(fix.engine, SECOND);
+  assert_false(nxa_tracer_close(fix.tracer, 1));
+  assert_left(&fix, 1, 600, 2);
+  assert_false(is_there(&fix, "lost"));
+  const char *text = collected(&fix);
+  assert_memory_equal(text, "{\"sent\":0,\"started_at\":\"", 24);
+  assert_non_null(strstr(text, "\"format\":\"json\",\"otlp\":\"http://collector:4318/v1/traces\"}\n"));
+  assert_null(strstr(text, KEY));
+  assert_int_equal(count(text, "\"spanId\""), 512);
+  assert_int_equal(count(collected(&fix), "\"spanId\""), 89);
+  assert_null(collected(&fix));
+  stop(&fix);
+}
+
+static void what_may_have_arrived_is_marked(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(failure(NXA_TIMEOUT, true));
+  record(&fix, 1);
+  run_for(fix.engine, 6 * SECOND);
+  assert_false(nxa_tracer_close(fix.tracer, 1));
+  assert_left(&fix, 1, 1, 1);
+  assert_memory_equal(collected(&fix), "{\"sent\":1,", 10);
+  stop(&fix);
+}
+
+static void only_what_is_refused_for_what_it_is_goes(void **state) {
+  static const int codes[] = {302, 401, 403, 404, 407, 400, 408, 415, 500};
+  (void)state;
+  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+    fixture fix;
+    start(&fix);
+    will_answer(status(codes[i]));
+    record(&fix, 1);
+    run_for(fix.engine, 60 * SECOND);
+    assert_int_equal(stats_of(&fix).spool_left, i < 5);
+    assert_int_equal(stats_of(&fix).spool_files, i < 5);
+    assert_int_equal(stats_of(&fix).spans_failed, i >= 5);
+    assert_true(is_there(&fix, i < 5 ? "its spans wait in the spool" : "its spans are lost"));
+    assert_int_equal(fix.engine->warning_count, 1);
+    stop(&fix);
+  }
+}
+
+static void a_receiver_that_stays_away_finds_it_in_the_spool(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(failure(NXA_CONNECTION, false));
+  record(&fix, 1);
+  run_for(fix.engine, 350 * SECOND);
+  assert_left(&fix, 1, 1, 1);
+  assert_true(is_there(&fix, "for too long; spans wait in the spool"));
+  stop(&fix);
+}
+
+static void halves_have_files_of_their_own(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(status(413));
+  will_answer(status(200));
+  will_answer(failure(NXA_CONNECTION, false));
+  record(&fix, 6);
+  run_for(fix.engine, 7 * SECOND);
+  assert_int_equal(count(seen.body[1], "\"spanId\""), 3);
+  assert_int_equal(stats_of(&fix).spans_delivered, 3);
+  assert_int_equal(stats_of(&fix).spool_files, 1);
+  nxa_tracer_close(fix.tracer, 0);
+  assert_left(&fix, 1, 3, 1);
+  assert_int_equal(count(collected(&fix), "\"spanId\""), 4);
+  stop(&fix);
+}
+
+/* A trace goes with the batch that has its spans, though its own is in the file that is left. */
+static void room_is_made_while_a_batch_is_under_way(void **state) {
+  for (int taken = 0; taken < 2; taken++) {
+    fixture fix;
+    fake_answer slow = taken ? status(200) : status(400);
+    (void)state;
+    start(&fix);
+    fix.tracer->options.max_spans = 600;
+    slow.latency_ns = SECOND;
+    will_answer(slow);
+    nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "long");
+    record_spans(trace, 512);
+    run_for(fix.engine, 100 * MILLISECOND);
+    assert_int_equal(requests_seen, 1);
+    record_spans(trace, 20);
+    nxa_trace_end(trace, NXA_TRACE_SUCCESS, NULL);
+    nxa_trace_free(trace);
+    assert_int_equal(stats_of(&fix).spans_spooled, 0);
+    record(&fix, 100);
+    nxa_stats stats = stats_of(&fix);
+    assert_int_equal(stats.spans_dropped, 0);
+    assert_int_equal(stats.spool_left, 1);
+    assert_true(stats.spans_spooled > 20);
+    assert_int_equal(stats.traces_spooled, 0); /* it waits for its spans */
+    run_for(fix.engine, 10 * SECOND);
+    stats = stats_of(&fix);
+    assert_int_equal(stats.spans_delivered + stats.spans_failed + stats.spans_spooled, 632);
+    assert_int_equal(taken ? stats.spans_failed : stats.spans_delivered + stats.traces_delivered, 0);
+    assert_int_equal(stats.traces_delivered + stats.traces_failed + stats.traces_spooled, 2);
+    assert_int_equal(stats.spans_pending + stats.traces_pending, 0);
+    stop(&fix);
+  }
+}
+
+static void what_an_abandoned_tracer_held_stays(void **state) {
+  fixture fix;
+  char command[96];
+  (void)state;
+  start(&fix);
+  record(&fix, 600);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "open");
+  record_spans(trace, 1);
+  nxa_trace_free(trace);
+  stop(&fix);
+  snprintf(command, sizeof command, "test $(cat '%s'/*/*.otlp | grep -c '\"spanId\"') = 602", spool);
+  assert_int_equal(system(command), 0);
+}
+
 /* ------------------------------------------------------------------------------------------------ memory */
 
 static struct {
@@ -714,8 +932,8 @@ static void release(void *block) {
 }
 
 static void assert_nothing_is_forgotten(const nxa_stats *stats) {
-  assert_int_equal(stats->spans_started, stats->spans_delivered + stats->spans_failed);
-  assert_int_equal(stats->traces_started, stats->traces_delivered + stats->traces_failed);
+  assert_int_equal(stats->spans_started, stats->spans_delivered + stats->spans_failed + stats->spans_spooled);
+  assert_int_equal(stats->traces_started, stats->traces_delivered + stats->traces_failed + stats->traces_spooled);
   assert_int_equal(stats->spans_pending + stats->traces_pending + stats->bytes_pending, 0);
 }
 
@@ -804,6 +1022,17 @@ int main(void) {
       cmocka_unit_test(options_are_checked),
       cmocka_unit_test(attributes_that_can_not_be_read_are_said),
       cmocka_unit_test(memory_may_run_out_anywhere),
+      cmocka_unit_test_setup_teardown(memory_may_run_out_anywhere, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_delivered_leaves_nothing, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_ends_while_a_batch_is_sent_is_in_the_next_file, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_receiver_that_is_away_as_the_tracer_closes_loses_nothing, make_spool,
+                                      remove_spool),
+      cmocka_unit_test_setup_teardown(what_may_have_arrived_is_marked, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(only_what_is_refused_for_what_it_is_goes, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_receiver_that_stays_away_finds_it_in_the_spool, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(halves_have_files_of_their_own, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(room_is_made_while_a_batch_is_under_way, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_an_abandoned_tracer_held_stays, make_spool, remove_spool),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
