@@ -57,7 +57,7 @@ function nexus.is_error(value) end
 ---@field otlp? nexus_assistants.OtlpOptions|false traces go to an OpenTelemetry receiver, too (OTEL_EXPORTER_OTLP_…)
 ---@field file? string|nexus_assistants.FileOptions|false traces go to a file, too
 ---@field poll? nexus_assistants.PollOptions
----@field spool? string|false where traces wait on the disk until Nexus has them (NEXUS_ASSISTANTS_SPOOL); false: not
+---@field spool? string|false where traces wait on the disk for delivery (NEXUS_ASSISTANTS_SPOOL); false: not
 ---@field sample? number the share of traces that are delivered, 0 to 1; those that fail are always (1)
 ---@field capture? nexus_assistants.Capture|nexus_assistants.CaptureOptions what of values gets into traces
 ---@field redact? fun(value: any, where: nexus_assistants.Recorded): any what to keep in traces in place of a value
@@ -126,7 +126,7 @@ function nexus.is_error(value) end
 ---@field max_spans? integer held at once (8192; at most 10 million)
 ---@field max_bytes? integer of all their texts (32 MiB; at most 64 GiB)
 ---@field max_field_bytes? integer of one input, output or metadata value (256 KiB; at most 1 GiB)
----@field max_spool_files? integer traces that wait on the disk (10,000; at most a million)
+---@field max_spool_files? integer traces, or batches, that wait on the disk (10,000; at most a million)
 ---@field max_spool_bytes? integer what they take (256 MiB; at most 64 GiB)
 ---@field max_spool_age? number seconds that one waits (7 days)
 
@@ -220,13 +220,13 @@ function client:close(timeout) end
 ---@field repeated_unconfirmed? integer of these, those that may have arrived twice
 ---@field traces_spooled? integer left in the spool
 ---@field spans_spooled? integer
----@field spool_left? integer traces that were left in the spool and are there now
+---@field spool_left? integer files (traces, or batches of spans) that were left in the spool and are there now
 ---@field spool_files? integer the same with those under way
 ---@field spool_bytes? integer what they take
----@field spool_dropped? integer traces that went from the spool undelivered, for its limits
+---@field spool_dropped? integer files that went from the spool undelivered, for its limits
 ---@field spool_traces? integer delivered from the spool
 ---@field spool_spans? integer
----@field spool_refused? integer traces and spans from the spool that Nexus refused
+---@field spool_refused? integer traces and spans from the spool that were refused
 ---@field spool_undecided? integer spans of which it couldn't be told whether they had arrived
 ---@field spool_unreadable? integer files in the spool that couldn't be read
 ---@field traces_left_out? integer by `sample`

@@ -135,8 +135,10 @@ static void take_response(lua_State *L, nxa__lua_call *self) {
 static int read_result(lua_State *L) {
   nxa__lua_call *self = lua_touserdata(L, 1);
   push_response(L, nxa_call_response(self->call));
-  lua_pushboolean(L, nxa__call_may_have_arrived(self->call));
-  lua_setfield(L, -2, "sent");
+  if (nxa_call_response(self->call)->status == 0 && nxa__call_may_have_arrived(self->call)) {
+    lua_pushboolean(L, true);
+    lua_setfield(L, -2, "sent");
+  }
   const nxa_error *error = nxa_call_error(self->call);
   if (error)
     nxa__lua_push_error(L, error);

@@ -72,7 +72,7 @@ local function send(self, entry, found, piece)
   if not mark(entry, true) then return "unread" end
   local response, err = self:request({ method = "POST", path = self.path, max_response = MOST_ANSWER,
     content_type = found.content_type, body = batches.body(found, piece[1], piece[2]) })
-  entry.sent = response ~= nil and response.status == 0 and response.sent
+  entry.sent = response ~= nil and response.sent == true
   local verdict = verdict_of(response, err)
   if verdict ~= "taken" and not entry.sent then mark(entry, false) end
   return verdict, response, err
