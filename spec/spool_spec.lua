@@ -254,6 +254,36 @@ describe("the spool", function()
     assert_whole(traces_named("clock")[1])
   end)
 
+  it("doesn't take a list it doesn't understand for one without the trace", function()
+    leave("listed")
+    server:faults({
+      { path = "/api/v1/traces", method = "POST", action = "drop_answered", times = 1 },
+      { path = "/api/v1/traces", method = "GET", action = "status", status = 200, body = '{"data":[]}', times = 2 },
+    })
+    local client = new_client(server.nexus_url)
+    drive_until(client, function() return files() == 0 end)
+    assert.is_true(client:close(1))
+    assert.equal(1, #traces_named("listed"))
+    assert_whole(traces_named("listed")[1])
+  end)
+
+  it("isn't sent where it can't be said in the file that it was", function()
+    leave("marked")
+    local open, tried = io.open, false
+    io.open = function(name, mode) -- luacheck: ignore
+      tried = tried or mode == "r+b"
+      if mode == "r+b" then return nil, "read-only" end
+      return open(name, mode)
+    end
+    local client = new_client(server.nexus_url)
+    local ok, problem = pcall(drive_until, client, function() return tried end)
+    client:close(0)
+    io.open = open -- luacheck: ignore
+    assert.same({ true }, { ok, problem })
+    assert.equal(1, files())
+    assert.same({}, traces_named("marked"))
+  end)
+
   it("goes on after an answer of a form that nobody expects", function()
     leave("odd")
     server:faults({

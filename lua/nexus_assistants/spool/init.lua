@@ -263,18 +263,19 @@ local function look_around(self)
   end
 end
 
-local function look_and_work(self)
+-- Looking is the work of one more, so that whoever waits for the workers waits for it.
+local function look_and_wake(self)
   look_around(self)
+  self.workers, self.is_looking = self.workers - 1, false
   self:wake()
-  work(self)
 end
 
 --- Looks for what ended processes left, in a task, and delivers it.
 function spool_methods:start()
-  local names = core.list_folder(self.folder)
+  local names = not self.is_looking and core.list_folder(self.folder)
   if not names or not names[1] then return end
-  self.workers = self.workers + 1
-  self.scheduler:spawn(look_and_work, self)
+  self.workers, self.is_looking = self.workers + 1, true
+  self.scheduler:spawn(look_and_wake, self)
 end
 
 --- Delivers what ended processes left, and returns when all of it is delivered, or nothing more can be for now: how
