@@ -66,8 +66,8 @@ describe("the command", function()
   it("tells what its arguments are", function()
     assert.equal([[
 usage: nexus-assistants flush [DIR]
-  delivers what is left in the spool to NEXUS_BASE_URL (with NEXUS_API_KEY);
-  ends with 1 where some stays
+  delivers what is left in the spool to NEXUS_BASE_URL (with NEXUS_API_KEY) and
+  OTEL_EXPORTER_OTLP_ENDPOINT; ends with 1 where some stays
 
   DIR                         a spool's folder (NEXUS_ASSISTANTS_SPOOL, or that
                               of the user's clients)
