@@ -173,6 +173,7 @@ build = {
     ["nexus_assistants.view"] = "lua/nexus_assistants/view/init.lua",
     ["nexus_assistants.view.columns"] = "lua/nexus_assistants/view/columns.lua",
     ["nexus_assistants.view.critical"] = "lua/nexus_assistants/view/critical.lua",
+    ["nexus_assistants.view.ending"] = "lua/nexus_assistants/view/ending.lua",
     ["nexus_assistants.view.files"] = "lua/nexus_assistants/view/files.lua",
     ["nexus_assistants.view.filter"] = "lua/nexus_assistants/view/filter.lua",
     ["nexus_assistants.view.findings"] = "lua/nexus_assistants/view/findings.lua",
