@@ -98,6 +98,31 @@ describe("Nexus in memory", function()
   local function add_span(id, changes) return request("POST", "/api/v1/traces/" .. id .. "/spans", span(changes)) end
   local function get(id) return request("GET", "/api/v1/traces/" .. id).json end
 
+  it("shows what came late, and the tokens, where they belong, and answers as Nexus does", function()
+    local function used(count) return { usage = { total_tokens = count } } end
+    local id = create({ metadata = { trace_id = "t", early = true } })
+    local run = add_span(id, { name = "run", output = used(30) }).json.span_id
+    local step = add_span(id, { parent_span_id = run }).json.span_id
+    add_span(id, { parent_span_id = step, output = used(20) })
+    add_span(id, { output = used(7) })
+    local listed = json.decode(store:overview())[1]
+    assert.same({ "job", 37, 4, true }, { listed.name, listed.tokens, listed.span_count, listed.metadata.early })
+    local last = { name = "trace.end", output = { trace_id = "t", late = true, ["run.usage"] = { total_tokens = 37 } } }
+    local before = store.bytes
+    add_span(id, last)
+    local first = store.bytes - before
+    add_span(id, last)
+    -- the metadata is kept once, though there are two rows
+    assert.is_true(store.bytes - before < 2 * first)
+    listed = json.decode(store:overview())[1]
+    assert.same({ 37, 4, { trace_id = "t", late = true, ["run.usage"] = { total_tokens = 37 } } },
+      { listed.tokens, listed.span_count, listed.metadata })
+    local whole = json.decode(store:whole(id))
+    assert.same({ 4, 4, true }, { #whole.spans, whole.span_count, whole.metadata.late })
+    local own = get(id)
+    assert.same({ 6, true, nil }, { #own.spans, own.metadata.early, own.tokens })
+  end)
+
   it("asks for a key before anything else", function()
     local refused = { "", "nxs_key", "bearer nxs_key", "Bearer sk-key", "Bearer  nxs_key", "Bearer nxs_key x" }
     for _, authorization in ipairs(refused) do

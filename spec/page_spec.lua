@@ -11,8 +11,8 @@ local EVIL = '</script><script id="evil">window.evil = 1</script><!-- <script>'
 
 -- Each part, and how many things it looks at: fewer would mean that it ended early.
 local PARTS = {
-  { "opens", 11 }, { "details", 11 }, { "zooms", 8 }, { "filters", 9 }, { "keys", 18 }, { "compares", 10 },
-  { "looks", 12 }, { "odd", 7 }, { "quick", 11 },
+  { "opens", 11 }, { "details", 11 }, { "zooms", 10 }, { "filters", 9 }, { "keys", 22 }, { "compares", 15 },
+  { "looks", 16 }, { "odd", 8 }, { "quick", 11 },
 }
 
 local function output_of(command)
@@ -48,6 +48,36 @@ local function other()
   return trace
 end
 
+-- What one span is around, named like the trace. `later` is when its first question ended, in milliseconds.
+local function headed(id, city, later)
+  local trace = samples.ordinary(id)
+  trace.name = "weather " .. city
+  trace.spans[4].ended_at = later
+  for _, span in ipairs(trace.spans) do
+    if span.parent_span_id == json.null then span.parent_span_id = "head" end
+  end
+  trace.spans[10] = samples.span("head", trace.name, 0, 2840)
+  return trace
+end
+
+-- The second's question takes 4 µs longer, its tool half a millisecond, what the tool asked 30 ms, and what it logged
+-- 3 ms; of these the latter two are worth a colour.
+local function heads()
+  local first, second = headed("p1", "Paris", "2026-01-01T00:00:01.190000Z"),
+    headed("p2", "Hell", "2026-01-01T00:00:01.190004Z")
+  second.spans[5].ended_at = "2026-01-01T00:00:01.620500Z"
+  second.spans[6].ended_at, second.spans[7].ended_at = samples.at(1620), samples.at(1343)
+  return json.array({ first, second })
+end
+
+-- What is shown within two thirds of a second: the last line of its axis is near the end.
+local function brief()
+  local trace = samples.empty("brief")
+  trace.ended_at, trace.started_at = samples.at(654), samples.at(0)
+  trace.spans = json.array({ samples.span("a", "run", 0, 654) })
+  return json.array({ trace })
+end
+
 local function all()
   local failed = samples.failed()
   failed.spans[1].output = EVIL
@@ -80,16 +110,19 @@ local function odd()
       input = { messages = parts, more = json.array({}) },
       output = { messages = parts, usage = { total_tokens = "many" } } }),
       samples.span("b", "tool t", 0, 9, { input = "[[[", output = "{}", error = ("long "):rep(2000) }),
-      samples.span("c", "trace.end", 9, 9, { output = { findings = json.array({ 5, {}, { severity = 5, advice = {} } }),
-        error = { message = "told" }, usage = { input_tokens = 5 } } }) })),
+      samples.span("c", "end", 9, 9, { output = { findings = json.array({ 5, {}, { severity = 5, advice = {} } }),
+        usage = { input_tokens = 5 } } }) })),
+    { id = "told", status = "error", started_at = samples.at(0), spans = json.array({}), tokens = "many", metadata = {
+      error = { message = "told" }, findings = json.array({ 5, {}, { severity = 5, advice = {} } }), usage = 5 } },
   })
 end
 
-local NAMES = { "all", "none", "odd", "2000", "20000" }
+local NAMES = { "all", "none", "odd", "heads", "brief", "2000", "20000" }
 
 local function write_pages(folder)
   local found = {
-    all = all(), none = {}, odd = odd(), ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
+    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(),
+    ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
   }
   for _, name in ipairs(NAMES) do
     local text = assert(page.render({ traces = found[name], prices = PRICES }))
@@ -174,11 +207,11 @@ describe("the page in a browser", function()
 
   it("follows what a server receives", function()
     server = servers.start({})
-    check("live", 6, server.url)
+    check("live", 10, server.url)
   end)
 
   it("asks for the key that a server wants", function()
     server = servers.start({ api_key_environment = "NXA_SPEC_KEY", environment = { NXA_SPEC_KEY = "the-right-key" } })
-    check("key", 3, server.url)
+    check("key", 4, server.url)
   end)
 end)

@@ -160,6 +160,13 @@ const parts = {
     await page.keyboard.up('Control');
     await frame(page);
     holds('the wheel zooms', JSON.stringify(await ticks()) !== JSON.stringify(whole));
+    for (const [width, said] of [
+      [1280, ['0 ms', '200 ms', '400 ms', '600 ms']],
+      [400, ['0 ms', '500 ms']],
+    ]) {
+      const brief = await open(browser, 'brief.html#trace=brief', { viewport: { width, height: 800 } });
+      check(`every line says its time at ${width}`, await texts(brief, '.tick'), said);
+    }
   },
 
   async filters(browser) {
@@ -221,7 +228,8 @@ const parts = {
     await page.keyboard.press('Escape');
     check('esc closes them', await page.isHidden('#details'), true);
     await page.keyboard.press('/');
-    check('/ searches', await focused(page), 'find');
+    check('/ finds spans', await focused(page), 'find');
+    check('and says so', await page.getAttribute('#find', 'placeholder'), 'Find spans  ( / )');
     await page.keyboard.type('station');
     await page.keyboard.press('Enter');
     check('enter goes to what is found', await focused(page), 'spans');
@@ -229,6 +237,10 @@ const parts = {
     check('esc ends the search', await page.inputValue('#find'), '');
     await page.keyboard.press('Escape');
     check('esc goes to the list', await focused(page), 'traces');
+    await page.keyboard.press('t');
+    check('t searches the traces', await focused(page), 'search');
+    check('and says that', await page.getAttribute('#search', 'placeholder'), 'Search traces  ( t )');
+    await page.keyboard.press('Enter');
     await page.keyboard.press('c');
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Enter');
@@ -239,6 +251,9 @@ const parts = {
     check('? tells the keys', await page.isVisible('#keys'), true);
     await page.keyboard.press('Escape');
     check('until esc', await page.isVisible('#keys'), false);
+    const narrow = await open(browser, `all.html#trace=${ORDINARY}`, { viewport: { width: 400, height: 800 } });
+    await narrow.keyboard.press('t');
+    check('t goes to the list where that is not to be seen', await focused(narrow), 'search');
   },
 
   async compares(browser) {
@@ -278,6 +293,18 @@ const parts = {
     check('the other way round', await texts(page, '#totals tbody tr:nth-child(5) td'), ['1,473', '473', '−1,000']);
     await page.keyboard.press('Escape');
     check('esc goes back', await page.isVisible('#trace'), true);
+    const heads = await open(browser, 'heads.html#compare=p1&with=p2');
+    const cells = (number) => heads.locator(`#pairs .number:nth-child(${number})`);
+    check('heads are each other’s', (await texts(heads, '#pairs .text')).slice(0, 3), [
+      'weather Paris | weather Hell',
+      'thread.create',
+      'thread.messages.create',
+    ]);
+    check('so that nothing stands twice', await heads.locator('#pairs .pair-row').count(), 10);
+    check('differences', (await cells(6).allTextContents()).slice(3, 8), ['=', '=', '+0.5 ms', '+30 ms', '+3.0 ms']);
+    check('of which some are worth a colour', await texts(heads, '.more-of'), ['+30 ms', '+3.0 ms']);
+    await heads.click('#swap');
+    check('either way', await texts(heads, '.less-of'), ['−30 ms', '−3.0 ms']);
   },
 
   async looks(browser) {
@@ -302,6 +329,13 @@ const parts = {
     );
     await narrow.click(`#traces [data-id="${ORDINARY}"]`);
     check('then shows the trace', [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')], [false, true]);
+    check('with no mark where nothing was found', await narrow.textContent('#overview'), 'Overview');
+    await narrow.click('#back');
+    await narrow.click(`#traces [data-id="${FAILED}"]`);
+    check('findings are counted', await narrow.textContent('#overview .mark-found'), '2');
+    check('and told', await narrow.getAttribute('#overview', 'aria-label'), 'Overview, 2 findings');
+    await narrow.click('#overview');
+    check('and there', await narrow.locator('.finding').count(), 2);
     await narrow.click('#back');
     check('and goes back', [await narrow.isVisible('#traces'), await narrow.isVisible('#trace')], [true, false]);
     const none = await open(browser, 'none.html');
@@ -405,6 +439,32 @@ const parts = {
     await page.waitForFunction(() => document.querySelector('#facts .badge').textContent === 'success');
     check('and ends', (await texts(page, '#facts span')).slice(1, 3), ['bot', '4.00 s']);
     check('it says that it follows', await page.textContent('#live'), 'live');
+    await send('POST', `/api/v1/traces/${id}/spans`, {
+      name: 'run',
+      status: 'ok',
+      started_at: time(2),
+      ended_at: time(4),
+      output: { usage: { total_tokens: 57 } },
+    });
+    await page.waitForFunction(() => document.querySelectorAll('#spans .span').length === 3);
+    await send('POST', `/api/v1/traces/${id}/spans`, {
+      name: 'trace.end',
+      status: 'error',
+      started_at: time(4),
+      ended_at: time(4),
+      output: { trace_id: 't', error: 'it broke late', 'run.usage': { total_tokens: 58 } },
+      error: 'it broke late',
+    });
+    await page.waitForSelector('#failure:not([hidden])');
+    check('what came late is the trace’s', await page.textContent('#failure'), 'it broke late');
+    check('and no span', await texts(page, '#spans .text'), ['first', 'second', 'run']);
+    check('nor counted twice', (await texts(page, '#facts span')).slice(4, 5), ['58 tokens']);
+    await send('POST', '/api/v1/traces', { agent_id: 'bot', name: 'other', status: 'success', started_at: time(5) });
+    await page.waitForFunction(() => document.querySelectorAll('#traces .item').length === 2);
+    await page.reload();
+    await page.waitForSelector('#traces .item');
+    const [, facts] = await texts(page, '#traces .second .text');
+    check('the list knows tokens without the spans', facts, '4.00 s · 58 tokens');
   },
 
   async key(browser) {
@@ -412,6 +472,11 @@ const parts = {
     await page.waitForSelector('#empty form');
     trouble.length = 0; // that it was refused is an error to the browser
     check('the key is asked for', await page.textContent('#empty h2'), 'This server wants a key');
+    await page.fill('#empty input', 'a-wrong-key');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('#empty .refused');
+    trouble.length = 0;
+    holds('what is refused is said to be', (await page.textContent('#empty .refused')).includes('was refused'));
     await page.fill('#empty input', 'the-right-key');
     await page.keyboard.press('Enter');
     await page.waitForSelector('#empty pre');

@@ -1,8 +1,10 @@
 --- Nexus's REST API, kept in memory: POST and PATCH of traces, POST of spans, GET of both.
 -- What it answers is what the hosted service was seen to answer, its oddities included.
+local ending = require("nexus_assistants.view.ending")
 local json = require("nexus_assistants.json")
 local repaired = require("nexus_assistants.serve.utf8_repair")
 local timestamp = require("nexus_assistants.timestamp")
+local usage = require("nexus_assistants.view.usage")
 
 local nexus = {}
 local nexus_methods = {}
@@ -195,6 +197,8 @@ local function create_trace(self, request)
   local trace = {
     id = self.new_id(), agent = enter_agent(self, body.agent_id), name = body.name, status = body.status,
     started_at = body.started_at, ended_at = ended_at, metadata = metadata, spans = {}, bytes = 0,
+    -- for whoever looks, see below
+    ends = 0, late = nil, tokens = nil, counted = {},
   }
   self.last = self.last + 1
   self.order[self.last], self.traces[trace.id] = trace, trace
@@ -218,6 +222,19 @@ local function update_trace(self, request, id)
   return answer(200, { trace_id = id })
 end
 
+-- What a trace used, span by span: a span's own count stands for those below it, which come later.
+local function count_tokens(trace, id, body)
+  local is_below = type(body.parent_span_id) == "string" and trace.counted[body.parent_span_id]
+  local tokens = usage.of(body)
+  if tokens and not is_below then trace.tokens = (trace.tokens or 0) + tokens.total end
+  if tokens or is_below then trace.counted[id] = true end
+end
+
+-- The metadata of the whole trace that its last span carries, as a text; nil of other spans.
+local function late_metadata(body)
+  return ending.is_last(body) and row_text({ metadata = body.output }) or nil
+end
+
 local function create_span(self, request, id)
   local body, refused = parse_body(request)
   if not body then return refused end
@@ -232,9 +249,15 @@ local function create_span(self, request, id)
   }
   local text = row_text(span)
   if not text then return refusal(400, "Invalid JSON body") end
-  local bytes = ROW + #text + #span.started_at
+  local late = late_metadata(body)
+  local bytes = ROW + #text + #span.started_at + (late and #late - #(trace.late or "") or 0)
   if trace.bytes + bytes > self.max_bytes then return internal_error() end
-  trace.spans[#trace.spans + 1] = { started_at = span.started_at, text = text }
+  if late then
+    trace.ends, trace.late = trace.ends + 1, late
+  else
+    count_tokens(trace, span.id, body)
+  end
+  trace.spans[#trace.spans + 1] = { started_at = span.started_at, text = text, is_end = late ~= nil }
   account(self, trace, bytes)
   return answer(201, { span_id = span.id })
 end
@@ -247,12 +270,16 @@ local function duration(trace)
 end
 
 -- `more` is the text of further members.
-local function trace_text(trace, more)
+local function members_text(trace, count, metadata, more)
   local members = json.encode({
     id = trace.id, agent_name = trace.agent.name, status = trace.status, started_at = trace.started_at,
-    ended_at = trace.ended_at, duration_ms = duration(trace), span_count = #trace.spans,
+    ended_at = trace.ended_at, duration_ms = duration(trace), span_count = count,
   })
-  return members:sub(1, -2) .. "," .. trace.metadata:sub(2, -2) .. more .. "}"
+  return members:sub(1, -2) .. "," .. metadata:sub(2, -2) .. more .. "}"
+end
+
+local function trace_text(trace, more)
+  return members_text(trace, #trace.spans, trace.metadata, more)
 end
 
 -- table.sort isn't stable, and spans of one millisecond should stay as they came.
@@ -274,12 +301,12 @@ end
 local function ascending(a, b) return a < b end
 local function descending(a, b) return a > b end
 
-local function spans_text(trace)
-  local spans = sorted(trace.spans, ascending)
-  for index, span in ipairs(spans) do
-    spans[index] = span.text
+local function spans_text(trace, without_ends)
+  local texts = {}
+  for _, span in ipairs(sorted(trace.spans, ascending)) do
+    if not (without_ends and span.is_end) then texts[#texts + 1] = span.text end
   end
-  return ',"spans":[' .. table.concat(spans, ",") .. "]"
+  return ',"spans":[' .. table.concat(texts, ",") .. "]"
 end
 
 local function get_trace(self, _, id)
@@ -327,16 +354,19 @@ local function list_traces(self, request)
   return response
 end
 
--- What the service keeps to itself, but whoever looks wants to know.
-local function more_of(trace)
-  return (',"name":%s,"revision":%d'):format(json.encode({ trace.name }):sub(2, -2), trace.revision)
+-- A trace as whoever looks wants to see it: with what the service keeps to itself, and what came late where it belongs.
+local function shown_text(trace, more)
+  local tokens = trace.tokens and (',"tokens":%.0f'):format(trace.tokens) or ""
+  local own = (',"name":%s,"revision":%d'):format(json.encode({ trace.name }):sub(2, -2), trace.revision)
+  return members_text(trace, #trace.spans - trace.ends, trace.late or trace.metadata, own .. tokens .. more)
 end
 
---- The text of a list of all traces, the newest first, with their names, and with revisions that tell what changed.
+--- The text of a list of all traces, the newest first, with their names and tokens, and with revisions that tell what
+-- changed.
 function nexus_methods:overview()
   local traces = matching(self, {})
   for index, trace in ipairs(traces) do
-    traces[index] = trace_text(trace, more_of(trace))
+    traces[index] = shown_text(trace, "")
   end
   return "[" .. table.concat(traces, ",") .. "]"
 end
@@ -344,7 +374,7 @@ end
 --- The text of a whole trace with its name; nil where there is none.
 function nexus_methods:whole(id)
   local trace = self.traces[id]
-  return trace and trace_text(trace, more_of(trace) .. spans_text(trace))
+  return trace and shown_text(trace, spans_text(trace, true))
 end
 
 -- ------------------------------------------------------------------------------------------------------ routes

@@ -6,7 +6,7 @@
 
   /**
    * @typedef {{id: string, name?: string, agent_name?: string, status: string, started_at: string, ended_at?: string,
-   *   metadata?: any, span_count?: number, spans?: Span[]}} Trace   as Nexus gives it
+   *   metadata?: any, span_count?: number, tokens?: number, spans?: Span[]}} Trace   as Nexus gives it
    * @typedef {{id: string, name: string, parent_span_id?: string, status: string, started_at: string,
    *   ended_at?: string, input?: any, output?: any, error?: string}} Span
    * @typedef {{total: number, input?: number, output?: number}} Tokens
@@ -24,7 +24,6 @@
   const ITEM_HEIGHT = 58;
   const MOST_INDENT = 12;
   const FEW = 12; // so many spans leave room for the overview
-  const LAST_SPAN = 'trace.end';
 
   const state = {
     traces: /** @type {Trace[]} */ (given.traces),
@@ -123,7 +122,7 @@
     let counted = Infinity;
     for (const row of rows) {
       if (row.depth <= counted) counted = Infinity;
-      if (counted !== Infinity || !row.tokens || row.span.name === LAST_SPAN) continue;
+      if (counted !== Infinity || !row.tokens) continue;
       counted = row.depth;
       total = (total || 0) + row.tokens.total;
       const price = prices && costOf(row.tokens, modelBelow(row));
@@ -236,15 +235,6 @@
     }
   }
 
-  /** A trace that was created before it ended has what it ended with in its last span. */
-  function metadataOfTrace(trace, rows) {
-    const last = rows.find((row) => row.span.name === LAST_SPAN);
-    return {
-      ...(isObject(trace.metadata) ? trace.metadata : {}),
-      ...(last && isObject(last.span.output) ? last.span.output : {}),
-    };
-  }
-
   function findingsOf(metadata, rows) {
     const lists = [metadata.findings];
     for (const row of rows) lists.push(member(row.span.output, 'findings'), metadataOf(row.span).findings);
@@ -276,7 +266,7 @@
     const { from, to } = timesOf(trace, rows);
     markCritical(rows, to);
     const sum = sumTokens(rows);
-    const metadata = metadataOfTrace(trace, rows);
+    const metadata = isObject(trace.metadata) ? trace.metadata : {};
     return {
       trace,
       rows,
@@ -307,7 +297,7 @@
   /** A length of time; null is what has not ended. */
   function duration(length) {
     if (length === null) return 'open';
-    if (length > 0 && length < 0.095) return `${length.toFixed(2)} ms`;
+    if (length >= 0.005 && length < 0.095) return `${length.toFixed(2)} ms`;
     if (length < 9.95) return `${length.toFixed(1)} ms`;
     if (length < 999.5) return `${length.toFixed(0)} ms`;
     if (length < 9995) return `${(length / 1000).toFixed(2)} s`;
@@ -461,7 +451,8 @@
   function itemFacts(trace) {
     const ended = milliseconds(trace.ended_at);
     const started = milliseconds(trace.started_at);
-    const used = trace.spans ? modelOfTrace(trace).tokens : (tokensWithin(trace.metadata) || {}).total;
+    const own = trace.spans ? null : tokensWithin(trace.metadata);
+    const used = trace.spans ? modelOfTrace(trace).tokens : own ? own.total : trace.tokens;
     const length = Number.isNaN(ended) ? 'running' : duration(ended - started);
     return [length, ...(used ? [tokensText(used)] : [])].join(' · ');
   }
@@ -647,12 +638,21 @@
     ].filter(Boolean);
   }
 
+  /** Where the overview is closed, its button says that something was found. */
+  function drawOverviewButton(found) {
+    const mark = found ? text('span.mark-found', String(found)) : null;
+    if (mark) mark.title = `${found} finding${found === 1 ? '' : 's'}`;
+    at('overview').replaceChildren(...['Overview', mark].filter(Boolean));
+    at('overview').setAttribute('aria-label', mark ? `Overview, ${mark.title}` : 'Overview');
+  }
+
   function drawTrace() {
     const { model } = state;
     at('title').textContent = titleOf(model.trace);
     at('facts').replaceChildren(...traceFacts(model));
     at('failure').hidden = !model.error;
     at('failure').textContent = model.error || '';
+    drawOverviewButton(model.findings.length);
     at('compare-button').disabled = state.traces.length < 2;
     refreshSpans();
     drawDetails();
@@ -877,9 +877,15 @@
     return `${offset.toFixed(step >= 1 ? 0 : Math.min(3, Math.ceil(-Math.log10(step))))} ms`;
   }
 
-  /** Near the end there may be no room for what it says. */
-  function drawTick(place, said, width) {
-    const tick = text('span.tick', (1 - place) * width > 8 + said.length * 7 ? said : '');
+  /** What it says stands behind it; where there is no room, before it, unless that is what `before` takes. */
+  function drawTick(place, said, width, before) {
+    const needed = 8 + said.length * 7;
+    const tick = text('span.tick', '');
+    if ((1 - place) * width > needed) tick.textContent = said;
+    else if (place * width - before > needed) {
+      tick.textContent = said;
+      tick.classList.add('left');
+    }
     tick.style.left = `${place * 100}%`;
     return tick;
   }
@@ -892,8 +898,11 @@
     const step = tickLength(to - from, Math.max(1, Math.floor(layer.clientWidth / room)));
     if (!state.model.rows.length) return layer.replaceChildren();
     const first = Math.ceil((from - state.model.from) / step) * step;
+    let before = 0; // where the text before ends
     for (let offset = first; offset <= to - state.model.from; offset += step) {
-      ticks.push(drawTick(share(state.model.from + offset), tickText(offset, step), layer.clientWidth));
+      const [place, said] = [share(state.model.from + offset), tickText(offset, step)];
+      ticks.push(drawTick(place, said, layer.clientWidth, before));
+      before = place * layer.clientWidth + 8 + said.length * 7;
     }
     layer.replaceChildren(...ticks);
   }
@@ -1101,7 +1110,7 @@
 
   /** The questions to models, in the order in which they were asked; the runs, where no questions are known. */
   function turnsBlock(model) {
-    const used = model.rows.filter((row) => row.tokens && row.span.name !== LAST_SPAN);
+    const used = model.rows.filter((row) => row.tokens);
     const asked = used.filter((row) => row.kind === 'model');
     const turns = (asked.length ? asked : used).slice(0, 200);
     if (!turns.length) return null;
@@ -1199,22 +1208,30 @@
 
   /** @typedef {{a: ?Row, b: ?Row, depth: number}} Pair */
 
-  /** The children by their name and which of that name they are. */
-  function keyed(rows) {
+  const HEAD = 'head';
+
+  /** The span that a whole trace is in, where it has one. It is often named like the trace. */
+  function headOf(model) {
+    const roots = model.rows.filter((row) => !row.parent);
+    return roots.length === 1 ? roots[0] : roots.find((row) => row.span.name === model.trace.name) || null;
+  }
+
+  /** The children by their name and which of that name they are; the head, which is known, as itself. */
+  function keyed(rows, head) {
     const counts = new Map();
     return new Map(
       rows.map((row) => {
         const position = (counts.get(row.span.name) || 0) + 1;
         counts.set(row.span.name, position);
-        return [`${row.span.name}\n${position}`, row];
+        return [row === head ? HEAD : `${row.span.name}\n${position}`, row];
       }),
     );
   }
 
   /** Siblings of both, side by side; what only the second has stands behind what it follows there. */
-  function alignSiblings(first, second) {
-    const a = keyed(first);
-    const b = keyed(second);
+  function alignSiblings(first, second, heads = [null, null]) {
+    const a = keyed(first, heads[0]);
+    const b = keyed(second, heads[1]);
     const order = [...a.keys()];
     let place = 0;
     for (const key of b.keys()) {
@@ -1224,11 +1241,16 @@
     return order.map((key) => ({ a: a.get(key) || null, b: b.get(key) || null }));
   }
 
-  /** @returns {Pair[]} the spans of both, aligned by their names and positions below what they are below of */
+  /**
+   * @returns {Pair[]} the spans of both, aligned by their names and positions below what they are below of. The heads of
+   *   two traces are each other's, whatever their names are.
+   */
   function align(first, second) {
-    const roots = (model) => model.rows.filter((row) => !row.parent);
+    const [one, other] = [first, second].map((model) => model.rows.filter((row) => !row.parent));
+    const heads = [headOf(first), headOf(second)];
+    const known = heads[0] && heads[1] ? heads : undefined;
     const pairs = [];
-    const stack = [{ list: alignSiblings(roots(first), roots(second)), depth: 0, next: 0 }];
+    const stack = [{ list: alignSiblings(one, other, known), depth: 0, next: 0 }];
     while (stack.length) {
       const level = stack[stack.length - 1];
       if (level.next === level.list.length) {
@@ -1250,15 +1272,17 @@
     longest: 1,
   };
 
-  /** A difference with its sign, and whether it is more or less. */
-  function drawDifference(a, b, say) {
+  const always = () => true;
+  /** No two calls take the same time: what is worth a colour is more than a millisecond, and a twentieth. */
+  const isNotable = (a, b) => Math.abs(b - a) >= 1 && Math.abs(b - a) >= 0.05 * Math.max(a, b);
+
+  /** A difference with its sign, and, where it counts, whether it is more or less. */
+  function drawDifference(a, b, say, counts = always) {
     if (a === null || b === null || a === undefined || b === undefined) return text('span', '');
-    const difference = b - a;
-    if (difference === 0) return text('span', '=');
-    return text(
-      difference > 0 ? 'span.more-of' : 'span.less-of',
-      (difference > 0 ? '+' : '−') + say(Math.abs(difference)),
-    );
+    const said = say(Math.abs(b - a));
+    if (said === say(0) || a === b) return text('span', '=');
+    const tone = counts(a, b) ? (b > a ? '.more-of' : '.less-of') : '';
+    return text(`span${tone}`, (b > a ? '+' : '−') + said);
   }
 
   function drawPairTrack(row, model) {
@@ -1273,8 +1297,8 @@
 
   function drawPair(index) {
     const { a, b, depth } = compared.pairs[index];
-    const row = a || b;
-    const name = element('div.text', { role: 'gridcell', textContent: row.span.name, title: row.span.name });
+    const names = [...new Set([a, b].filter(Boolean).map((row) => row.span.name || '(no name)'))].join(' | ');
+    const name = element('div.text', { role: 'gridcell', textContent: names, title: names });
     name.style.paddingLeft = `${12 + Math.min(depth, MOST_INDENT) * 14}px`;
     return element(
       'div.pair-row',
@@ -1285,14 +1309,18 @@
       ...[a, b].map((one) =>
         element('div.number.time', { role: 'gridcell', textContent: one ? rowDuration(one) : '' }),
       ),
-      element('div.number', { role: 'gridcell' }, drawDifference(a && lengthOf(a), b && lengthOf(b), duration)),
+      element(
+        'div.number',
+        { role: 'gridcell' },
+        drawDifference(a && lengthOf(a), b && lengthOf(b), duration, isNotable),
+      ),
       element('div.number', { role: 'gridcell' }, drawDifference(tokensOf(a), tokensOf(b), number)),
     );
   }
 
   const pairs = virtualList(at('pairs'), ROW_HEIGHT, drawPair);
 
-  function totalsRow(label, say, read) {
+  function totalsRow(label, say, read, counts) {
     const [a, b] = [read(compared.a), read(compared.b)];
     return element(
       'tr',
@@ -1300,7 +1328,7 @@
       text('th', label),
       text('td', a === null || a === undefined ? '–' : say(a)),
       text('td', b === null || b === undefined ? '–' : say(b)),
-      element('td', {}, drawDifference(a, b, say)),
+      element('td', {}, drawDifference(a, b, say, counts)),
     );
   }
 
@@ -1329,7 +1357,7 @@
         {},
         started,
         status,
-        totalsRow('Duration', duration, (model) => (model.open ? null : model.to - model.from)),
+        totalsRow('Duration', duration, (model) => (model.open ? null : model.to - model.from), isNotable),
         totalsRow('Spans', number, (model) => model.rows.length),
         totalsRow('Tokens', number, (model) => model.tokens),
         ...(prices ? [totalsRow('Cost', costText, (model) => model.cost)] : []),
@@ -1388,6 +1416,8 @@
     if (panel.querySelector('form')) return;
     const input = element('input', { type: 'password', autocomplete: 'off', 'aria-label': 'Key', placeholder: 'Key' });
     const form = element('form', {}, input, text('button', 'Open'));
+    const said = 'That key was refused: it is not the one that this server wants.';
+    const refused = state.key === ANY_KEY ? null : element('p.refused', { role: 'alert', textContent: said });
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       Object.assign(state, { key: input.value.trim(), refusal: 0 });
@@ -1396,8 +1426,7 @@
     });
     panel.replaceChildren(
       text('h2', 'This server wants a key'),
-      text('p', 'The one that its programs send as NEXUS_API_KEY.'),
-      form,
+      ...[text('p', 'The one that its programs send as NEXUS_API_KEY.'), refused, form].filter(Boolean),
     );
     input.focus();
   }
@@ -1481,15 +1510,25 @@
     at('traces').focus();
   }
 
-  function focusSearch() {
-    const field =
-      document.body.dataset.view === 'trace' && document.activeElement !== at('traces') ? at('find') : at('search');
+  function focusField(field) {
     field.focus();
     field.select();
   }
 
+  function searchTraces() {
+    if (isNarrow() && document.body.dataset.view !== 'list') show({});
+    focusField(at('search'));
+  }
+
+  /** The spans of the trace that is open; else the traces. */
+  function searchHere() {
+    if (document.body.dataset.view === 'trace') focusField(at('find'));
+    else searchTraces();
+  }
+
   const EVERYWHERE = {
-    '/': focusSearch,
+    '/': searchHere,
+    t: searchTraces,
     '?': () => at('keys').showModal(),
     Escape: goBack,
     c: () => state.model && state.traces.length > 1 && setPicking(true),
