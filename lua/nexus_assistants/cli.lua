@@ -146,8 +146,10 @@ local function run_view(options, arguments)
   local drawn, note, is_misuse = (options.html and view.write_page or view.draw)(arguments[1], options)
   if is_misuse then return misused(note, "view --help") end
   if not drawn then return fail(note) end
+  local code = options.html and 0 or print_out(drawn)
+  -- below what is shown, on a terminal
   if note then cli.report(note) end
-  return options.html and 0 or print_out(drawn)
+  return code
 end
 
 local function run_flush(_, arguments)
