@@ -93,7 +93,8 @@ describe("the command", function()
   end
 
   it("says in plain words which Lua it needs", function()
-    local err, code = shell("export LUA_PATH='?.none' LUA_PATH_5_4='?.none'; " .. servers.quote(servers.interpreter())
+    local nowhere = "export LUA_PATH=?.none LUA_PATH_5_2=?.none LUA_PATH_5_3=?.none LUA_PATH_5_4=?.none; "
+    local err, code = shell(nowhere .. servers.quote(servers.interpreter())
       .. " " .. COMMAND .. " --version")
     assert.equal("nexus-assistants: module 'nexus_assistants.cli' not found\nThis runs in " .. _VERSION
       .. "; it needs the Lua that it was installed for, as a rule 5.4: lua5.4 bin/nexus-assistants\n", err)
