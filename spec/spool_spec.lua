@@ -370,11 +370,40 @@ describe("the spool", function()
     assert.equal(1, result.code)
     assert.truthy(result.out:find("1 trace stays: Nexus answers 503", 1, true), result.out .. result.err)
     server:clear_faults()
+    environment.NEXUS_BASE_URL = server.nexus_url .. "/other"
+    assert.same({ code = 1, out = ("delivered 0 traces and 0 spans\n1 trace waits for %s\n"):format(server.nexus_url),
+      err = "" }, flush())
+    environment.NEXUS_BASE_URL = server.nexus_url
     result = flush()
     assert.same({ 0, "delivered 1 trace and 2 spans\n", "" }, { result.code, result.out, result.err })
     assert_whole(traces_named("flushed")[1])
     assert.equal(0, files())
     assert.equal("delivered 0 traces and 0 spans\n", flush().out)
+  end)
+
+  it("that is for another Nexus is no concern of the command's while a process is at work on it", function()
+    local client = new_client(NOBODY)
+    client:trace({ name = "t" }, function(traced)
+      traced:span("s", function() end)
+      local result = process.run({ process.path("bin/nexus-assistants"), "flush", spool },
+        { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url })
+      assert.same({ code = 0, out = "delivered 0 traces and 0 spans\n1 trace waits for " .. NOBODY .. "\n", err = "" },
+        result)
+    end)
+    client:close(0)
+  end)
+
+  it("must be there for the command, and on", function()
+    local environment = { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url, NEXUS_ASSISTANTS_SPOOL = "off" }
+    local command = process.path("bin/nexus-assistants")
+    assert.same({ code = 1, out = "", err = "nexus-assistants: can't read the folder '" .. spool
+      .. "': No such file or directory\n" }, process.run({ command, "flush", spool }, environment))
+    assert.same({ code = 1, out = "",
+      err = "nexus-assistants: the spool is off (NEXUS_ASSISTANTS_SPOOL): name a folder\n" },
+      process.run({ command, "flush" }, environment))
+    environment.NEXUS_ASSISTANTS_SPOOL = spool
+    assert.same({ code = 0, out = "delivered 0 traces and 0 spans\n", err = "" },
+      process.run({ command, "flush" }, environment))
   end)
 
   -- ------------------------------------------------------------------------------------------------------- quota

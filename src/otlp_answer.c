@@ -136,18 +136,16 @@ static void read_text(nxa__otlp_answer *answer, const nxa_response *response, co
   nxa__text_line(answer->text, sizeof answer->text, words, strlen(words));
 }
 
-static void explain(nxa__otlp_answer *answer, const nxa_error *error, const nxa_endpoint *endpoint) {
+static void explain(nxa__otlp_answer *answer, const nxa_error *error, const char *url) {
   char cause[2 * sizeof answer->cause];
   if (answer->status == 0)
-    snprintf(cause, sizeof cause, "%s can't be reached: %s", nxa_endpoint_base_url(endpoint),
-             error ? error->message : "");
+    snprintf(cause, sizeof cause, "%s can't be reached: %s", url, error ? error->message : "");
   else
-    snprintf(cause, sizeof cause, "%s answers %d%s%s", nxa_endpoint_base_url(endpoint), answer->status,
-             *answer->text ? ": " : "", answer->text);
+    snprintf(cause, sizeof cause, "%s answers %d%s%s", url, answer->status, *answer->text ? ": " : "", answer->text);
   nxa__text_line(answer->cause, sizeof answer->cause, cause, strlen(cause));
 }
 
-void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_endpoint *endpoint) {
+void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_endpoint *endpoint, const char *url) {
   const nxa_response *response = nxa_call_response(call);
   const nxa_error *error = nxa_call_error(call);
   nxa_kind kind = error ? error->kind : NXA_OK;
@@ -156,5 +154,5 @@ void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_en
   answer->timeout = kind == NXA_TIMEOUT;
   answer->lost = answer->status == 0 && nxa__call_may_have_arrived(call);
   read_text(answer, response, endpoint);
-  explain(answer, error, endpoint);
+  explain(answer, error, url);
 }

@@ -27,8 +27,8 @@ typedef struct nxa__otlp_answer {
   char cause[400];   /* "<url> can't be reached: …" and the like */
 } nxa__otlp_answer;
 
-/* Reads a call that is done. */
-void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_endpoint *endpoint);
+/* Reads a call that is done. `url` is what it was sent to, as it may be shown. */
+void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_endpoint *endpoint, const char *url);
 
 /* What a 2xx answer's body says of spans that were not taken; JSON or protobuf, whatever it holds. `text` is of `size`
  * bytes and zero-terminated. */

@@ -34,7 +34,7 @@ typedef struct sink_otlp {
   nxa__sink sink; /* first */
   nxa_engine *engine;
   nxa_endpoint *endpoint;
-  char *path;
+  char *label; /* of its folder in the spool: "otlp <URL>", without a query */
   double timeout;
   int64_t interval_ns;
   nxa__otlp_queue queue;
@@ -72,6 +72,15 @@ static const nxa__buffer *body_of(const sink_otlp *sink) {
   return sink->gzip ? &sink->packed : &sink->queue.body;
 }
 
+/* Where spans are sent, as it may be shown. */
+static const char *url_of(const sink_otlp *sink) {
+  return sink->label + strlen(LABEL);
+}
+
+static const char *path_of(const sink_otlp *sink) {
+  return url_of(sink) + strlen(nxa_endpoint_base_url(sink->endpoint));
+}
+
 static void on_done(nxa_call *call, void *data);
 
 static nxa_call *start_call(sink_otlp *sink, nxa_error *error) {
@@ -80,7 +89,7 @@ static nxa_call *start_call(sink_otlp *sink, nxa_error *error) {
   nxa_request_init(&request);
   request.endpoint = sink->endpoint;
   request.method = "POST";
-  request.path = sink->path;
+  request.path = path_of(sink);
   request.headers = encoding;
   request.header_count = sink->gzip ? 1 : 0;
   request.content_type = sink->queue.format->content_type;
@@ -137,8 +146,7 @@ static const char *leave_batch(sink_otlp *sink) {
 
 /* It can't even be made; what is lost is counted, and the next one may be smaller. */
 static void lose_batch(sink_otlp *sink, const char *reason) {
-  nxa__engine_warn(sink->engine, "%s: spans for %s %s", reason, nxa_endpoint_base_url(sink->endpoint),
-                   leave_batch(sink));
+  nxa__engine_warn(sink->engine, "%s: spans for %s %s", reason, url_of(sink), leave_batch(sink));
 }
 
 static void write_some(sink_otlp *sink) {
@@ -239,8 +247,8 @@ static void on_taken(sink_otlp *sink, const nxa__otlp_answer *answer) {
   note_answer(sink);
   sink->told = false;
   if (answer->rejected > 0)
-    nxa__engine_warn(sink->engine, "%s did not take all spans%s%s", nxa_endpoint_base_url(sink->endpoint),
-                     *answer->text ? ": " : "", answer->text);
+    nxa__engine_warn(sink->engine, "%s did not take all spans%s%s", url_of(sink), *answer->text ? ": " : "",
+                     answer->text);
   settle_batch(sink, true, answer->rejected);
 }
 
@@ -277,7 +285,7 @@ static void stop(sink_otlp *sink) {
 static void on_done(nxa_call *call, void *data) {
   sink_otlp *sink = data;
   nxa__otlp_answer answer;
-  nxa__otlp_read(&answer, call, sink->endpoint);
+  nxa__otlp_read(&answer, call, sink->endpoint, url_of(sink));
   nxa_call_free(call);
   sink->call = NULL;
   if (answer.verdict == NXA__OTLP_TAKEN)
@@ -431,9 +439,9 @@ static void say_what_is_left(sink_otlp *sink, size_t left, size_t failed) {
       *sink->cause && (sink->failures || sink->sends_no_more) ? sink->cause : "the time to close was over";
   if (left == 0 || (sink->told && !(spools && failed > 0)))
     return;
-  nxa__engine_warn(sink->engine, "not delivered to %s%s: %zu span%s; %s", nxa_endpoint_base_url(sink->endpoint),
-                   failed > 0 ? "" : ", but kept in the spool", failed > 0 ? failed : left,
-                   (failed > 0 ? failed : left) == 1 ? "" : "s", cause);
+  nxa__engine_warn(sink->engine, "not delivered to %s%s: %zu span%s; %s", url_of(sink),
+                   failed > 0 ? "" : ", but kept in the spool for the next client or nexus-assistants flush",
+                   failed > 0 ? failed : left, (failed > 0 ? failed : left) == 1 ? "" : "s", cause);
 }
 
 static void give_up(nxa__sink *base) {
@@ -474,7 +482,7 @@ static void free_sink(nxa__sink *base) {
   nxa__otlp_queue_free(&sink->queue);
   nxa__buffer_free(&sink->packed);
   nxa__gzip_free(sink->gzip);
-  nxa__release(sink->path);
+  nxa__release(sink->label);
   nxa__endpoint_release(sink->endpoint);
   nxa__engine_release(sink->engine);
   nxa__release(sink);
@@ -534,7 +542,6 @@ static sink_otlp *allocate_sink(nxa_engine *engine, const nxa_otlp_options *opti
   return sink;
 }
 
-/* "otlp <URL>": the label of the folder, and, behind its first word, the name of the receiver. */
 static char *new_label(const nxa_otlp_options *options) {
   const char *url = nxa_endpoint_base_url(options->endpoint);
   size_t size = strlen(LABEL) + strlen(url) + strlen(options->path) + 1;
@@ -545,21 +552,18 @@ static char *new_label(const nxa_otlp_options *options) {
 }
 
 static bool make_spool(sink_otlp *sink, const nxa_otlp_options *options) {
-  char *label = new_label(options);
   nxa__spool_limits limits = {options->spool_files, options->spool_bytes, options->spool_age};
-  nxa__spool_form form = {label, "otlp", false};
-  nxa__spool *spool = label ? nxa__spool_new(sink->engine, options->spool, &form, &limits) : NULL;
-  bool made = spool && nxa__otlp_queue_spool(&sink->queue, spool, label + strlen(LABEL));
-  nxa__release(label);
-  return made;
+  nxa__spool_form form = {sink->label, "otlp", false};
+  nxa__spool *spool = nxa__spool_new(sink->engine, options->spool, &form, &limits);
+  return spool && nxa__otlp_queue_spool(&sink->queue, spool, url_of(sink));
 }
 
 static bool fill_sink(sink_otlp *sink, const nxa_otlp_options *options, bool *understood) {
-  sink->path = nxa__copy_string(options->path);
+  sink->label = new_label(options);
   sink->gzip = options->gzip ? nxa__gzip_new() : NULL;
   return nxa__otlp_queue_init(&sink->queue, &sink->sink, options->json ? &nxa__otlp_json : &nxa__otlp_protobuf,
                               options->service_name, options->resource_attributes, options->content, understood) &&
-         sink->path && (sink->gzip || !options->gzip) && (!options->spool || make_spool(sink, options));
+         sink->label && (sink->gzip || !options->gzip) && (!options->spool || make_spool(sink, options));
 }
 
 nxa__sink *nxa__otlp_new(nxa_engine *engine, const nxa_otlp_options *options, nxa_error *error) {

@@ -345,7 +345,7 @@ static void other_answers_end_a_batch_and_the_next_one_is_sent(void **state) {
     assert_int_equal(requests_seen, 2);
     assert_counts(&fix, 1, 2, 1, 1);
     assert_int_equal(fix.engine->warning_count, 1);
-    assert_true(is_there(&fix, "http://collector:4318 answers"));
+    assert_true(is_there(&fix, "http://collector:4318/v1/traces answers"));
     stop(&fix);
   }
 }
@@ -422,7 +422,7 @@ static void what_was_rejected_is_counted_and_not_sent_again(void **state) {
   assert_int_equal(requests_seen, 1);
   assert_counts(&fix, 1, 1, 0, 2);
   assert_int_equal(fix.engine->warning_count, 1);
-  assert_true(is_there(&fix, "http://collector:4318 did not take all spans: too old"));
+  assert_true(is_there(&fix, "http://collector:4318/v1/traces did not take all spans: too old"));
   stop(&fix);
 }
 
@@ -537,8 +537,9 @@ static void closing_does_not_wait_for_what_fails(void **state) {
   assert_int_equal(requests_seen, 3);
   assert_counts(&fix, 0, 0, 1, 1);
   assert_int_equal(fix.engine->warning_count, 1);
-  assert_true(
-      is_there(&fix, "not delivered to http://collector:4318: 2 spans; http://collector:4318 can't be reached"));
+  assert_true(is_there(
+      &fix,
+      "not delivered to http://collector:4318/v1/traces: 2 spans; http://collector:4318/v1/traces can't be reached"));
   stop(&fix);
 }
 

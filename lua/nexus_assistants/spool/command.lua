@@ -3,8 +3,6 @@ local core = require("nexus_assistants.core")
 local options = require("nexus_assistants.options")
 local scheduler = require("nexus_assistants.scheduler")
 local sinks = require("nexus_assistants.sinks")
-local spools = require("nexus_assistants.spool")
-local state_folder = require("nexus_assistants.state_folder")
 local survey = require("nexus_assistants.spool.survey")
 
 local command = {}
@@ -62,18 +60,20 @@ local function report(spool, left, problem)
   return table.concat(lines, "\n") .. "\n"
 end
 
--- What is for others than those that were delivered to.
+-- What is for others than those that were delivered to, and whether that is nothing but what processes are at work on.
 local function report_others(folder, all)
-  local tried, lines = {}, {}
+  local tried, lines, complete = {}, {}, true
   for _, spool in ipairs(all) do tried[spool.kind.label(spool)] = true end
   local there = survey.of(folder)
   for _, receiver in ipairs(there and there.receivers or {}) do
     if not tried[receiver.label] and receiver.files > 0 then
       local word = WORDS[receiver.is_otlp and "otlp" or "nexus"][1]
-      lines[#lines + 1] = ("%s for %s: not asked\n"):format(plural(receiver.files, word), receiver.name)
+      local wait = receiver.files == 1 and "waits" or "wait"
+      lines[#lines + 1] = ("%s %s for %s\n"):format(plural(receiver.files, word), wait, receiver.name)
+      complete = complete and receiver.held > 0
     end
   end
-  return table.concat(lines)
+  return table.concat(lines), complete
 end
 
 local function flush(all)
@@ -86,19 +86,31 @@ local function flush(all)
   return table.concat(lines), complete
 end
 
+-- The folder to look in; or nil and what is wrong. One that is named must be there.
+local function folder_of(values, named)
+  if named then
+    local names, problem = core.list_folder(named)
+    if names then return named end
+    return nil, ("can't read the folder '%s': %s"):format(named, problem)
+  end
+  if values.spool == "off" then return nil, "the spool is off (NEXUS_ASSISTANTS_SPOOL): name a folder" end
+  return sinks.spool_folder(values), "there is no spool: name a folder, or set HOME"
+end
+
 --- Delivers what is in `folder`, by default the user's. Returns what to say, and whether nothing was left; or nil and
 -- what is wrong.
 function command.run(folder)
   local settings, problem = options.read("nexus-assistants", options.client, {}, core.environment)
   if not settings then return nil, problem end
-  folder = folder or settings.spool ~= "off" and settings.spool or state_folder.path(spools.NAME)
-  if not folder then return nil, "there is no spool: name a folder, or set HOME" end
+  folder, problem = folder_of(settings, folder)
+  if not folder then return nil, problem end
   local warnings, found = {}
   found, problem = receivers(settings, folder, function(text) warnings[#warnings + 1] = text .. "\n" end)
   if not found then return nil, problem end
   local all = new_spools(settings, found)
   local said, complete = flush(all)
-  return table.concat(warnings) .. said .. report_others(folder, all), complete
+  local others, is_all = report_others(folder, all)
+  return table.concat(warnings) .. said .. others, complete and is_all
 end
 
 return command
