@@ -27,6 +27,17 @@ typedef struct nxa__timer {
 void nxa__timer_arm(nxa_engine *engine, nxa__timer *timer, int64_t due_ns);
 void nxa__timer_disarm(nxa_engine *engine, nxa__timer *timer);
 
+#define NXA__NEVER INT64_MAX
+
+/* For one that fires at `due_ns` or before, and looks then whether there is something to do: moving it on would cost
+ * more. One that is due never is disarmed. */
+static inline void nxa__timer_want(nxa_engine *engine, nxa__timer *timer, int64_t due_ns) {
+  if (due_ns == NXA__NEVER)
+    nxa__timer_disarm(engine, timer);
+  else if (!timer->armed || timer->due_ns > due_ns)
+    nxa__timer_arm(engine, timer, due_ns);
+}
+
 /* The memory of an engine stays until the last count is given back; nxa_engine_free closes it before. */
 void nxa__engine_retain(nxa_engine *engine);
 void nxa__engine_release(nxa_engine *engine);

@@ -157,6 +157,22 @@ nxa_kind nxa__tracer_add_sink(nxa_tracer *tracer, nxa__sink *sink, nxa_error *er
   return NXA_OK;
 }
 
+nxa_kind nxa__tracer_make_sink(nxa_tracer *tracer, nxa__sink_maker *make, const void *options, nxa_error *error) {
+  nxa_error unread;
+  if (!error)
+    error = &unread;
+  nxa__error_clear(error);
+  if (!tracer || !options)
+    return nxa__error_set(error, NXA_INVALID, "a tracer and options are required");
+  nxa__sink *sink = make(tracer->engine, options, error);
+  if (!sink)
+    return error->kind;
+  nxa_kind kind = nxa__tracer_add_sink(tracer, sink, error);
+  if (kind != NXA_OK)
+    sink->free(sink);
+  return kind;
+}
+
 /* ------------------------------------------------------------------------------------------------ sampling */
 
 #define DICE_DIGITS 13 /* 52 bits: what a double holds without loss */

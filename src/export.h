@@ -27,6 +27,10 @@ struct nxa__sink {
 
 /* Gives the sink to the tracer, which frees it. On failure it stays the caller's. */
 nxa_kind nxa__tracer_add_sink(nxa_tracer *tracer, nxa__sink *sink, nxa_error *error);
+/* Makes one of options that its kind knows, and gives it to the tracer. NULL for any but `make` is allowed: that is
+ * what the host may give. */
+typedef nxa__sink *nxa__sink_maker(nxa_engine *engine, const void *options, nxa_error *error);
+nxa_kind nxa__tracer_make_sink(nxa_tracer *tracer, nxa__sink_maker *make, const void *options, nxa_error *error);
 
 void nxa__span_settled(nxa__sink *sink, nxa_span *span, bool delivered);
 /* Spans of it that this sink has not settled have failed with it. */

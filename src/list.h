@@ -30,11 +30,8 @@ static inline void nxa__list_append(nxa__list *list, nxa__link *link) {
   list->count++;
 }
 
-/* Does nothing to a link that is in no list. */
-static inline void nxa__list_remove(nxa__link *link) {
-  nxa__list *list = link->list;
-  if (!list)
-    return;
+/* Takes out a link that is in this list. */
+static inline void nxa__list_cut(nxa__list *list, nxa__link *link) {
   if (link->previous)
     link->previous->next = link->next;
   else
@@ -48,12 +45,18 @@ static inline void nxa__list_remove(nxa__link *link) {
   list->count--;
 }
 
+/* Does nothing to a link that is in no list. */
+static inline void nxa__list_remove(nxa__link *link) {
+  if (link->list)
+    nxa__list_cut(link->list, link);
+}
+
 /* Takes the first out and returns its owner, NULL where the list is empty. */
 static inline void *nxa__list_take(nxa__list *list) {
   nxa__link *link = list->first;
   if (!link)
     return NULL;
-  nxa__list_remove(link);
+  nxa__list_cut(list, link);
   return link->owner;
 }
 

@@ -8,7 +8,6 @@
 #include "clock.h"
 #include "nexus_body.h"
 
-#define NEVER INT64_MAX
 #define BURST_BYTES ((size_t)64 << 10) /* bodies built at one go: a step's budget counts between two */
 #define ANSWER_BYTES ((size_t)256 << 10)
 
@@ -182,9 +181,9 @@ void nxa__nexus_pump(nxa__nexus *sink) {
 }
 
 static int64_t next_due(const nxa__nexus *sink) {
-  int64_t due = NEVER;
+  int64_t due = NXA__NEVER;
   if (sink->stopped || sink->sends_no_more)
-    return NEVER;
+    return NXA__NEVER;
   if (may_send(sink))
     due = held_until(sink);
   if (sink->running.first) {
@@ -196,7 +195,7 @@ static int64_t next_due(const nxa__nexus *sink) {
 
 void nxa__nexus_schedule(nxa__nexus *sink) {
   int64_t due = next_due(sink);
-  if (due == NEVER)
+  if (due == NXA__NEVER)
     nxa__timer_disarm(sink->engine, &sink->timer);
   else if (!sink->timer.armed || sink->timer.due_ns != due)
     nxa__timer_arm(sink->engine, &sink->timer, due);

@@ -10,8 +10,6 @@
 #include "log_file.h"
 #include "otlp_queue.h"
 
-#define NEVER INT64_MAX
-
 typedef struct sink_file {
   nxa__sink sink; /* first */
   nxa_engine *engine;
@@ -66,15 +64,11 @@ static void write_some(sink_file *sink) {
 static int64_t next_due(const sink_file *sink) {
   if (sink->writing || sink->queue.waiting.count >= NXA__OTLP_BATCH_SPANS)
     return 0;
-  return sink->queue.waiting.first ? sink->due_ns : NEVER;
+  return sink->queue.waiting.first ? sink->due_ns : NXA__NEVER;
 }
 
 static void schedule(sink_file *sink) {
-  int64_t due = next_due(sink);
-  if (due == NEVER)
-    nxa__timer_disarm(sink->engine, &sink->timer);
-  else if (!sink->timer.armed || sink->timer.due_ns > due)
-    nxa__timer_arm(sink->engine, &sink->timer, due);
+  nxa__timer_want(sink->engine, &sink->timer, next_due(sink));
 }
 
 static void on_timer(nxa__timer *timer) {
@@ -184,7 +178,8 @@ static bool fill_sink(sink_file *sink, const nxa_file_options *options, bool *un
                               options->resource_attributes, options->content, understood);
 }
 
-nxa__sink *nxa__file_new(nxa_engine *engine, const nxa_file_options *options, nxa_error *error) {
+nxa__sink *nxa__file_new(nxa_engine *engine, const void *given, nxa_error *error) {
+  const nxa_file_options *options = given;
   bool understood = true;
   if (check_options(options, error) != NXA_OK)
     return NULL;
@@ -201,17 +196,5 @@ nxa__sink *nxa__file_new(nxa_engine *engine, const nxa_file_options *options, nx
 }
 
 nxa_kind nxa_tracer_add_file(nxa_tracer *tracer, const nxa_file_options *options, nxa_error *error) {
-  nxa_error unread;
-  if (!error)
-    error = &unread;
-  nxa__error_clear(error);
-  if (!tracer || !options)
-    return nxa__error_set(error, NXA_INVALID, "a tracer and options are required");
-  nxa__sink *sink = nxa__file_new(tracer->engine, options, error);
-  if (!sink)
-    return error->kind;
-  nxa_kind kind = nxa__tracer_add_sink(tracer, sink, error);
-  if (kind != NXA_OK)
-    free_sink(sink);
-  return kind;
+  return nxa__tracer_make_sink(tracer, nxa__file_new, options, error);
 }

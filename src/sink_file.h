@@ -4,7 +4,8 @@
 
 #include "export.h"
 
-/* A sink as nxa_tracer_add_file makes it, for the tracer to take; NULL with NXA_INVALID or NXA_MEMORY. */
-nxa__sink *nxa__file_new(nxa_engine *engine, const nxa_file_options *options, nxa_error *error);
+/* A sink as nxa_tracer_add_file makes it of its options, for the tracer to take; NULL with NXA_INVALID or NXA_MEMORY.
+ */
+nxa__sink *nxa__file_new(nxa_engine *engine, const void *options, nxa_error *error);
 
 #endif

@@ -311,7 +311,8 @@ static nxa__spool *new_spool(nxa_engine *engine, const nxa_nexus_options *option
   return nxa__spool_new(engine, options->spool, &form, &limits);
 }
 
-nxa__sink *nxa__nexus_new(nxa_engine *engine, const nxa_nexus_options *options, nxa_error *error) {
+nxa__sink *nxa__nexus_new(nxa_engine *engine, const void *given, nxa_error *error) {
+  const nxa_nexus_options *options = given;
   if (check_options(options, error) != NXA_OK)
     return NULL;
   nxa__nexus *sink = nxa__allocate_zeroed(sizeof *sink);
@@ -372,19 +373,7 @@ void nxa__nexus_resume(const nxa_tracer *tracer) {
 }
 
 nxa_kind nxa_tracer_add_nexus(nxa_tracer *tracer, const nxa_nexus_options *options, nxa_error *error) {
-  nxa_error unread;
-  if (!error)
-    error = &unread;
-  nxa__error_clear(error);
-  if (!tracer || !options)
-    return nxa__error_set(error, NXA_INVALID, "a tracer and options are required");
-  if (nexus_in(tracer))
+  if (tracer && options && nexus_in(tracer))
     return nxa__error_set(error, NXA_INVALID, "the tracer delivers to Nexus already");
-  nxa__sink *sink = nxa__nexus_new(tracer->engine, options, error);
-  if (!sink)
-    return error->kind;
-  nxa_kind kind = nxa__tracer_add_sink(tracer, sink, error);
-  if (kind != NXA_OK)
-    free_sink(sink);
-  return kind;
+  return nxa__tracer_make_sink(tracer, nxa__nexus_new, options, error);
 }

@@ -11,8 +11,9 @@
 #include "export.h"
 #include "spool.h"
 
-/* A sink as nxa_tracer_add_nexus makes it, for the tracer to take; NULL with NXA_INVALID or NXA_MEMORY. */
-nxa__sink *nxa__nexus_new(nxa_engine *engine, const nxa_nexus_options *options, nxa_error *error);
+/* A sink as nxa_tracer_add_nexus makes it of its options, for the tracer to take; NULL with NXA_INVALID or NXA_MEMORY.
+ */
+nxa__sink *nxa__nexus_new(nxa_engine *engine, const void *options, nxa_error *error);
 
 /* The spool of the tracer's Nexus sink, NULL without one. */
 nxa__spool *nxa__nexus_spool(const nxa_tracer *tracer);

@@ -14,7 +14,6 @@
 #include "otlp_queue.h"
 #include "random.h"
 
-#define NEVER INT64_MAX
 #define MILLISECOND INT64_C(1000000)
 #define PACKED_AT_ONCE ((size_t)64 << 10)
 #define ANSWER_BYTES ((size_t)64 << 10)
@@ -327,16 +326,16 @@ static int64_t later(int64_t a, int64_t b) {
 
 static int64_t next_due(const sink_otlp *sink) {
   if (sink->stopped || sink->sends_no_more)
-    return NEVER;
+    return NXA__NEVER;
   switch (sink->state) {
   case GATHERING:
     if (!sink->queue.waiting.first)
-      return NEVER;
+      return NXA__NEVER;
     return later(wants_batch(sink) ? 0 : sink->gather_until_ns, sink->held_until_ns);
   case READY:
     return sink->held_until_ns;
   case SENDING:
-    return NEVER;
+    return NXA__NEVER;
   default:
     return 0;
   }
@@ -344,11 +343,7 @@ static int64_t next_due(const sink_otlp *sink) {
 
 /* Due at once is due now: the engine keeps its timers in order. */
 static void schedule(sink_otlp *sink) {
-  int64_t due = next_due(sink);
-  if (due == NEVER)
-    nxa__timer_disarm(sink->engine, &sink->timer);
-  else if (!sink->timer.armed || sink->timer.due_ns > due)
-    nxa__timer_arm(sink->engine, &sink->timer, due);
+  nxa__timer_want(sink->engine, &sink->timer, next_due(sink));
 }
 
 static void move_on(sink_otlp *sink) {
@@ -566,7 +561,8 @@ static bool fill_sink(sink_otlp *sink, const nxa_otlp_options *options, bool *un
          sink->label && (sink->gzip || !options->gzip) && (!options->spool || make_spool(sink, options));
 }
 
-nxa__sink *nxa__otlp_new(nxa_engine *engine, const nxa_otlp_options *options, nxa_error *error) {
+nxa__sink *nxa__otlp_new(nxa_engine *engine, const void *given, nxa_error *error) {
+  const nxa_otlp_options *options = given;
   bool understood = true;
   if (check_options(options, error) != NXA_OK)
     return NULL;
@@ -608,17 +604,5 @@ void nxa__otlp_release_spool(const nxa_tracer *tracer) {
 }
 
 nxa_kind nxa_tracer_add_otlp(nxa_tracer *tracer, const nxa_otlp_options *options, nxa_error *error) {
-  nxa_error unread;
-  if (!error)
-    error = &unread;
-  nxa__error_clear(error);
-  if (!tracer || !options)
-    return nxa__error_set(error, NXA_INVALID, "a tracer and options are required");
-  nxa__sink *sink = nxa__otlp_new(tracer->engine, options, error);
-  if (!sink)
-    return error->kind;
-  nxa_kind kind = nxa__tracer_add_sink(tracer, sink, error);
-  if (kind != NXA_OK)
-    free_sink(sink);
-  return kind;
+  return nxa__tracer_make_sink(tracer, nxa__otlp_new, options, error);
 }

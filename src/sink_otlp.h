@@ -11,8 +11,9 @@
 #include "export.h"
 #include "spool.h"
 
-/* A sink as nxa_tracer_add_otlp makes it, for the tracer to take; NULL with NXA_INVALID or NXA_MEMORY. */
-nxa__sink *nxa__otlp_new(nxa_engine *engine, const nxa_otlp_options *options, nxa_error *error);
+/* A sink as nxa_tracer_add_otlp makes it of its options, for the tracer to take; NULL with NXA_INVALID or NXA_MEMORY.
+ */
+nxa__sink *nxa__otlp_new(nxa_engine *engine, const void *options, nxa_error *error);
 
 /* The spool of the tracer's first OTLP sink, NULL without one. */
 nxa__spool *nxa__otlp_spool(const nxa_tracer *tracer);
