@@ -1,5 +1,5 @@
 -- Traces again and again, and tells of each span that has ended, a name a line, until it is killed:
---   lua spec/support/otlp_spool_job.lua SPOOL URL SEED PAUSES
+--   lua spec/support/otlp_spool_job.lua SPOOL URL SEED PAUSES PROTOCOL
 -- No two spans have one name. Where PAUSES is 0 nothing waits, so that it is killed at its fastest.
 local nexus = require("nexus_assistants")
 
@@ -7,7 +7,7 @@ math.randomseed(tonumber(arg[3]))
 
 local client = assert(nexus.new({
   agent_id = "job", provider = "script", store = "memory", spool = arg[1], nexus = false,
-  otlp = { endpoint = arg[2], protocol = "http/json", timeout = 2, flush_interval = 0.005 },
+  otlp = { endpoint = arg[2], protocol = arg[5], timeout = 2, flush_interval = 0.005 },
   on_warning = function() end,
 }))
 

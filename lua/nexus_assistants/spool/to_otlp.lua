@@ -68,8 +68,8 @@ local function halve(pieces, piece)
 end
 
 local function send(self, entry, found, piece)
-  if entry.sent then self.counts.unconfirmed = self.counts.unconfirmed + 1 end
   if not mark(entry, true) then return "unread" end
+  if entry.sent then self.counts.unconfirmed = self.counts.unconfirmed + 1 end
   local response, err = self:request({ method = "POST", path = self.path, max_response = MOST_ANSWER,
     content_type = found.content_type, body = batches.body(found, piece[1], piece[2]) })
   entry.sent = response ~= nil and response.sent == true
