@@ -1,3 +1,4 @@
+local format = require("nexus_assistants.view.format")
 local json = require("nexus_assistants.json")
 local terminal = require("nexus_assistants.view.terminal")
 local text = require("nexus_assistants.view.text")
@@ -45,6 +46,14 @@ local function names_of(drawn)
 end
 
 describe("the waterfall", function()
+  it("says lengths of time in eight columns at most", function()
+    local said = {}
+    for _, length in ipairs({ 0, 0.004, 0.03, 0.4, 20.5, 1500, 62000 }) do
+      said[#said + 1] = format.duration(length)
+    end
+    assert.same({ "0.0 ms", "0.004 ms", "0.03 ms", "0.4 ms", "20 ms", "1.50 s", "1 min" }, said)
+  end)
+
   it("shows a trace, row by row", function()
     local drawn = render(trace({
       span("thread.create", 0, 100),

@@ -13,6 +13,7 @@ local LONG_UNITS = {
 --- A length of time, in 8 columns at most; nil is what has not ended.
 function format.duration(milliseconds)
   if not milliseconds then return "open" end
+  if milliseconds > 0 and milliseconds < 0.00995 then return string.format("%.3f ms", milliseconds) end
   if milliseconds > 0 and milliseconds < 0.095 then return string.format("%.2f ms", milliseconds) end
   if milliseconds < 9.95 then return string.format("%.1f ms", milliseconds) end
   if milliseconds < 1000 then return string.format("%.0f ms", milliseconds) end

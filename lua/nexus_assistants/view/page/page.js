@@ -297,7 +297,8 @@
   /** A length of time; null is what has not ended. */
   function duration(length) {
     if (length === null) return 'open';
-    if (length >= 0.005 && length < 0.095) return `${length.toFixed(2)} ms`;
+    if (length > 0 && length < 0.00995) return `${length.toFixed(3)} ms`;
+    if (length > 0 && length < 0.095) return `${length.toFixed(2)} ms`;
     if (length < 9.95) return `${length.toFixed(1)} ms`;
     if (length < 999.5) return `${length.toFixed(0)} ms`;
     if (length < 9995) return `${(length / 1000).toFixed(2)} s`;
@@ -1273,6 +1274,9 @@
   };
 
   const always = () => true;
+  /** Below this no clock tells lengths of time apart. */
+  const SAME = 0.005;
+  const sayDifference = (length) => duration(length < SAME ? 0 : length);
   /** No two calls take the same time: what is worth a colour is more than a millisecond, and a twentieth. */
   const isNotable = (a, b) => Math.abs(b - a) >= 1 && Math.abs(b - a) >= 0.05 * Math.max(a, b);
 
@@ -1284,6 +1288,8 @@
     const tone = counts(a, b) ? (b > a ? '.more-of' : '.less-of') : '';
     return text(`span${tone}`, (b > a ? '+' : '−') + said);
   }
+
+  const drawTimeDifference = (a, b) => drawDifference(a, b, sayDifference, isNotable);
 
   function drawPairTrack(row, model) {
     if (!row) return element('div.track.absent', { role: 'gridcell', title: 'not there', 'aria-label': 'not there' });
@@ -1312,7 +1318,7 @@
       element(
         'div.number',
         { role: 'gridcell' },
-        drawDifference(a && lengthOf(a), b && lengthOf(b), duration, isNotable),
+        drawTimeDifference(a && lengthOf(a), b && lengthOf(b)),
       ),
       element('div.number', { role: 'gridcell' }, drawDifference(tokensOf(a), tokensOf(b), number)),
     );
@@ -1320,7 +1326,7 @@
 
   const pairs = virtualList(at('pairs'), ROW_HEIGHT, drawPair);
 
-  function totalsRow(label, say, read, counts) {
+  function totalsRow(label, say, read, difference = (a, b) => drawDifference(a, b, say)) {
     const [a, b] = [read(compared.a), read(compared.b)];
     return element(
       'tr',
@@ -1328,7 +1334,7 @@
       text('th', label),
       text('td', a === null || a === undefined ? '–' : say(a)),
       text('td', b === null || b === undefined ? '–' : say(b)),
-      element('td', {}, drawDifference(a, b, say, counts)),
+      element('td', {}, difference(a, b)),
     );
   }
 
@@ -1357,7 +1363,7 @@
         {},
         started,
         status,
-        totalsRow('Duration', duration, (model) => (model.open ? null : model.to - model.from), isNotable),
+        totalsRow('Duration', duration, (model) => (model.open ? null : model.to - model.from), drawTimeDifference),
         totalsRow('Spans', number, (model) => model.rows.length),
         totalsRow('Tokens', number, (model) => model.tokens),
         ...(prices ? [totalsRow('Cost', costText, (model) => model.cost)] : []),
