@@ -308,6 +308,93 @@ describe("the spool for a receiver of OTLP", function()
     assert.same(names, received())
   end)
 
+  it("is beside that for Nexus", function()
+    local function both()
+      return new_client(server.url, { nexus = { base_url = server.nexus_url, api_key = "nxs_local",
+        flush_interval = 0.05 } })
+    end
+    server:faults({ { action = "status", status = 503 } })
+    local client = both()
+    trace(client, "two")
+    assert.is_false(client:close(0.2))
+    local stats = client:stats()
+    assert.same({ 2, 1, 2 }, { stats.spool_left, stats.traces_spooled, stats.spans_spooled })
+    assert.is_true(stats.spool_files == 2 and stats.spool_bytes > 0)
+    server:faults({ TAKES })
+    server:clear_requests()
+    client = both()
+    drive_until(client, function() return client:stats().spool_spans == 5 end)
+    assert.is_true(client:close(1))
+    assert.equal(1, client:stats().spool_traces)
+    assert.equal(2, #server:traces()[1].spans)
+    assert.same({}, core.list_folder(spool))
+  end)
+
+  -- Answers as it likes; what it acted on is counted in `seen`, and what of that it had seen in `again`.
+  local function moody(counts)
+    local calm, seen = false, counts.seen
+    local function act(names)
+      local is_again = false
+      for name in pairs(names) do
+        is_again = is_again or seen[name] ~= nil
+        seen[name] = (seen[name] or 0) + 1
+      end
+      if is_again then counts.again = counts.again + 1 end
+    end
+    local receiver = loopback.new(function(request)
+      local names, dice = add_names({}, request.body), calm and 1 or math.random()
+      local one = next(names)
+      if dice < 0.15 then return 503, "", { ["Retry-After"] = "0" } end
+      if dice < 0.2 then return 401, "" end
+      if dice < 0.3 and not seen[one] and next(names, one) then return 413, "" end
+      act(names)
+      if dice < 0.35 then return nil end
+      return 200, "{}"
+    end)
+    return receiver, function() calm = true end
+  end
+
+  it("brings every span to a receiver that fails in every way, and counts what may be there twice", function()
+    local counts, seed = { seen = {}, again = 0 }, os.time()
+    math.randomseed(seed)
+    local receiver, calm_down = moody(counts)
+    finally(function() receiver:close() end)
+    local unconfirmed, names = 0, {}
+    local function client_of()
+      return new_client(receiver.url, { otlp = { endpoint = receiver.url, protocol = "http/json", timeout = 0.1,
+        flush_interval = 0.01 } })
+    end
+    local function drive(client, seconds, is_over)
+      local due = core.monotonic() + seconds
+      while core.monotonic() < due and not (is_over and is_over()) do
+        client:update()
+        receiver:step()
+      end
+    end
+    for round = 1, 40 do
+      local client = client_of()
+      for number = 1, math.random(8) do
+        local name = ("r%d-%d"):format(round, number)
+        trace(client, name)
+        for span in pairs(once(name)) do names[span] = true end
+        drive(client, math.random() * 0.02)
+      end
+      drive(client, math.random() * 0.1)
+      client:close(0)
+      unconfirmed = unconfirmed + client:stats().repeated_unconfirmed
+    end
+    calm_down()
+    local last = client_of()
+    drive(last, 10, function() return files() == 0 end)
+    unconfirmed = unconfirmed + last:stats().repeated_unconfirmed
+    last:close(1)
+    local note = ("seed %d, %d again, %d unconfirmed"):format(seed, counts.again, unconfirmed)
+    assert.equal(0, files(), note)
+    for name in pairs(names) do assert.is_truthy(counts.seen[name], note .. ": " .. name .. " is missing") end
+    assert.is_true(counts.again <= unconfirmed, note)
+    assert.is_true(counts.again > 0, note)
+  end)
+
   it("can be delivered by the command, which says what stays", function()
     leave("flushed", 503)
     server:faults({ { path = PATH, action = "status", status = 503 } })

@@ -37,7 +37,7 @@ function spool.new(parts)
     scheduler = parts.scheduler, engine = parts.engine, endpoint = parts.endpoint, tracer = parts.tracer,
     folder = parts.folder, timeout = timeout, limits = parts.limits, kind = kind, path = parts.path,
     grace = parts.grace or timeout,
-    queue = {}, workers = 0, failures = 0, rest_until = 0, held = 0, unread = 0,
+    queue = {}, under_way = {}, workers = 0, failures = 0, rest_until = 0, held = 0, unread = 0,
     counts = spool.no_counts(),
   }, spool_mt)
 end
@@ -156,7 +156,9 @@ function OUTCOMES.refused(self, entry, problem)
 end
 
 local function handle(self, entry)
+  self.under_way[entry] = true
   local outcome, problem, seconds = self.kind.attempt(self, entry)
+  self.under_way[entry] = nil
   OUTCOMES[outcome](self, entry, problem, seconds)
   return outcome
 end
@@ -319,7 +321,8 @@ function spool_methods:finish(due)
   local going = self.tracer and self.tracer:reachable(self.kind.name)
   while going and #self.queue > 0 and core.monotonic() < due do going = finish_one(self) end
   for _, entry in ipairs(self.queue) do keep(self, entry) end
-  self.queue = {}
+  for entry in pairs(self.under_way) do keep(self, entry) end -- in tasks that are never resumed
+  self.queue, self.under_way = {}, {}
 end
 
 return spool

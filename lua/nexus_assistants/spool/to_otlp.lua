@@ -74,7 +74,8 @@ local function send(self, entry, found, piece)
     content_type = found.content_type, body = batches.body(found, piece[1], piece[2]) })
   entry.sent = response ~= nil and response.sent == true
   local verdict = verdict_of(response, err)
-  if verdict ~= "taken" and not entry.sent then mark(entry, false) end
+  entry.is_begun = entry.is_begun or verdict == "taken" -- of which whoever has the file next knows nothing else
+  if not entry.sent and not entry.is_begun then mark(entry, false) end
   return verdict, response, err
 end
 
