@@ -501,6 +501,29 @@ describe("the spool for a receiver of OTLP", function()
     for _, span in ipairs(found.spans) do assert.is_table(json.decode(span)) end
   end)
 
+  it("has nothing of a trace that is held back before that fails", function()
+    local client = new_client(NOBODY, { sample = 0 })
+    trace(client, "fine")
+    assert.equal("", content())
+    client:trace({ name = "failed" }, function(traced)
+      traced:span("before", function() end)
+      assert.equal("", content())
+      return nil, "it failed"
+    end)
+    assert.truthy(content():find('"name":"before"', 1, true))
+    assert.is_nil(content():find("fine", 1, true))
+    client:close(0)
+  end)
+
+  it("holds its bytes, too", function()
+    local client = new_client(NOBODY, { limits = { max_spool_bytes = 2000 } })
+    for number = 1, 10 do trace(client, "t" .. number) end
+    assert.is_true(client:stats().spool_bytes <= 2000)
+    assert.is_true(#content() <= 2000)
+    assert.is_false(client:close(0.1))
+    assert.is_true(#content() <= 2000)
+  end)
+
   it("holds its caps while the client runs, the oldest go first", function()
     server:faults({ { path = PATH, action = "status", status = 401 } })
     local client = new_client(server.url, { limits = { max_spool_files = 3 } })
