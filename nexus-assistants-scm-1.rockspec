@@ -83,6 +83,7 @@ build = {
     ["nexus_assistants.options"] = "lua/nexus_assistants/options.lua",
     ["nexus_assistants.pages"] = "lua/nexus_assistants/pages.lua",
     ["nexus_assistants.providers"] = "lua/nexus_assistants/providers/init.lua",
+    ["nexus_assistants.pem_files"] = "lua/nexus_assistants/pem_files.lua",
     ["nexus_assistants.providers.assistants"] = "lua/nexus_assistants/providers/assistants.lua",
     ["nexus_assistants.providers.runtime"] = "lua/nexus_assistants/providers/runtime/init.lua",
     ["nexus_assistants.providers.runtime.actions"] = "lua/nexus_assistants/providers/runtime/actions.lua",

@@ -111,7 +111,7 @@ describe("capture", function()
       local text = written()
       assert.is_nil(text:find(CONTENT, 1, true), text)
       local found = spans(text)
-      for _, fact in ipairs({ "c-17", "completed", "run_", "usage", "get_weather", "thread_absent", "not_found (404)",
+      for _, fact in ipairs({ "c-17", "completed", "run_", "usage", "get_weather", "thread_absent", "not_found: (404)",
         "error (the text is not recorded)" }) do
         assert.is_truthy(text:find(fact, 1, true), fact)
       end
@@ -126,7 +126,7 @@ describe("capture", function()
     assert.is_nil(text:find(CONTENT, 1, true))
     local found = spans(text)
     assert.equal(2, found.own.status.code)
-    assert.matches("server %(500%)", text)
+    assert.matches("server: %(500%)", text)
     assert.equal(2, found.job.status.code)
   end)
 
@@ -141,7 +141,7 @@ describe("capture", function()
     end
     local err = { message = CONTENT, kind = "api", code = "gone" }
     assert.same({ "api: " .. CONTENT .. " (code gone)", "api" }, { error_of("full", err) })
-    assert.same({ "api (code gone)", "_OTHER" }, { error_of("metadata", err) })
+    assert.same({ "api: (code gone)", "api" }, { error_of("metadata", err) })
     assert.same({ "error (the text is not recorded)", "_OTHER" }, { error_of("metadata", { kind = "of " .. CONTENT }) })
     assert.same({ "(error object is a table value)", "_OTHER" }, { error_of("full", {}) })
   end)

@@ -44,7 +44,11 @@ describe("the command doctor", function()
     assert.equal("", result.err)
     assert.is_nil(result.out:find(KEY, 1, true))
     local said, by_name = assert(json.decode(result.out)), {}
-    for _, check in ipairs(said.checks) do by_name[check.name] = check end
+    for _, check in ipairs(said.checks) do
+      -- what is said of the receiver's settings comes before what it answers
+      if by_name[check.name] then by_name[check.name .. "_said"] = by_name[check.name] end
+      by_name[check.name] = check
+    end
     return by_name, result.code, said.verdict
   end
 
@@ -115,6 +119,28 @@ describe("the command doctor", function()
     assert.is_nil(json.encode(checks):find("hunter", 1, true))
     environment.NEXUS_ASSISTANTS_STORE = "mysql://me:hunter6@127.0.0.1:1/x"
     assert.is_nil(json.encode((look())):find("hunter", 1, true))
+  end)
+
+  it("never shows a key or a certificate that stands where its path belongs", function()
+    local pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----\n"
+    local place = environment
+    for _, text in ipairs({ pem, (pem:gsub("\n", " ")), (pem:match("\n(.-\n)")), ("MIIEvQIBADANBgkqhkiG9w0B"):rep(20),
+      "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JSUV2UUlCQURBTkJna3Foa2lHOXcwQkFRRUZBQVND" }) do
+      for _, name in ipairs({ "CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TRACES_CLIENT_KEY" }) do
+        environment = {}
+        for known, value in pairs(place) do environment[known] = value end
+        environment.OTEL_EXPORTER_OTLP_ENDPOINT, environment["OTEL_EXPORTER_OTLP_" .. name] = server.url, text
+        local checks = look()
+        for _, part in ipairs({ "BEGIN", "MIIE", "LS0t", "QIBADAN" }) do
+          assert.is_nil(json.encode(checks):find(part, 1, true), name .. text)
+        end
+        assert.equal("warning", checks.OTLP_said.verdict)
+        assert.matches(name .. " is left out: it must be the path of a PEM file", checks.OTLP_said.message, 1, true)
+      end
+    end
+    environment = place
+    environment.OTEL_EXPORTER_OTLP_CERTIFICATE = "/etc/ssl/own.pem"
+    assert.matches("OTEL_EXPORTER_OTLP_CERTIFICATE=/etc/ssl/own.pem", look().environment.message, 1, true)
   end)
 
   it("says what is wrong in the environment, and looks no further", function()
@@ -267,6 +293,24 @@ describe("the command doctor", function()
     assert.matches("they go together", advice, 1, true)
     environment.OTEL_EXPORTER_OTLP_CLIENT_KEY = other.client_key
     assert.equal("ok", (verdict_of("OTLP")))
+  end)
+
+  it("advises to set a client's certificate only where one can be set", function()
+    local real_engine = core.engine
+    finally(function() core.engine = real_engine end) -- luacheck: ignore 122
+    local call = { done = function() return true end, result = function()
+      return { status = 0 }, { kind = "connection", message = "the connection broke to x: alert certificate required" }
+    end }
+    core.engine = function() -- luacheck: ignore 122
+      return { call = function() return call end, step = function() end, close = function() end }
+    end
+    local values = assert(options.read("spec", options.client, { openai = { base_url = server.openai_url } }))
+    local checks = reach.checks(values, { endpoint = assert(core.endpoint({ base_url = server.url })), path = "/" })
+    local advice = {}
+    for _, check in ipairs(checks) do advice[check.name] = check.advice end
+    assert.matches("set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", advice.OTLP, 1, true)
+    assert.matches("which only OpenTelemetry receivers are told", advice.API, 1, true)
+    assert.is_nil(advice.API:find("OTEL", 1, true))
   end)
 
   it("judges what a server answers", function()

@@ -52,6 +52,15 @@ describe("options", function()
     assert.is_false(read({ nexus = false }).nexus)
   end)
 
+  it("tell a name that nobody knows before anything else", function()
+    for name in ("abcdefghijklmnopqrstuvwxyz"):gmatch("%a") do
+      local given = { poll = 5, agent_id = 1, lane = "x", capture = 3, limits = { max_spans = 0 } }
+      given[name .. "_0_1_2"] = 1
+      local _, problem = options.read("nexus.new", options.client, given)
+      assert.equal("nexus.new: unknown option '" .. name .. "_0_1_2'", problem)
+    end
+  end)
+
   for message, given in pairs({
     ["nexus.new: unknown option 'agnet_id' (did you mean 'agent_id'?)"] = { agnet_id = "x" },
     ["nexus.new: unknown option 'Nexus' (did you mean 'nexus'?)"] = { Nexus = {} },

@@ -450,8 +450,8 @@ NXA_API void nxa_trace_free(nxa_trace *trace);
 NXA_API const char *nxa_trace_id(const nxa_trace *trace);
 /*
  * Puts the trace below a span of the host's, named by a W3C `traceparent`: OpenTelemetry's sinks tell it as part of
- * that trace, while its own id stays what Nexus knows. Its flags are passed on, and say nothing else here. To be called
- * before a span has ended. False where the text is no traceparent; it does nothing then.
+ * that trace, while its own id stays what Nexus knows. Of its flags those that W3C knows are passed on, and say nothing
+ * else here. To be called before a span has ended. False where the text is no traceparent; it does nothing then.
  */
 NXA_API bool nxa_trace_continue(nxa_trace *trace, const char *traceparent);
 /* What continues the trace below itself, or below a span of it, elsewhere; `out` is zero-terminated, "" for NULL. */

@@ -328,7 +328,7 @@ bool nxa_trace_continue(nxa_trace *trace, const char *traceparent) {
   return true;
 }
 
-/* A host's flags are passed on as they came. */
+/* A host's flags are passed on. */
 static void put_traceparent(char out[NXA_TRACEPARENT_SIZE], const nxa_trace *trace, const char *span_id) {
   const char *flags = *trace->host.flags ? trace->host.flags : "01";
   snprintf(out, NXA_TRACEPARENT_SIZE, "00-%s-%s-%s", nxa__trace_open_id(trace), span_id, flags);

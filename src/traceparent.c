@@ -14,10 +14,25 @@ static bool is_id(const char *text, size_t length) {
 
 enum { TRACE_ID = 3, SPAN_ID = 36, FLAGS = 53, END = 55 };
 
+static bool is_first_version(const char *text) {
+  return strncmp(text, "00", 2) == 0;
+}
+
 /* Later versions may add something behind another dash. */
 static bool ends_well(const char *text) {
-  bool is_first = strncmp(text, "00", 2) == 0;
-  return text[END] == '\0' || (!is_first && text[END] == '-');
+  return text[END] == '\0' || (!is_first_version(text) && text[END] == '-');
+}
+
+/*
+ * Of the flags only those go on that are known, as W3C asks: 01, sampled, and of the first version 02, a random id.
+ * What others mean is for later versions to say.
+ */
+static void copy_flags(char out[3], const char *text) {
+  size_t known = is_first_version(text) ? 3 : 1;
+  size_t flags = (size_t)(strchr(digits, text[FLAGS + 1]) - digits);
+  out[0] = '0';
+  out[1] = digits[flags & known];
+  out[2] = '\0';
 }
 
 static void copy_part(char *out, const char *text, size_t length) {
@@ -34,6 +49,6 @@ bool nxa__traceparent_read(const char *text, nxa__traceparent *out) {
     return false;
   copy_part(out->trace_id, text + TRACE_ID, 32);
   copy_part(out->span_id, text + SPAN_ID, 16);
-  copy_part(out->flags, text + FLAGS, 2);
+  copy_flags(out->flags, text);
   return true;
 }

@@ -7,7 +7,7 @@
 typedef struct nxa__traceparent {
   char trace_id[33];
   char span_id[17];
-  char flags[3]; /* two digits */
+  char flags[3]; /* two digits; those alone that are known here */
 } nxa__traceparent;
 
 /* Reads one of any version; false, and nothing written, where it is none. */

@@ -10,6 +10,8 @@
 #include "call.h"
 #include "endpoint.h"
 
+#define SHORTEST_HIDDEN 8 /* bytes: what is shorter is no key, and may be a word of the text */
+
 /* ---- callbacks */
 
 /* A request that is refused need not be sent to its end; but libcurl would wait for the end of a pause. */
@@ -337,6 +339,24 @@ static void find_proxy(const nxa__transfer *transfer, char *out, size_t size) {
     snprintf(out, size, family == AF_INET ? "%s:%d" : "[%s]:%d", address, port);
 }
 
+/* Libcurl quotes where a key is, which may be the key itself; it cuts what it says, so that the end may be missing. */
+static void hide(char *text, const char *secret) {
+  for (; *text; text++) {
+    size_t same = 0;
+    while (secret[same] && text[same] == secret[same])
+      same++;
+    if (same >= SHORTEST_HIDDEN && (!secret[same] || !text[same]))
+      memset(text, '*', same);
+  }
+}
+
+static void note_detail(const nxa__transfer *transfer, nxa__outcome *outcome) {
+  const char *key = nxa__endpoint_client_key(transfer->request->endpoint);
+  memcpy(outcome->detail, transfer->detail, sizeof outcome->detail);
+  if (key)
+    hide(outcome->detail, key);
+}
+
 void nxa__transfer_outcome(nxa__transfer *transfer, CURLcode code, nxa__outcome *outcome) {
   long header_size = 0;
   outcome->code = code;
@@ -348,7 +368,7 @@ void nxa__transfer_outcome(nxa__transfer *transfer, CURLcode code, nxa__outcome 
   outcome->answered = header_size > 0;
   if (transfer->request->progress)
     nxa__transfer_progress(transfer, &outcome->progress);
-  memcpy(outcome->detail, transfer->detail, sizeof outcome->detail);
+  note_detail(transfer, outcome);
   if (code != CURLE_OK)
     curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &outcome->os_error);
   if (code == CURLE_COULDNT_CONNECT)

@@ -769,7 +769,9 @@ static void want_of_memory_is_survived_anywhere(void **state) {
   nxa_set_allocator(NULL, NULL, NULL);
 }
 
-static void expect_traceparent(const char *text, bool fine) {
+/* `passed_on`: what is passed on of the text's; NULL where it is none. */
+static void expect_traceparent(const char *text, const char *passed_on) {
+  bool fine = passed_on != NULL;
   fixture fix;
   char own[NXA_TRACEPARENT_SIZE], expected[NXA_TRACEPARENT_SIZE];
   start(&fix, NULL);
@@ -778,7 +780,7 @@ static void expect_traceparent(const char *text, bool fine) {
   assert_int_equal(nxa_trace_continue(NULL, text), fine);
   nxa_span *span = nxa_span_start(trace, NULL, "s", NULL);
   nxa_span_traceparent(span, own);
-  const char *flags = fine ? text + 53 : "01";
+  const char *flags = fine ? passed_on : "01";
   snprintf(expected, sizeof expected, "00-%.32s-%s-%.2s", fine ? text + 3 : nxa_trace_id(trace), nxa_span_id(span),
            flags);
   assert_string_equal(own, expected);
@@ -796,19 +798,25 @@ static void expect_traceparent(const char *text, bool fine) {
 static void a_trace_may_be_below_a_span_of_the_host(void **state) {
   char own[NXA_TRACEPARENT_SIZE];
   (void)state;
-  expect_traceparent("00-" HOST "-" ABOVE "-01", true);
-  expect_traceparent("00-" HOST "-" ABOVE "-00", true);
-  expect_traceparent("cc-" HOST "-" ABOVE "-01-more", true);
-  expect_traceparent("00-" HOST "-" ABOVE "-01-more", false);
-  expect_traceparent("cc-" HOST "-" ABOVE "-01more", false);
-  expect_traceparent("ff-" HOST "-" ABOVE "-01", false);
-  expect_traceparent("00-" HOST "-" ABOVE, false);
-  expect_traceparent("00-00000000000000000000000000000000-" ABOVE "-01", false);
-  expect_traceparent("00-" HOST "-0000000000000000-01", false);
-  expect_traceparent("00-0AF7651916CD43DD8448EB211C80319C-" ABOVE "-01", false);
-  expect_traceparent("00 " HOST "-" ABOVE "-01", false);
-  expect_traceparent("", false);
-  expect_traceparent(NULL, false);
+  expect_traceparent("00-" HOST "-" ABOVE "-01", "01");
+  expect_traceparent("00-" HOST "-" ABOVE "-00", "00");
+  expect_traceparent("00-" HOST "-" ABOVE "-02", "02");
+  expect_traceparent("00-" HOST "-" ABOVE "-ff", "03");
+  expect_traceparent("00-" HOST "-" ABOVE "-fc", "00");
+  expect_traceparent("00-" HOST "-" ABOVE "-0A", NULL);
+  expect_traceparent("cc-" HOST "-" ABOVE "-01-more", "01");
+  expect_traceparent("cc-" HOST "-" ABOVE "-f8-what", "00");
+  expect_traceparent("01-" HOST "-" ABOVE "-03", "01");
+  expect_traceparent("00-" HOST "-" ABOVE "-01-more", NULL);
+  expect_traceparent("cc-" HOST "-" ABOVE "-01more", NULL);
+  expect_traceparent("ff-" HOST "-" ABOVE "-01", NULL);
+  expect_traceparent("00-" HOST "-" ABOVE, NULL);
+  expect_traceparent("00-00000000000000000000000000000000-" ABOVE "-01", NULL);
+  expect_traceparent("00-" HOST "-0000000000000000-01", NULL);
+  expect_traceparent("00-0AF7651916CD43DD8448EB211C80319C-" ABOVE "-01", NULL);
+  expect_traceparent("00 " HOST "-" ABOVE "-01", NULL);
+  expect_traceparent("", NULL);
+  expect_traceparent(NULL, NULL);
   nxa_trace_traceparent(NULL, own);
   assert_string_equal(own, "");
   nxa_span_traceparent(NULL, own);

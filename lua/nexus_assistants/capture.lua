@@ -73,16 +73,17 @@ local function facts_of(output)
   return next(facts) ~= nil and facts or nil
 end
 
--- "rate_limit (429, code rate_limit_exceeded)"
+-- "rate_limit: (429, code rate_limit_exceeded)": what stands before a colon is known for a kind, by the core too.
 local function facts_of_failure(value, code)
-  local parts, kind, own = {}, "error", errors.own(value)
+  local parts, kind, own = {}, nil, errors.own(value)
   if errors.is(value) then
     kind, parts[1], code = value.kind, value.status and tostring(value.status), value.code
   elseif own then
-    kind, code = is_code(own.kind) and own.kind or kind, own.code and tostring(own.code)
+    kind, code = is_code(own.kind) and own.kind or nil, own.code and tostring(own.code)
   end
   if is_code(code) then parts[#parts + 1] = "code " .. code end
-  return kind .. " " .. (parts[1] and "(" .. table.concat(parts, ", ") .. ")" or NOT_KEPT)
+  local rest = parts[1] and "(" .. table.concat(parts, ", ") .. ")" or NOT_KEPT
+  return (kind and kind .. ": " or "error ") .. rest
 end
 
 local function ids_of(findings)

@@ -252,8 +252,11 @@ end
 
 function read_fields(where, prefix, fields, given, environment)
   local values = {}
-  for name, value in pairs(given) do
+  -- a name that nobody knows is told before what is wrong with values
+  for name in pairs(given) do
     if fields[name] == nil then return nil, unknown(where, prefix, name, fields) end
+  end
+  for name, value in pairs(given) do
     local problem, source
     values[name], problem, source = read_field(where, prefix, name, fields[name], value, environment)
     if problem then return nil, problem, source end

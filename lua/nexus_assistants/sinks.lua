@@ -4,6 +4,7 @@ local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local lua_sinks = require("nexus_assistants.lua_sinks")
 local operations = require("nexus_assistants.operations")
+local pem_files = require("nexus_assistants.pem_files")
 local spools = require("nexus_assistants.spool")
 local state_folder = require("nexus_assistants.state_folder")
 local to_nexus = require("nexus_assistants.spool.to_nexus")
@@ -18,14 +19,17 @@ local OTLP_HEADERS = "OTEL_EXPORTER_OTLP_TRACES_HEADERS OTEL_EXPORTER_OTLP_HEADE
 
 -- ---------------------------------------------------------------------------------------------------- environment
 
--- The variable for traces wins over that for all signals. What can't be used of it is said and left out.
+-- The variable for traces wins over that for all signals. What can't be used of it is said and left out: `check(text)`
+-- returns the value, or nil and what is wrong where the text isn't to be told.
 local function from_environment(name, warn, check)
   for _, variable in ipairs({ "OTEL_EXPORTER_OTLP_TRACES_" .. name, "OTEL_EXPORTER_OTLP_" .. name }) do
     local text = core.environment(variable)
     if text and text ~= "" then
-      local value = not check and text or check(text)
+      local value, problem = text, nil
+      if check then value, problem = check(text) end
       if value ~= nil then return value, variable end
-      warn("environment variable " .. variable .. " is left out: it can't be '" .. text:sub(1, 40) .. "'")
+      problem = problem or "can't be '" .. text:sub(1, 40) .. "'"
+      warn("environment variable " .. variable .. " is left out: it " .. problem)
     end
   end
 end
@@ -111,46 +115,10 @@ local function receiver(given, warn)
   return variable == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" and split(url) or below(url)
 end
 
--- Somebody may have put there what should be in the file.
-local function holds_pem(text)
-  return text:find("-----BEGIN", 1, true) ~= nil
-end
-
--- What the option or the variable names, and which of them it is.
-local function named_file(given, option)
-  if given[option] then return given[option], "option otlp." .. option end
-  local path, variable = from_environment(option:upper())
-  return path, path and "environment variable " .. variable
-end
-
--- A file that can't be read may be there later: it is said, and tried. Returns nil and an error for what is no path.
-local function pem_file(given, option, warn)
-  local path, source = named_file(given, option)
-  if not path then return nil end
-  if holds_pem(path) then
-    return nil, { kind = "invalid", message = source .. " must be the path of a PEM file, not what is in it" }
-  end
-  local file, problem = io.open(path, "rb")
-  if file then file:close() else warn(source .. ": can't read " .. problem) end
-  return path
-end
-
-local PEM_FILES = { certificate = "ca_file", client_certificate = "client_certificate", client_key = "client_key" }
-
--- By what the core calls them; or nil and an error.
-local function pem_files(given, warn)
-  local found = {}
-  for _, option in ipairs(values_of.sorted_names(PEM_FILES)) do
-    local path, problem = pem_file(given, option, warn)
-    if problem then return nil, problem end
-    found[PEM_FILES[option]] = path
-  end
-  return found
-end
-
 local function otlp_endpoint(given, place, warn)
   local files, endpoint, problem
-  files, problem = pem_files(given, warn)
+  files, problem = pem_files.find(given, from_environment, warn)
+  if not files then problem = { kind = "invalid", message = problem } end
   if files then
     endpoint, problem = core.endpoint(values_of.merged(files, {
       base_url = place.base_url, query = place.query, headers = given.headers,

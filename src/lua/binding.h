@@ -87,6 +87,7 @@ int nxa__lua_can_make_directory(lua_State *L);
 int nxa__lua_make_private(lua_State *L);
 int nxa__lua_list_folder(lua_State *L);
 int nxa__lua_absolute_path(lua_State *L);
+int nxa__lua_look_at(lua_State *L);
 /* In tracer.c. */
 int nxa__lua_otlp_rejected(lua_State *L);
 int nxa__lua_sha256(lua_State *L);

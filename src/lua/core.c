@@ -174,6 +174,7 @@ static const luaL_Reg core_functions[] = {{"monotonic", core_monotonic},
                                           {"make_private", nxa__lua_make_private},
                                           {"list_folder", nxa__lua_list_folder},
                                           {"absolute_path", nxa__lua_absolute_path},
+                                          {"look_at", nxa__lua_look_at},
                                           {"otlp_rejected", nxa__lua_otlp_rejected},
                                           {"sha256", nxa__lua_sha256},
                                           {NULL, NULL}};

@@ -1,5 +1,5 @@
 /*
- * What is in a folder, and in which one the process is: Lua alone can't tell.
+ * What is in a folder, in which one the process is, and what a path leads to: Lua alone can't tell.
  */
 #include "binding.h"
 
@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int fail(lua_State *L, int code) {
@@ -45,5 +46,38 @@ int nxa__lua_absolute_path(lua_State *L) {
     lua_pushstring(L, path);
   else
     lua_pushfstring(L, "%s/%s", own, path);
+  return 1;
+}
+
+static const char *kind_of(mode_t mode) {
+  if (S_ISREG(mode))
+    return "file";
+  if (S_ISDIR(mode))
+    return "folder";
+  return S_ISFIFO(mode) ? "pipe" : "other";
+}
+
+static void set_flag(lua_State *L, const char *name, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/*
+ * What a path leads to, without opening it, since opening a pipe waits for its other end: {kind=, is_link=, is_own=,
+ * owner=, is_readable=}; or nil, message.
+ */
+int nxa__lua_look_at(lua_State *L) {
+  struct stat known, itself;
+  const char *path = nxa__lua_whole_text(L, 1);
+  if (stat(path, &known) != 0)
+    return fail(L, errno);
+  lua_createtable(L, 0, 5);
+  lua_pushstring(L, kind_of(known.st_mode));
+  lua_setfield(L, -2, "kind");
+  lua_pushinteger(L, (lua_Integer)known.st_uid);
+  lua_setfield(L, -2, "owner");
+  set_flag(L, "is_own", known.st_uid == geteuid());
+  set_flag(L, "is_link", lstat(path, &itself) == 0 && S_ISLNK(itself.st_mode));
+  set_flag(L, "is_readable", access(path, R_OK) == 0);
   return 1;
 }

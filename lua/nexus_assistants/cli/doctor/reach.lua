@@ -102,8 +102,11 @@ end
 -- ------------------------------------------------------------------------------------------------------ verdicts
 
 local PROXY = "Check http_proxy, https_proxy and all_proxy; no_proxy names hosts that are reached without one."
+-- What a message holds, and what to do then; of OTLP, where that is something else there.
 local UNREACHED = {
-  { "alert certificate required", "It wants to know who this is: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and "
+  { "alert certificate required", "It asks for a client's certificate, which only OpenTelemetry receivers are told: "
+    .. "go by way of a gateway that has one.",
+    OTLP = "It wants to know who this is: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and "
     .. "OTEL_EXPORTER_OTLP_CLIENT_KEY." },
   { "the client certificate or its key", "Check the PEM files that OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and "
     .. "OTEL_EXPORTER_OTLP_CLIENT_KEY name: they go together, and the key has no pass phrase." },
@@ -120,7 +123,7 @@ local function unreached(target)
   if target.failure.kind == "timeout" then message = "no answer in time" end
   local advice = NO_ANSWER
   for _, known in ipairs(UNREACHED) do
-    if message:find(known[1], 1, true) then advice = known[2] break end
+    if message:find(known[1], 1, true) then advice = known[target.name] or known[2] break end
   end
   return check(target.name, "failed", target.endpoint:base_url() .. ": " .. message, advice:format(target.place))
 end

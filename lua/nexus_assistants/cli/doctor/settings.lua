@@ -4,6 +4,7 @@
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local options = require("nexus_assistants.options")
+local pem_files = require("nexus_assistants.pem_files")
 local providers = require("nexus_assistants.providers")
 local script_model = require("nexus_assistants.models.script")
 local sinks = require("nexus_assistants.sinks")
@@ -34,8 +35,9 @@ local function variables_of(fields, found)
   return found
 end
 
--- A URL may hold a password, and a key may be where it doesn't belong.
+-- A URL may hold a password, and a key may be where it doesn't belong, or a certificate in place of its path.
 local function shown(value)
+  if pem_files.is_content(value) then return "(neither a path nor an address: it isn't shown)" end
   if value:find("^sk%-") or value:find("^nxs_") then return "(a key: it doesn't belong here)" end
   return (value:gsub("//[^/]*@", "//***@"):gsub("^[^/]*@", "***@"):gsub("%?.*", "?***"))
 end
