@@ -7,6 +7,7 @@ local samples = require("spec.support.traces")
 local servers = require("spec.support.server")
 local socket = require("socket")
 local text = require("nexus_assistants.view.text")
+local view = require("nexus_assistants.view")
 
 local COMMAND = process.path("bin/nexus-assistants")
 
@@ -573,6 +574,41 @@ describe("the command view", function()
     assert.equal(1, result.code)
     assert.matches("can't make the file '" .. out .. "'", result.err, 1, true)
     assert.equal("other", output_of("cat " .. target))
+  end)
+
+  it("writes a page to pipes and descriptors as they are", function()
+    local path, out = write_file(json.encode(samples.ordinary())), new_path()
+    local command = process.command({ COMMAND, "view", path, "--html" })
+    local function assert_page(page) assert.matches("^<!.*</html>%s*$", page:sub(1, 20) .. page:sub(-20)) end
+    for _, place in ipairs({ "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1" }) do
+      assert_page(output_of(command .. " " .. place .. " 2>&1 | cat"))
+    end
+    os.execute("echo before >" .. out .. "; chmod 644 " .. out)
+    assert.equal("", output_of(command .. " /dev/stdout 2>&1 >>" .. out))
+    assert.equal("", output_of("( " .. command .. " /dev/fd/3 2>&1 ) 3>>" .. out))
+    local _, pages = output_of("cat " .. out):gsub("<!DOCTYPE", "")
+    assert.same({ "before", 2 }, { output_of("head -n 1 " .. out):sub(1, -2), pages })
+    assert.equal("-rw-r--r--", output_of("ls -l " .. out):sub(1, 10))
+    os.execute("rm " .. out .. "; mkfifo " .. out)
+    assert_page(output_of("cat " .. out .. " & " .. command .. " " .. out .. "; wait"))
+    assert.equal("p", output_of("ls -l " .. out):sub(1, 1))
+    assert.same({ code = 0, out = "", err = "" }, run({ "view", path, "--html", "/dev/null" }))
+    assert.matches("^nexus%-assistants: /: ", run({ "view", path, "--html", "/" }).err)
+  end)
+
+  it("writes a page to what it can't make private, and says so", function()
+    local path, out = write_file(json.encode(samples.ordinary())), new_path()
+    local real = core.make_private
+    finally(function() core.make_private = real end) -- luacheck: ignore 122
+    core.make_private = function() return nil, { message = "not permitted" } end -- luacheck: ignore 122
+    local ok, note = view.write_page(path, { html = out })
+    assert.same({ true, "others may be able to read " .. out .. ": not permitted" }, { ok, note })
+    assert.matches("</html>", output_of("cat " .. out), 1, true)
+    if output_of("id -u") ~= "0\n" then return pending("only root can give a file to somebody else") end
+    os.execute("chmod 666 " .. out .. "; chown 12345 " .. out)
+    assert.same({ code = 0, out = "", err = "nexus-assistants: " .. out .. " belongs to another user (id 12345), who "
+      .. "says whom it is open to\n" }, run({ "view", path, "--html", out }))
+    assert.equal("-rw-rw-rw-", output_of("ls -l " .. out):sub(1, 10))
   end)
 
   it("sends no file's name to Nexus", function()

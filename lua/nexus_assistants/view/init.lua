@@ -102,16 +102,46 @@ function view.draw(target, options)
   return text, problem or found.warning
 end
 
--- It holds what the traces do, so it is the user's alone before anything is in it.
-local function write(path, text)
+local STANDARD_OUTPUT = { ["/dev/stdout"] = true, ["/dev/fd/1"] = true, ["/proc/self/fd/1"] = true }
+local FOREIGN = "%s belongs to another user (id %d), who says whom it is open to"
+local OPEN_TO_OTHERS = "others may be able to read %s: %s"
+
+-- A page holds what the traces do, so a file is the user's alone before anything is in it. Whatever else is there, a
+-- pipe, a device, a file of somebody else's, stays as it is. Returns true, and what is to be known; or nil, message.
+local function prepare(path)
+  local found = core.look_at(path)
+  if found and found.kind ~= "file" then return true end
+  local is_link = found and found.is_link
+  if found and not is_link and not found.is_own then return true, FOREIGN:format(path, found.owner) end
   local made, err = core.make_private(path)
-  if not made then return nil, err.message end
+  if made then return true end
+  -- not every system of files has modes
+  if found and not is_link then return true, OPEN_TO_OTHERS:format(path, err.message) end
+  return nil, err.message
+end
+
+-- Who started this may have opened a descriptor's file to add to it.
+local function open(path)
+  if STANDARD_OUTPUT[path] then return io.stdout end
+  if path:find("^/dev/fd/") or path == "/dev/stderr" then return io.open(path, "ab") end
+  local prepared, note = prepare(path)
+  if not prepared then return nil, note end
   local file, problem = io.open(path, "wb")
-  if not file then return nil, problem end
-  local ok
-  ok, problem = file:write(text)
-  local closed, closing = file:close()
-  if ok and closed then return true end
+  return file, file and note or problem
+end
+
+local function close(file)
+  if file == io.stdout then return file:flush() end
+  return file:close()
+end
+
+-- Returns true, and what is to be known; or nil, message.
+local function write(path, text)
+  local file, note = open(path)
+  if not file then return nil, note end
+  local ok, problem = file:write(text)
+  local closed, closing = close(file)
+  if ok and closed then return true, note end
   return nil, path .. ": " .. tostring(problem or closing)
 end
 
@@ -123,9 +153,11 @@ function view.write_page(target, options)
   local ok, problem = read.complete(found)
   local text
   if ok then text, problem = page.render({ traces = found.traces, prices = prices }) end
-  if text then ok, problem = write(options.html, text) end
-  if problem then return nil, problem end
-  return ok, note_on(found, options)
+  if not text then return nil, problem end
+  local written, said = write(options.html, text)
+  if not written then return nil, said end
+  local note = note_on(found, options)
+  return true, said and note and said .. "; " .. note or said or note
 end
 
 return view
