@@ -184,6 +184,23 @@ describe("questions to models below a host's span", function()
     assert_all_told()
   end)
 
+  it("say which they are where they are taken back", function()
+    endpoint = responses_server.new({ answer = function() return { output = {}, polls = math.huge } end })
+    open({ provider = "responses", store = "memory", poll = { interval = 0 }, openai = { base_url = endpoint.url,
+      api_key = "sk-local", model = "m", background = true } })
+    endpoint:run(client, function()
+      client:trace({ name = "weather" }, function()
+        local thread = assert(client.threads:create({ messages = { { role = "user", content = "Hi" } } }))
+        local run = assert(client.threads.runs:create(thread.id))
+        repeat client:sleep(0.01) until #endpoint:asked("/responses/resp_%d+") > 0
+        return assert(client.threads.runs:cancel(thread.id, run.id))
+      end)
+      repeat client:sleep(0.01) until #endpoint:asked("/responses/resp_%d+/cancel") > 0
+    end)
+    client:close(2)
+    assert_all_told()
+  end)
+
   it("say which they are, by Responses, with a conversation and in the background", function()
     endpoint = responses_server.new({ answer = function() return "Hello." end })
     ask("responses", { history = "conversation", background = true })

@@ -149,11 +149,12 @@ function responses_methods:think(messages, tools, run, context)
   return answer, err
 end
 
---- Cancels what goes on at the API for a run that was given up, or failed.
-function responses_methods:abandon(_, state)
+--- Cancels what goes on at the API for a run that was given up, or failed. `span` is that of the question, where the
+-- code that runs isn't in it.
+function responses_methods:abandon(_, state, span)
   if not state.response_id then return end
   self.api:perform(operations["responses.cancel"], {
-    path = { response_id = state.response_id }, options = { deadline = CANCELLING },
+    path = { response_id = state.response_id }, options = { deadline = CANCELLING }, span = span,
   })
 end
 

@@ -111,7 +111,8 @@ end
 
 --- Lets the model end what goes on elsewhere for a question whose answer nobody wants any more.
 function life.abandon(self, job, asked)
-  if self.model.abandon then self.spawn(function() self.model:abandon(asked.run, job.state) end) end
+  if not self.model.abandon then return end
+  self.spawn(function() self.model:abandon(asked.run, job.state, asked.observed.span) end)
 end
 
 --- Ends what the model was asked for, where it still thinks. It has a last word then.

@@ -24,7 +24,8 @@ end
 -- wanted,
 --   observe(span, run, chat)   called when the model is asked something; returns an object with `enter()`, which is
 --                              called in the coroutine that it thinks in, and `finish(answer, err, told)`, which is
---                              called with what it said and the text it had told on the way
+--                              called with what it said and the text it had told on the way; it may have a `span`,
+--                              which requests for the question are of
 --   on_change(run_id)          called when the status of a run of this process changes
 function machine.new(settings)
   return setmetatable({
