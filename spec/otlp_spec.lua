@@ -514,8 +514,8 @@ describe("a receiver that asks who its clients are", function()
     if server then server:stop() end
   end)
 
-  -- All that was said, and at the end whether all was delivered.
-  local function deliver(options, environment)
+  -- All that was said, and at the end whether all was delivered. `run` is `process.chunk`, or what is like it.
+  local function deliver(options, environment, run)
     local script = [[
       local nexus = require("nexus_assistants")
       local client, err = nexus.new({ provider = "script", nexus = false, on_warning = print, otlp = { %s } })
@@ -527,7 +527,8 @@ describe("a receiver that asks who its clients are", function()
     for name, value in pairs(options) do fields[#fields + 1] = ("%s = %q"):format(name, value) end
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url
     environment.OTEL_EXPORTER_OTLP_CERTIFICATE = server.certificate
-    return process.chunk(script:format(table.concat(fields, ", ")), environment).out
+    local result = (run or process.chunk)(script:format(table.concat(fields, ", ")), environment)
+    return type(result) == "table" and result.out or result
   end
 
   it("is told by a certificate and its key, of the options or the environment", function()
@@ -604,10 +605,58 @@ describe("a receiver that asks who its clients are", function()
     finally(function() os.remove(locked) end)
     os.execute("unset LD_PRELOAD; openssl pkey -aes128 -passout pass:secret -in " .. server.client_key .. " -out "
       .. locked .. " 2>/dev/null")
+    assert.matches("ENCRYPTED PRIVATE KEY", read_file(locked), 1, true)
     local started = core.monotonic()
-    local said = deliver({ client_key = locked, client_certificate = server.client_certificate }, {})
+    -- it would be asked for on the terminal
+    local said = deliver({ client_key = locked, client_certificate = server.client_certificate }, {},
+      process.chunk_on_terminal)
+    if not said then return pending("util-linux's script, or a terminal for it, isn't here") end
     assert.truthy(said:find("the client certificate or its key can't be used for 127.0.0.1", 1, true), said)
+    assert.is_nil(said:find("Enter", 1, true), said)
     assert.is_true(core.monotonic() - started < 4)
+  end)
+end)
+
+describe("an engine whose calls go to receivers that ask", function()
+  local asking, engine
+
+  setup(function() asking = tls_server.start({ asks = true }) end)
+
+  teardown(function()
+    if asking then asking:stop() end
+  end)
+
+  before_each(function() engine = assert(core.engine({})) end)
+
+  after_each(function() engine:close() end)
+
+  local function call(given)
+    local request = assert(engine:call({ endpoint = assert(core.endpoint(given)), method = "GET", path = "/" }))
+    while not request:done() do engine:step(0.1) end
+    return request:result()
+  end
+
+  local function known_there(key)
+    return { base_url = asking.url, ca_file = asking.certificate, client_certificate = asking.client_certificate,
+      client_key = key or asking.client_key }
+  end
+
+  it("tells nobody else who it is", function()
+    if not asking then return pending("node or openssl is absent") end
+    local curious = assert(tls_server.start({ asks = "anybody" }))
+    finally(function() curious:stop() end)
+    local to_curious = { base_url = curious.url, ca_file = curious.certificate }
+    assert.equal("{}", call(known_there()).body)
+    assert.equal('{"shown":false}', call(to_curious).body)
+    to_curious.client_certificate, to_curious.client_key = asking.client_certificate, asking.client_key
+    assert.equal('{"shown":true}', call(to_curious).body)
+  end)
+
+  it("tries once where it can't say who it is", function()
+    if not asking then return pending("node or openssl is absent") end
+    local _, err = call(known_there(asking.key))
+    assert.matches("the client certificate or its key can't be used", err.message, 1, true)
+    assert.equal(1, err.attempts)
   end)
 end)
 

@@ -8,6 +8,8 @@ local servers = require("spec.support.server")
 local HOST = ("a"):rep(32)
 local TRACEPARENT = "00-" .. HOST .. "-" .. ("b"):rep(16) .. "-00" -- not sampled there
 
+local ID = "/%a+[_-]" .. ("%w"):rep(16) .. "%w*" -- of a path; no other part of one is as long without a dash
+
 local spans, client
 
 local function keep(batch)
@@ -56,7 +58,7 @@ describe("requests below a host's span", function()
   local function told()
     local found = {}
     for _, request in ipairs(server:requests()) do
-      local name = request.method .. " " .. request.path:gsub("/%a+[_-]%w*%d%w*", "")
+      local name = request.method .. " " .. request.path:gsub(ID, "")
       local header = request.headers.traceparent or false
       assert.is_true(found[name] == nil or found[name] == header, name)
       found[name] = header
@@ -112,6 +114,23 @@ describe("requests below a host's span", function()
     assert.same({ ["POST /v1/threads"] = "00-" .. ("c"):rep(32) .. "-" .. spans["thread.create"] .. "-01" }, told())
   end)
 
+  it("say nothing of a trace beside it that goes on from nobody's", function()
+    open({ traceparent = false, openai = { base_url = server.openai_url, api_key = "sk-local" } })
+    local function create_untraced() return client.threads:create(nil, { trace = false }) end
+    assert(client:trace({ name = "continued", traceparent = TRACEPARENT }, function(trace)
+      return trace:span("around", create_untraced)
+    end))
+    local continued = told()
+    server:clear_requests()
+    assert(client:trace({ name = "own" }, function(trace)
+      assert(client.threads:create())
+      return trace:span("within", create_untraced)
+    end))
+    client:close(2)
+    assert.same({ ["POST /v1/threads"] = below(spans.around) }, continued)
+    assert.same({ ["POST /v1/threads"] = false }, told())
+  end)
+
   it("say what the caller wants them to", function()
     at_server({ openai = { headers = { TraceParent = "own" } } })
     traced(function() return client.threads:create() end)
@@ -151,6 +170,38 @@ describe("requests below a host's span", function()
       if request.path == "/v1/threads" then assert.matches("^00%-" .. HOST .. "%-%x+%-00$", header) end
       if request.path:find("^/api") then assert.is_nil(header) end
     end
+  end)
+end)
+
+describe("streams of models' APIs below a host's span", function()
+  local endpoint
+
+  after_each(function() endpoint:close() end)
+
+  local function read(stream_of)
+    open({ openai = { base_url = endpoint.url, api_key = "sk-local" } })
+    endpoint:run(client, function()
+      return client:trace({ name = "weather" }, function()
+        for _ in assert(stream_of()):each() do end
+      end)
+    end)
+    client:close(2)
+    assert.equal(1, #endpoint.requests)
+    return endpoint.requests[1].headers.traceparent
+  end
+
+  it("say which span they are of, by Responses", function()
+    endpoint = responses_server.new({ answer = function() return "Hello." end })
+    local said = read(function() return client.responses:stream({ model = "m", input = "Hi" }) end)
+    assert.equal(below(spans["responses.create"]), said)
+  end)
+
+  it("say which span they are of, by chat", function()
+    endpoint = chat_server.new({ answer = function() return { text = "Hello." } end })
+    local said = read(function()
+      return client.chat.completions:stream({ model = "m", messages = { { role = "user", content = "Hi" } } })
+    end)
+    assert.equal(below(spans["chat m"] or spans.chat), said)
   end)
 end)
 

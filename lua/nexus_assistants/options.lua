@@ -250,16 +250,24 @@ local function needed_of(fields)
   return needed
 end
 
+-- A name that nobody knows is told before what is wrong with values; nil where all are known.
+local function unknown_of(where, prefix, fields, given)
+  for name in pairs(given) do
+    if fields[name] == nil then return unknown(where, prefix, name, fields) end
+  end
+end
+
 function read_fields(where, prefix, fields, given, environment)
   local values = {}
-  -- a name that nobody knows is told before what is wrong with values
-  for name in pairs(given) do
-    if fields[name] == nil then return nil, unknown(where, prefix, name, fields) end
-  end
   for name, value in pairs(given) do
+    local field = fields[name]
+    if field == nil then return nil, unknown(where, prefix, name, fields) end
     local problem, source
-    values[name], problem, source = read_field(where, prefix, name, fields[name], value, environment)
-    if problem then return nil, problem, source end
+    values[name], problem, source = read_field(where, prefix, name, field, value, environment)
+    if problem then
+      local misnamed = unknown_of(where, prefix, fields, given)
+      return nil, misnamed or problem, not misnamed and source or nil
+    end
   end
   for name, field in pairs(needed_of(fields)) do
     if given[name] == nil then

@@ -44,15 +44,34 @@ function process.run(words, environment)
   return { code = code, out = read_all(out_path), err = read_all(err_path) }
 end
 
---- Runs a chunk of Lua in a process.
-function process.chunk(text, environment)
+local function write_file(text)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(text)
   file:close()
+  return path
+end
+
+--- Runs a chunk of Lua in a process.
+function process.chunk(text, environment)
+  local path = write_file(text)
   local result = process.run({ path }, environment)
   os.remove(path)
   return result
+end
+
+--- Runs a chunk of Lua in a process that has a terminal, 20 seconds at most. Returns all that was to be seen there; nil
+-- where there is no terminal for it.
+function process.chunk_on_terminal(text, environment)
+  local chunk = write_file(text)
+  local path = write_file("echo begun; " .. process.command({ chunk }, environment))
+  local command = "unset LD_PRELOAD; timeout 20 script -qec 'sh %s' /dev/null </dev/null 2>&1"
+  local pipe = assert(io.popen(command:format(path)))
+  local seen = pipe:read("*a"):gsub("\r", "")
+  pipe:close()
+  os.remove(chunk)
+  os.remove(path)
+  return seen:find("begun\n", 1, true) and seen or nil
 end
 
 return process

@@ -3,6 +3,7 @@
 --   local server = tls_server.start()        -- nil where node or openssl is absent
 --   server.url, server.certificate           "https://127.0.0.1:PORT", the path of the certificate
 --   local server = tls_server.start({ asks = true })   only for who has server.client_certificate, server.client_key
+--   local server = tls_server.start({ asks = "anybody" })   takes all; it answers {"shown":true}, or false
 --   server:stop()
 local servers = require("spec.support.server")
 
@@ -15,8 +16,12 @@ local mt = { __index = methods }
 local SERVER = [[
   const fs = require("fs"), https = require("https");
   const [key, cert, ca] = process.argv.slice(1).map((path) => fs.readFileSync(path));
-  const server = https.createServer({ key, cert, ca, requestCert: ca !== undefined }, (request, response) => {
-    request.resume().on("end", () => response.writeHead(200, { "Content-Type": "application/json" }).end("{}"));
+  const curious = process.env.ANYBODY === "1";
+  const asking = { requestCert: curious || ca !== undefined, rejectUnauthorized: !curious };
+  const server = https.createServer({ key, cert, ca, ...asking }, (request, response) => {
+    const shown = Object.keys(request.socket.getPeerCertificate() ?? {}).length > 0;
+    const body = curious ? JSON.stringify({ shown }) : "{}";
+    request.resume().on("end", () => response.writeHead(200, { "Content-Type": "application/json" }).end(body));
   });
   server.listen(0, "127.0.0.1", () => console.log(server.address().port));
   setTimeout(() => process.exit(), 60000);
@@ -35,9 +40,10 @@ end
 function tls_server.start(options)
   local self = setmetatable({}, mt)
   self.key, self.certificate = make_pair()
-  if options and options.asks then self.client_key, self.client_certificate = make_pair() end
-  local command = { "unset LD_PRELOAD; echo $$; exec node -e", servers.quote(SERVER), self.key, self.certificate,
-    self.client_certificate or "", "2>/dev/null" }
+  local asks = options and options.asks
+  if asks == true then self.client_key, self.client_certificate = make_pair() end
+  local command = { "unset LD_PRELOAD; echo $$; exec env ANYBODY=" .. (asks == "anybody" and 1 or 0) .. " node -e",
+    servers.quote(SERVER), self.key, self.certificate, self.client_certificate or "", "2>/dev/null" }
   self.pipe = assert(io.popen(table.concat(command, " ")))
   self.pid = self.pipe:read("*l")
   local port = self.pipe:read("*l")
