@@ -64,7 +64,9 @@ end
 -- where there is no terminal for it.
 function process.chunk_on_terminal(text, environment)
   local chunk = write_file(text)
-  local path = write_file("echo begun; " .. process.command({ chunk }, environment))
+  local preload = os.getenv("LD_PRELOAD") -- a sanitizer, for the chunk alone
+  local exports = preload and "export LD_PRELOAD=" .. server.quote(preload) .. "; " or ""
+  local path = write_file("echo begun; " .. exports .. process.command({ chunk }, environment))
   local command = "unset LD_PRELOAD; timeout 20 script -qec 'sh %s' /dev/null </dev/null 2>&1"
   local pipe = assert(io.popen(command:format(path)))
   local seen = pipe:read("*a"):gsub("\r", "")

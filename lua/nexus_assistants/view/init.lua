@@ -120,10 +120,14 @@ local function prepare(path)
   return nil, err.message
 end
 
+local function is_descriptor(path)
+  return path == "/dev/stderr" or path:find("^/dev/fd/") ~= nil or path:find("^/proc/[^/]+/fd/") ~= nil
+end
+
 -- Who started this may have opened a descriptor's file to add to it.
 local function open(path)
   if STANDARD_OUTPUT[path] then return io.stdout end
-  if path:find("^/dev/fd/") or path == "/dev/stderr" then return io.open(path, "ab") end
+  if is_descriptor(path) then return io.open(path, "ab") end
   local prepared, note = prepare(path)
   if not prepared then return nil, note end
   local file, problem = io.open(path, "wb")
