@@ -239,7 +239,10 @@ describe("the command run", function()
   it("ends with 143 where it is terminated, while it waits or computes, after delivering", function()
     for _, text in ipairs({ "client:sleep(60)", "while true do end",
       "client:task(function() client:sleep(60) end):wait()",
-      "client:trace({ name = 'own' }, function() client:sleep(60) end)" }) do
+      "client:trace({ name = 'own' }, function() client:sleep(60) end)",
+      "coroutine.wrap(function() client:sleep(60) end)()",
+      "client:task(function() coroutine.wrap(function() client:sleep(60) end)() end):wait() while true do end",
+      "for _ in io.popen('sleep 1'):lines() do end" }) do
       seen = #server:traces()
       local result, seconds = signal(text, "TERM", 0.2)
       assert.same({ code = 143, out = "", err = "nexus-assistants: interrupted\n" }, result)
@@ -248,9 +251,43 @@ describe("the command run", function()
       assert.equal(text:find("own", 1, true) and 2 or 1, #traces)
       for _, trace in ipairs(traces) do
         assert.equal("error", trace.status)
-        assert.matches("interrupted!$", trace.metadata.error)
+        assert.equal("interrupted!", trace.metadata.error)
       end
     end
+  end)
+
+  it("is interrupted within what the library tries and may fail at", function()
+    server:faults({ { path = "/v1/threads", method = "GET", action = "pass", delay = 0.6, times = 100 } })
+    local result = run(HEAD .. [[
+      local thread = assert(client.threads:create())
+      assert(client.threads.messages:create(thread.id, { role = "user", content = "hello" }))
+      client.threads.runs:create_and_poll(thread.id, {}, { on_status = function(run)
+        if run.status ~= "completed" then return end
+        ]] .. LATER:format(0.2, "INT") .. [[
+      end })
+      print("not here")
+    ]])
+    assert.same({ code = 130, out = "", err = "nexus-assistants: interrupted\n" }, result)
+    assert.equal("error", new_traces()[1].status)
+    server:clear_faults()
+  end)
+
+  it("is interrupted once, so that what cleans up has its time", function()
+    local result = signal([[
+      local ok, problem = pcall(client.trace, client, { name = "own" }, function() client:sleep(60) end)
+      client:sleep(0.2)
+      print(ok, problem)
+    ]], "INT", 0.2)
+    assert.same({ code = 0, out = "false\tinterrupted!\n", err = "" }, result)
+  end)
+
+  it("ends a server that the script runs", function()
+    local result, seconds = signal("require('nexus_assistants.serve').run({ port = 0, quiet = true, openai = {} }) " ..
+      "print('not here')", "TERM", 0.4)
+    assert.equal(143, result.code)
+    assert.equal("nexus-assistants: interrupted\n", result.err)
+    assert.is_nil(result.out:find("not here", 1, true))
+    assert.is_true(seconds < 2)
   end)
 
   it("doesn't wait longer for a script that goes on, or doesn't notice", function()

@@ -35,7 +35,7 @@ static const char *const script =
     "core.json_is_plain({ { 'x' }, { a = 1.5 } }, {})\n"
     "core.utf8_valid('x') core.monotonic() core.environment('HOME') core.is_secret('HOME', 'x')\n"
     "local signals = core.signals()\n"
-    "signals:noted() signals:getfd() signals:close()\n"
+    "signals:noted() signals:interrupt(9, '@x') signals:hold(9) signals:getfd() signals:close()\n"
     "must(core.make_directory('/')) must(core.make_private(path))\n"
     "local lock, locked = core.lock_file(path)\n"
     "if lock then core.lock_file(path) lock:path() lock:remove() else must(nil, locked) end\n"

@@ -46,7 +46,9 @@ local function guarded(handler)
   if not handler then return print_warning end
   return function(text)
     local ok, problem = pcall(handler, text)
-    if not ok then print_warning(("%s (on_warning failed: %s)"):format(text, errors.shown(problem))) end
+    if ok then return end
+    print_warning(("%s (on_warning failed: %s)"):format(text, errors.shown(problem)))
+    core.interrupt_again(problem)
   end
 end
 

@@ -1,5 +1,6 @@
 --- One run under way: what is known of it, the requests it needs, giving it up, and what goes on its span in the end.
 -- `run_loop` drives it by polling, `stream` by reading its events.
+local core = require("nexus_assistants.core")
 local doctor = require("nexus_assistants.doctor")
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
@@ -431,6 +432,7 @@ function run_methods:conclude(err)
   self.span:finish()
   if self.ticket then self.client.lanes:leave(self.ticket) end
   self.ticket, self.concluded = nil, true
+  if not recorded then core.interrupt_again(problem) end
 end
 
 return run

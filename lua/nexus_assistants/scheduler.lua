@@ -66,6 +66,7 @@ function scheduler.new(engine, clock, warn)
     current = nil, -- the task that runs
     depth = 0, -- how many run, on top of each other; all but `current` block
     closed = false,
+    interruptible = true, -- a signal that is to be raised is raised by waits; closing would be left half done
     barred = false, -- what runs now is not to wait, nor to run others
   }, scheduler_mt)
 end
@@ -341,7 +342,7 @@ function scheduler_methods:turn(longest)
   local idle = self:idle_time()
   if idle and idle < longest then longest = idle end
   if self.watcher and longest > 0 then longest = math.min(longest, self.watcher:waits()) end
-  self.engine:step(longest, 0)
+  self.engine:step(longest, 0, self.interruptible)
   dispatch(self)
 end
 
@@ -355,8 +356,8 @@ end
 function scheduler_methods:update(budget)
   budget = math.max(budget * SHARE, SHORTEST_BUDGET)
   local deadline = self.clock() + budget
+  self.engine:step(0, budget, self.interruptible)
   local pace = set_pace(GENTLE)
-  self.engine:step(0, budget)
   dispatch(self, deadline)
   set_pace(pace)
 end
@@ -663,6 +664,7 @@ end
 -- `timeout` seconds; then, after `last()`, where it is given, those that it made. Waits that begin or go on after that
 -- end at once with an error of kind "closed".
 function scheduler_methods:close(timeout, last)
+  self.interruptible = false
   for _, task in ipairs(all_tasks(self)) do
     if not task.background and task ~= self.current then task:cancel() end
   end

@@ -4,13 +4,20 @@ local core = require("nexus_assistants.core")
 
 local surrounding = {}
 
-local current -- values: those of `client:trace`; watcher; clients: those that are open, in the order they were made
+-- values: those of `client:trace`; watcher; signals; clients: those that are open, in the order they were made
+local current
 
 --- Has clients that are made from now on trace what they do in a trace of `values`, those of `client:trace`. `watcher`,
 -- where there is one, is told which operations begin and end (`began`, `ended`), what is seen of runs (`saw`), and that
--- the script waits (`waits`, which returns after how many seconds it wants to be told again).
-function surrounding.begin(values, watcher)
-  current = { values = values, watcher = watcher, clients = {} }
+-- the script waits (`waits`, which returns after how many seconds it wants to be told again). `signals` are those of
+-- the core's that watch meanwhile.
+function surrounding.begin(values, watcher, signals)
+  current = { values = values, watcher = watcher, signals = signals, clients = {} }
+end
+
+--- The signals that are watched already; nil where none are.
+function surrounding.signals()
+  return current and current.signals
 end
 
 --- Every client says that it was made.

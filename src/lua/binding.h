@@ -11,6 +11,8 @@
 #include "../nexus_assistants.h"
 #include "compat.h"
 
+#include <signal.h>
+
 #define NXA__LUA_ENDPOINT "nexus_assistants.endpoint"
 #define NXA__LUA_ENGINE "nexus_assistants.engine"
 #define NXA__LUA_CALL "nexus_assistants.call"
@@ -66,6 +68,11 @@ void nxa__lua_span_open(lua_State *L);
 void nxa__lua_signals_open(lua_State *L);
 void nxa__lua_lock_open(lua_State *L);
 
+/* Not 0 where a signal came that is still to be raised, see signals.c: a wait then calls nxa__lua_interrupt, which
+ * raises. */
+extern volatile sig_atomic_t nxa__lua_unheard;
+void nxa__lua_interrupt(lua_State *L);
+
 /* Functions of the module `core`. */
 int nxa__lua_endpoint_new(lua_State *L);
 int nxa__lua_holds_key(lua_State *L);
@@ -81,6 +88,7 @@ int nxa__lua_holds_any(lua_State *L);
 int nxa__lua_json_cut(lua_State *L);
 int nxa__lua_key_form(lua_State *L);
 int nxa__lua_signals_new(lua_State *L);
+int nxa__lua_interrupt_again(lua_State *L);
 int nxa__lua_lock_file(lua_State *L);
 int nxa__lua_make_directory(lua_State *L);
 int nxa__lua_can_make_directory(lua_State *L);

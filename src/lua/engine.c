@@ -24,11 +24,17 @@ static nxa__lua_engine *check(lua_State *L) {
   return nxa__lua_self(L, NXA__LUA_ENGINE);
 }
 
+/* With a fourth argument that is true, what signals:interrupt asks for is raised here: no event is lost by that. */
 static int engine_step(lua_State *L) {
   const nxa__lua_engine *self = check(L);
   double timeout = nxa__lua_seconds(L, 2, 0), budget = nxa__lua_seconds(L, 3, 0);
+  bool raises = lua_toboolean(L, 4);
+  if (raises && nxa__lua_unheard)
+    nxa__lua_interrupt(L);
   if (self->engine)
     nxa_engine_step(self->engine, timeout, budget);
+  if (raises && nxa__lua_unheard)
+    nxa__lua_interrupt(L);
   return 0;
 }
 

@@ -18,12 +18,14 @@ local EXIT_FAILURE = 1
 local EXIT_SIGNALS = { SIGINT = 130, SIGTERM = 143 } -- as shells have it for who is ended by them
 local CLOSING = 2 -- seconds
 local DEFAULT_WIDTH = 80
+local INTERRUPTED = "interrupted!"
+local LIBRARY = debug.getinfo(1, "S").source:match("^(@.*)cli/run%.lua$") -- what its sources begin with
 
 -- --------------------------------------------------------------------------------------------------- a failure
 
 local function is_interruption(problem)
   -- what the interpreter raises for Ctrl-C, and core.signals for what it notes
-  return type(problem) == "string" and problem:find("interrupted!$") ~= nil
+  return type(problem) == "string" and problem:find(INTERRUPTED .. "$") ~= nil
 end
 
 -- What is below the script is of no interest.
@@ -121,19 +123,25 @@ local function delivering_exit(exit, finish)
 end
 
 -- Runs the script; returns what it failed with, or nil.
-local function perform(chunk, words)
+local function perform(chunk, words, signals)
+  signals:interrupt(CLOSING, LIBRARY)
   local ok, failure = xpcall(function() return chunk(unpack(words)) end, failure_of)
+  local is_unheard = signals:hold(CLOSING + 1)
   if ok then return nil end
   -- where memory is short, the interpreter asks nobody what is to be said
-  return type(failure) == "table" and failure or { problem = failure, told = tostring(failure) }
+  if type(failure) ~= "table" then failure = { problem = failure, told = tostring(failure) } end
+  -- a call of the system's that was broken off may have raised first; a coroutine that passed it on said where
+  failure.is_interruption = failure.is_interruption or is_unheard
+  if failure.is_interruption then failure.problem = INTERRUPTED end
+  return failure
 end
 
 -- Runs the script as `lua` would, and all it leaves open to its end; returns what it failed with, or nil.
-local function run_script(chunk, given, arguments, finish)
+local function run_script(chunk, given, arguments, signals, finish)
   local exit, arg_before = system.exit, rawget(_G, "arg")
   rawset(_G, "arg", arguments)
   rawset(system, "exit", delivering_exit(exit, finish))
-  local failure = perform(chunk, given)
+  local failure = perform(chunk, given, signals)
   finish(failure and failure.problem)
   rawset(_G, "arg", arg_before)
   rawset(system, "exit", exit)
@@ -149,9 +157,10 @@ function run.run(options, words, arguments)
   local name, given = file_name(script), { unpack(words, 2) }
   local line, stop_progress = begin_progress(options, name)
   local signals = core.signals()
-  surrounding.begin({ name = name, input = given[1] and json.array({ unpack(given) }) or nil }, line)
-  signals:interrupt(CLOSING)
-  local failure = run_script(chunk, given, script_arguments(arguments, words), ending(stop_progress, signals))
+  local values = { name = name, input = given[1] and json.array({ unpack(given) }) or nil }
+  surrounding.begin(values, line, signals)
+  local finish = ending(stop_progress, signals)
+  local failure = run_script(chunk, given, script_arguments(arguments, words), signals, finish)
   local noted = signals:noted()
   signals:close()
   if not failure then return 0 end

@@ -10,6 +10,7 @@ local pages = require("nexus_assistants.serve.page")
 local providers = require("nexus_assistants.providers")
 local schedulers = require("nexus_assistants.scheduler")
 local servers = require("nexus_assistants.serve.server")
+local surrounding = require("nexus_assistants.surrounding")
 
 local serve = {}
 
@@ -172,15 +173,18 @@ local function finish_on(server, signals)
   end)
 end
 
---- Listens and serves until SIGINT (Ctrl-C) or SIGTERM; true, or nil, message.
+--- Listens and serves until SIGINT (Ctrl-C) or SIGTERM; true, or nil, message. Where those are raised in the script
+-- that calls this, that is what it comes to.
 function serve.run(options)
   local server, err = serve.start(options)
   if not server then return nil, err end
-  local signals = core.signals()
+  local given = surrounding.signals()
+  local signals = given or core.signals()
   finish_on(server, signals)
-  server:run()
-  signals:close()
+  local has_ended = server:run()
+  if not given then signals:close() end
   server.runtime:close()
+  if given and not has_ended then core.interrupt_again("interrupted!") end
   return true
 end
 
