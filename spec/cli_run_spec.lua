@@ -272,6 +272,18 @@ describe("the command run", function()
     server:clear_faults()
   end)
 
+  it("is interrupted in the script, and not in what the library computes for it", function()
+    local result = run([[
+      local client = assert(require("nexus_assistants").new({ provider = "script" }))
+      local many, err = {}
+      for index = 1, 100000 do many[index] = {} end -- it takes a while to copy, and is refused then
+    ]] .. LATER:format(0.4, "INT") .. [[
+      repeat _, err = client.threads:create({ messages = many }) until tostring(err):find("interrupted!", 1, true)
+      print(err)
+    ]])
+    assert.same({ code = 130, out = "", err = "nexus-assistants: interrupted\n" }, result)
+  end)
+
   it("is interrupted once, so that what cleans up has its time", function()
     local result = signal([[
       local ok, problem = pcall(client.trace, client, { name = "own" }, function() client:sleep(60) end)
