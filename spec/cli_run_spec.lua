@@ -274,7 +274,7 @@ describe("the command run", function()
 
   it("is interrupted in the script, and not in what the library computes for it", function()
     local result = run([[
-      local client = assert(require("nexus_assistants").new({ provider = "script" }))
+      local client = assert(require("nexus_assistants").new({ provider = "script", nexus = false }))
       local many, err = {}
       for index = 1, 100000 do many[index] = {} end -- it takes a while to copy, and is refused then
     ]] .. LATER:format(0.4, "INT") .. [[
