@@ -368,17 +368,18 @@ describe("the command doctor", function()
       write(folder .. "/spool/" .. id .. "/lock", "")
       write(folder .. "/spool/" .. id .. "/0.jsonl", line:format("2024-05-06T07:08:09.000Z"))
       write(folder .. "/spool/" .. id .. "/1.jsonl", line:format("2025-05-06T07:08:09.000Z"))
-      write(folder .. "/spool/" .. id .. "/2.jsonl", "not JSON\n")
+      write(folder .. "/spool/" .. id .. "/2.jsonl", "{not JSON\n")
       write(folder .. "/spool/" .. id .. "/3.jsonl", "")
+      write(folder .. "/spool/" .. id .. "/4.jsonl", "-" .. line:sub(2)) -- delivered, and kept for the next trace
     end)
 
     after_each(function() os.execute("rm -rf " .. folder .. "/spool") end)
 
     it("counts what is there, and takes nothing", function()
       local found = survey.of(folder .. "/spool")
-      assert.same({ files = 3, bytes = 2 * #line:format("2024-05-06T07:08:09.000Z") + 9, held = 0,
+      assert.same({ files = 3, bytes = 2 * #line:format("2024-05-06T07:08:09.000Z") + 10, held = 0,
         oldest = "2024-05-06T07:08:09.000Z",
-        receivers = { { label = "", name = "whoever", is_otlp = false, files = 3, held = 0 } } }, found)
+        receivers = { { label = "", name = "whoever", is_otlp = false, files = 3, left = 3, held = 0 } } }, found)
       assert.same(found, survey.of(folder .. "/spool"))
       assert.is_nil(survey.of(folder .. "/none"))
     end)
@@ -390,7 +391,7 @@ describe("the command doctor", function()
       write(other .. "/1.otlp", '{"sent":0,"started_at":"2023-05-06T07:08:09.000Z"}\n')
       local found = survey.of(folder .. "/spool")
       assert.same({ label = "otlp http://here/v1/traces", name = "http://here/v1/traces", is_otlp = true, files = 1,
-        held = 0 }, found.receivers[2])
+        left = 1, held = 0 }, found.receivers[2])
       assert.same({ 4, "2023-05-06T07:08:09.000Z" }, { found.files, found.oldest })
       local lock = assert(core.lock_file(other .. "/lock"))
       local _, message = verdict_of("spool")

@@ -32,6 +32,22 @@ describe("the core's private files", function()
     return lfs.attributes(path, "mode") ~= nil
   end
 
+  it("are read whoever has their locks, but pipes, links and folders aren't", function()
+    assert.is_nil(core.lock_text(path))
+    assert.is_false(is_there())
+    write(path, "")
+    assert.equal("", core.lock_text(path))
+    write(path, ("x"):rep(5000))
+    local lock = assert(core.lock_file(path))
+    assert.equal(("x"):rep(4096), core.lock_text(path))
+    lock:release()
+    assert.is_nil(core.lock_text(folder))
+    os.execute("ln -s " .. path .. " " .. folder .. "/link; mkfifo " .. folder .. "/pipe")
+    finally(function() os.execute("rm " .. folder .. "/link " .. folder .. "/pipe") end)
+    assert.is_nil(core.lock_text(folder .. "/link"))
+    assert.is_nil(core.lock_text(folder .. "/pipe"))
+  end)
+
   it("and folders are the user's alone", function()
     assert.is_true(core.make_private(path))
     assert.equal("rw-------", mode_of(path))

@@ -110,6 +110,36 @@ describe("the spool for a receiver of OTLP", function()
     return client:stats()
   end
 
+  local function flush(environment)
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = environment.OTEL_EXPORTER_OTLP_ENDPOINT or server.url
+    return process.run({ process.path("bin/nexus-assistants"), "flush", spool }, environment)
+  end
+
+  -- Delivers the file there is by one attempt, whose requests are answered as `answers` say, each in its turn: a
+  -- response, and an error where there is one. Returns what comes of it, the deliverer and the entry.
+  local function attempt(answers)
+    local position = 0
+    local deliverer = {
+      path = PATH, endpoint = assert(core.endpoint({ base_url = server.url })), counts = spools.no_counts(),
+      scheduler = { protected = function(_, fn, ...) return pcall(fn, ...) end, warn = function() end },
+      request = function(_, parts)
+        position = position + 1
+        local answer = answers[position](parts)
+        return answer[1], answer[2]
+      end,
+    }
+    local entry = { path = paths()[1] }
+    return to_otlp.attempt(deliverer, entry), deliverer, entry
+  end
+
+  local function answering(status)
+    return function() return { { status = status, body = "", content_type = "" } } end
+  end
+
+  local function unsent()
+    return { { status = 0, sent = false }, { kind = "connection", message = "refused" } }
+  end
+
   local function once(name, spans)
     local names = { ["invoke_workflow " .. name] = 1 }
     for number = 1, spans or 2 do names[name .. "." .. number] = 1 end
@@ -256,6 +286,214 @@ describe("the spool for a receiver of OTLP", function()
     assert.same({ 1, 2 }, { client:stats().spool_spans, client:stats().spool_refused })
   end)
 
+  it("tells what was refused for good, once for each cause and without the key", function()
+    local said = { [400] = '{"message":"no such tenant as ' .. KEY .. '"}',
+      [200] = '{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too\\nold"}}' }
+    local told = {
+      [400] = "/v1/traces answers 400: no such tenant as " .. KEY .. ": spans that waited in the spool are lost",
+      [200] = "/v1/traces did not take all spans: too old",
+    }
+    local environment = { OTEL_EXPORTER_OTLP_HEADERS = "Authorization=Bearer " .. KEY }
+    for status, body in pairs(said) do
+      leave("one", 503)
+      leave("two", 503)
+      server:faults({ { path = PATH, action = "status", status = status, body = body } })
+      warnings = {}
+      local client = new_client(server.url)
+      drive_until(client, function() return client:stats().spool_refused == 6 end)
+      client:close(1)
+      assert.same({ server.url .. told[status] }, warnings)
+      leave("three", 503)
+      server:faults({ { path = PATH, action = "status", status = status, body = body } })
+      local result = flush(environment)
+      assert.same({ 1, "" }, { result.code, result.err })
+      assert.truthy(result.out:find("3 spans refused, and lost\n", 1, true), result.out)
+      assert.truthy(result.out:find(status == 200 and "too old" or "no such tenant as ***", 1, true), result.out)
+    end
+  end)
+
+  it("is tried later where a gateway or the address stands between, and lost for what it is", function()
+    leave("t", 503)
+    for status, expected in pairs({ [429] = "later", [502] = "later", [503] = "later", [504] = "later",
+      [401] = "refused", [403] = "refused", [404] = "refused", [405] = "refused", [407] = "refused",
+      [307] = "refused" }) do
+      assert.equal(expected, attempt({ answering(status) }), status)
+    end
+    for _, status in ipairs({ 400, 415, 500 }) do
+      local outcome, deliverer = attempt({ answering(status) })
+      assert.same({ "done", 3 }, { outcome, deliverer.counts.refused }, status)
+    end
+  end)
+
+  it("says in a file that it was sent, unless it certainly wasn't", function()
+    leave("t", 503)
+    local function mark() return read_file(paths()[1]):sub(batches.MARK + 1, batches.MARK + 1) end
+    local during
+    attempt({ function()
+      during = mark()
+      return unsent()
+    end })
+    assert.same({ "1", "0" }, { during, mark() })
+    attempt({ function() return { { status = 0, sent = true }, { kind = "timeout", message = "hangs" } } end })
+    assert.equal("1", mark())
+    local _, deliverer = attempt({ answering(200) })
+    assert.equal(1, deliverer.counts.unconfirmed)
+  end)
+
+  for _, protocol in ipairs({ "http/json", "http/protobuf" }) do
+    it("has only what is left of a file of which a part was taken (" .. protocol .. ")", function()
+      server:faults({ { path = PATH, action = "status", status = 503 } })
+      local client = new_client(server.url, { otlp = { endpoint = server.url, protocol = protocol } })
+      trace(client, "halved", 5)
+      client:close(0.2)
+      local whole, bodies = batches.read(read_file(paths()[1])), {}
+      local function taking(parts)
+        bodies[#bodies + 1] = parts.body
+        return answering(200)()
+      end
+      assert.equal("later", (attempt({ answering(413), taking, unsent })))
+      local text = read_file(paths()[1])
+      local rest = batches.read(text)
+      assert.same({ 3, false, whole.receiver, 6 }, { #rest.spans, rest.sent, rest.receiver, #whole.spans })
+      assert.equal("600 1\n", output_of("stat -c '%a %h' " .. servers.quote(paths()[1])))
+      assert.equal("done", (attempt({ answering(413), taking, taking })))
+      local parts = { { 1, 3 }, { 4, 5 }, { 6, 6 } }
+      for number, part in ipairs(parts) do parts[number] = batches.body(whole, part[1], part[2]) end
+      assert.same(parts, bodies)
+    end)
+  end
+
+  it("says that a file was sent of which a part was taken that can't be taken out of it", function()
+    leave("t", 503)
+    local rename = os.rename
+    os.rename = function() return nil end -- luacheck: ignore
+    local ok, outcome = pcall(attempt, { answering(413), answering(200), unsent })
+    os.rename = rename -- luacheck: ignore
+    assert.same({ true, "later" }, { ok, outcome })
+    local found = batches.read(read_file(paths()[1]))
+    assert.same({ true, 3 }, { found.sent, #found.spans })
+    assert.equal(1, files())
+    assert.equal("", output_of("find " .. servers.quote(spool) .. " -name '*.new'"))
+  end)
+
+  it("is packed where the client packs", function()
+    if not core.gzip("x") then return pending("there is no zlib") end
+    leave("t", 503)
+    local body
+    local receiver = loopback.new(function(request)
+      body = request
+      return 200, "{}"
+    end)
+    finally(function() receiver:close() end)
+    local path = paths()[1]
+    local text = read_file(path):gsub(server.url:gsub("%p", "%%%0"), receiver.url)
+    local file = assert(io.open(path, "wb"))
+    file:write(text)
+    file:close()
+    file = assert(io.open(path:gsub("[^/]*$", "lock"), "w"))
+    file:write("otlp " .. receiver.url .. PATH)
+    file:close()
+    local client = new_client(receiver.url, { otlp = { endpoint = receiver.url, compression = "gzip" } })
+    while client:stats().spool_spans == 0 do
+      client:update()
+      receiver:step()
+    end
+    client:close(0)
+    assert.equal("gzip", body.headers["content-encoding"])
+    local packed = os.tmpname()
+    file = assert(io.open(packed, "wb"))
+    file:write(body.body)
+    file:close()
+    assert.same(once("t"), add_names({}, output_of("gzip -dc <" .. packed)))
+    os.remove(packed)
+  end)
+
+  it("is delivered once the receiver takes others, whatever it refused before", function()
+    server:faults({ { path = PATH, action = "status", status = 401, times = 2 }, TAKES })
+    local client = new_client(server.url)
+    trace(client, "refused")
+    drive_until(client, function() return #server:requests() == 2 end) -- one of the core's, one from the spool
+    trace(client, "fine")
+    drive_until(client, function() return client:stats().spool_left == 0 end)
+    assert.is_true(client:close(1))
+    assert.same({ 4, 3 }, { #server:requests(), client:stats().spool_spans })
+    for _, name in ipairs({ "refused.2", "fine.2" }) do assert.is_truthy(received()[name]) end
+  end)
+
+  it("is delivered at the end of a client whose last batch is taken", function()
+    server:faults({ { path = PATH, action = "status", status = 401, times = 2 }, TAKES })
+    local client = new_client(server.url)
+    trace(client, "refused")
+    drive_until(client, function() return #server:requests() == 2 end)
+    trace(client, "fine")
+    assert.is_true(client:close(5))
+    assert.equal(0, files())
+  end)
+
+  it("isn't tried for ever where the receiver takes everything else", function()
+    leave("poison", 503)
+    server:faults({ { path = PATH, action = "status", status = 401 } })
+    local client = new_client(server.url)
+    drive_until(client, function() return #server:requests() == 1 end)
+    local deliverer = client.spools[1]
+    for _ = 1, 5 do
+      deliverer:resume()
+      client:update()
+      drive_until(client, function() return next(deliverer.under_way) == nil end)
+    end
+    assert.equal(4, #server:requests())
+    client:close(0)
+  end)
+
+  it("is sent once where the client closes while it is under way", function()
+    leave("slow", 503)
+    server:faults({ { path = PATH, action = "status", status = 200, body = "{}", delay = 0.3 } })
+    local client = new_client(server.url)
+    drive_until(client, function() return #server:requests() == 1 end)
+    assert.is_true(client:close(5))
+    assert.same(once("slow"), received())
+    assert.same({ 3, 0 }, { client:stats().spool_spans, client:stats().repeated_unconfirmed })
+    assert.equal(0, files())
+  end)
+
+  it("isn't sent again where its time runs out as the client closes", function()
+    leave("hangs", 503)
+    server:faults({ { path = PATH, action = "hang" } })
+    local client = new_client(server.url, { otlp = { endpoint = server.url, timeout = 0.3 } })
+    drive_until(client, function() return #server:requests() == 1 end)
+    client:close(1)
+    assert.equal(1, #server:requests())
+    assert.equal(1, files())
+  end)
+
+  it("isn't waited for by the command where it is refused, however long a request may take", function()
+    leave("t", 503)
+    server:faults({ { path = PATH, action = "status", status = 401 } })
+    local pipe = io.popen(("export OTEL_EXPORTER_OTLP_TIMEOUT=310000 OTEL_EXPORTER_OTLP_ENDPOINT=%s; "
+      .. "timeout 20 sh -c %s; echo $?"):format(server.url,
+      servers.quote(servers.command({ process.path("bin/nexus-assistants"), "flush", spool }))))
+    local said = pipe:read("*a")
+    pipe:close()
+    assert.truthy(said:find("1 batch stays: the receiver answers 401 .*\n1\n$"), said)
+  end)
+
+  it("sends nothing that is too old, also when it became so in the queue", function()
+    server:faults({ { path = PATH, action = "status", status = 401 } })
+    local client = new_client(server.url, { limits = { max_spool_age = 0.001 } })
+    trace(client, "own")
+    drive_until(client, function() return client:stats().spool_dropped == 1 end)
+    client:close(0)
+    assert.same({ 1, 0 }, { #server:requests(), files() })
+    leave("of another", 503)
+    client = new_client(server.url)
+    client.spools[1].limits.age = 0.001
+    local deliverer = client.spools[1]
+    deliverer.rest_until = core.monotonic() + 3600
+    drive_until(client, function() return client:stats().spool_dropped == 1 end)
+    client:close(0)
+    assert.same({ {}, 0 }, { received(), files() })
+  end)
+
   it("sends a file in parts that is too large", function()
     leave("large", 503, 6)
     server:faults({ { path = PATH, action = "status", status = 413, times = 3 }, TAKES })
@@ -399,24 +637,22 @@ describe("the spool for a receiver of OTLP", function()
     leave("flushed", 503)
     server:faults({ { path = PATH, action = "status", status = 503 } })
     local environment = { OTEL_EXPORTER_OTLP_ENDPOINT = server.url }
-    local function flush() return process.run({ process.path("bin/nexus-assistants"), "flush", spool }, environment) end
-    local result = flush()
+    local result = flush(environment)
     assert.equal(1, result.code)
     assert.truthy(result.out:find("1 batch stays: the receiver answers 503", 1, true), result.out .. result.err)
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url .. "/other"
-    result = flush()
+    result = flush(environment)
     assert.same({ 1, ("delivered 0 spans to %s/other/v1/traces\n1 batch waits for %s/v1/traces\n"):format(
       server.url, server.url) }, { result.code, result.out })
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url
     server:faults({ TAKES })
     server:clear_requests()
-    result = flush()
+    result = flush(environment)
     assert.same({ 0, ("delivered 3 spans to %s/v1/traces\n"):format(server.url), "" },
       { result.code, result.out, result.err })
     assert.same(once("flushed"), received())
     assert.same({}, core.list_folder(spool))
-    environment.OTEL_EXPORTER_OTLP_ENDPOINT = nil
-    result = flush()
+    result = process.run({ process.path("bin/nexus-assistants"), "flush", spool })
     assert.equal(1, result.code)
     assert.truthy(result.err:find("OTEL_EXPORTER_OTLP_ENDPOINT", 1, true), result.err)
   end)
@@ -447,9 +683,13 @@ describe("the spool for a receiver of OTLP", function()
     file:write(('local nexus = require("nexus_assistants")\n'
       .. 'local client = nexus.new({ nexus = false, provider = "script", store = "memory", spool = "kept",\n'
       .. '  file = "traces.jsonl", otlp = { endpoint = %q }, on_warning = print })\n'
-      .. 'print(require("nexus_assistants.core").absolute_path("x"))\n'):format(NOBODY))
+      .. 'print(require("nexus_assistants.core").absolute_path("x"))\n'
+      .. 'require("lfs").chdir("/")\n'
+      .. 'client:trace({ name = "t" }, function(trace) trace:span("s", function() end) end)\n'
+      .. 'print(#require("nexus_assistants.core").list_folder(client.spools[1].folder))\n'):format(NOBODY))
     file:close()
-    assert.equal(folder .. "/x\n", output_of("cd " .. servers.quote(folder) .. " && " .. process.command({ script })))
+    local command = "cd " .. servers.quote(folder) .. " && " .. process.command({ script })
+    assert.equal(folder .. "/x\n1\n", output_of(command))
     assert.equal("/x", core.absolute_path("/x"))
   end)
 
@@ -568,6 +808,48 @@ describe("the spool for a receiver of OTLP", function()
     assert.same({ true, true }, { ok, problem })
     assert.same({}, received())
     assert.equal(path, paths()[1])
+  end)
+
+  -- Leaves a trace to a client that goes on, which is told of each time that it is looked at; `forbid` has the names of
+  -- files that are to be marked. Returns how often it was tried, and how long closing took.
+  local function try_own(forbid)
+    local open, tries = io.open, 0
+    server:faults({ { path = PATH, action = "status", status = 401 } })
+    local client = new_client(server.url)
+    io.open = function(name, mode) -- luacheck: ignore
+      if mode ~= "r+b" then return open(name, mode) end
+      tries = tries + 1
+      return forbid(name, open)
+    end
+    local ok, problem = pcall(function()
+      trace(client, "own")
+      drive_until(client, function() return tries > 0 end)
+      for _ = 1, 20 do client:update() end
+    end)
+    local began = core.monotonic()
+    client:close(3)
+    io.open = open -- luacheck: ignore
+    assert.is_true(ok, problem)
+    return tries, core.monotonic() - began, client:stats()
+  end
+
+  it("isn't tried again and again where it can't be marked", function()
+    local tries, seconds, stats = try_own(function() return nil, "read-only" end)
+    assert.equal(1, tries)
+    assert.is_true(seconds < 2, seconds)
+    assert.same({ 1, 0 }, { stats.spool_left, stats.spool_dropped })
+    assert.equal(1, files())
+  end)
+
+  it("is counted as dropped where its file was deleted", function()
+    local tries, seconds, stats = try_own(function(name, open)
+      os.remove(name)
+      return open(name, "r+b")
+    end)
+    assert.equal(1, tries)
+    assert.is_true(seconds < 2, seconds)
+    assert.same({ 0, 1 }, { stats.spool_left, stats.spool_dropped })
+    assert.equal(0, files())
   end)
 
   -- ------------------------------------------------------------------------------------------------------- kills

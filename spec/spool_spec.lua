@@ -393,6 +393,48 @@ describe("the spool", function()
     client:close(0)
   end)
 
+  it("has nothing that waits in files for the next trace", function()
+    local folder = spool .. "/" .. ("ab"):rep(8)
+    assert(core.make_directory(folder))
+    for name, text in pairs({ lock = NOBODY, ["1.jsonl"] = '-"trace":"ab', ["2.jsonl"] = "" }) do
+      local file = assert(io.open(folder .. "/" .. name, "w"))
+      file:write(text)
+      file:close()
+    end
+    assert.same({ code = 0, out = "delivered 0 traces and 0 spans\n", err = "" },
+      process.run({ process.path("bin/nexus-assistants"), "flush", spool },
+        { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url }))
+  end)
+
+  it("that an ended process left for another Nexus is told though others are at work for that", function()
+    local client = new_client(NOBODY)
+    trace(client, "left")
+    client:close(0)
+    local living = new_client(NOBODY, { limits = { max_spool_age = 3600 } })
+    living.spools[1].queue = {}
+    living:trace({ name = "t" }, function(traced)
+      traced:span("s", function() end)
+      local result = process.run({ process.path("bin/nexus-assistants"), "flush", spool },
+        { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url })
+      assert.same({ code = 1, out = "delivered 0 traces and 0 spans\n2 traces wait for " .. NOBODY .. "\n", err = "" },
+        result)
+    end)
+    living:close(0)
+  end)
+
+  it("doesn't wait for a pipe in it", function()
+    local folder = spool .. "/" .. ("ab"):rep(8)
+    assert(core.make_directory(folder))
+    os.execute("mkfifo " .. servers.quote(folder .. "/lock"))
+    local other = spool .. "/" .. ("cd"):rep(8)
+    assert(core.make_directory(other))
+    os.execute("mkfifo " .. servers.quote(other .. "/1.jsonl"))
+    local pipe = io.popen("export NEXUS_API_KEY=x NEXUS_BASE_URL=" .. server.nexus_url .. "; timeout 20 sh -c "
+      .. servers.quote(servers.command({ process.path("bin/nexus-assistants"), "flush", spool })) .. " 2>&1; echo $?")
+    assert.equal("delivered 0 traces and 0 spans\n0\n", pipe:read("*a"))
+    pipe:close()
+  end)
+
   it("must be there for the command, and on", function()
     local environment = { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url, NEXUS_ASSISTANTS_SPOOL = "off" }
     local command = process.path("bin/nexus-assistants")
@@ -425,7 +467,7 @@ describe("the spool", function()
       end
       assert.is_true(creations <= 2, creations .. " traces were tried")
       server:clear_faults()
-      client.spools[1]:retry()
+      client.spools[1]:resume()
       drive_until(client, function() return client:stats().spool_left == 0 end)
       trace(client, "t4")
       assert.is_true(client:close(5))

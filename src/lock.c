@@ -20,10 +20,10 @@ struct nxa__lock {
 
 typedef enum verdict { TAKEN, HELD, REMOVED, FAILED } verdict;
 
-static int open_file(const char *path) {
+static int open_file(const char *path, int how) {
   int file;
   do
-    file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
+    file = open(path, how | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
   while (file < 0 && errno == EINTR);
   return file;
 }
@@ -61,7 +61,7 @@ static verdict lock_open_file(const char *path, int file) {
 
 /* One try; `*file` is open where it was taken, and errno says what is wrong where it failed. */
 static verdict try_to_take(const char *path, int *file) {
-  *file = open_file(path);
+  *file = open_file(path, O_RDWR | O_CREAT);
   if (*file < 0)
     return FAILED;
   verdict found = lock_open_file(path, *file);
@@ -110,6 +110,19 @@ nxa__lock *nxa__lock_take(const char *path, bool *is_held, nxa_error *error) {
     nxa__error_set(error, NXA_INVALID, "can't lock '%s': %s", path, nxa__error_of_file(errno));
   free_lock(lock);
   return NULL;
+}
+
+ptrdiff_t nxa__lock_read(const char *path, char *text, size_t size) {
+  int file = open_file(path, O_RDONLY);
+  if (file < 0)
+    return -1;
+  ssize_t length = -1;
+  if (is_regular(file))
+    do
+      length = read(file, text, size);
+    while (length < 0 && errno == EINTR);
+  close(file);
+  return length;
 }
 
 const char *nxa__lock_path(const nxa__lock *lock) {

@@ -3,6 +3,7 @@
 #define NXA_LOCK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "nexus_assistants.h"
 
@@ -14,6 +15,13 @@ typedef struct nxa__lock nxa__lock;
  * lock), and otherwise `error` what is wrong.
  */
 nxa__lock *nxa__lock_take(const char *path, bool *is_held, nxa_error *error);
+
+/*
+ * Reads the first bytes of a lock's file, whoever has the lock. Returns how many there are; or -1 where it can't be
+ * read or is no regular file. Waits for nothing, and follows no link.
+ */
+enum { NXA__LOCK_TEXT_MOST = 4096 };
+ptrdiff_t nxa__lock_read(const char *path, char *text, size_t size);
 
 /* The file's path, as it was given. */
 const char *nxa__lock_path(const nxa__lock *lock);

@@ -151,7 +151,7 @@ typedef enum nxa_event_type {
   NXA_EVENT_WARNING, /* text: something the user should know, one line; borrowed until the next nxa_engine_next_event */
   NXA_EVENT_SEND,    /* call: a part of its body is to come from the host, who is waited for: nxa_call_send */
   NXA_EVENT_PROGRESS, /* call: bytes moved since the last one was pulled, see nxa_call_progress; at most 20 a second */
-  NXA_EVENT_SPOOLED   /* a trace was left in the spool, to be delivered from there */
+  NXA_EVENT_SPOOLED   /* a trace was left in the spool, to be delivered from there, or what was may be taken now */
 } nxa_event_type;
 
 typedef struct nxa_event {

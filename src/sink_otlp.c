@@ -46,6 +46,7 @@ typedef struct sink_otlp {
   bool flushing; /* what waits isn't gathered any longer */
   nxa_call *call;
 
+  uint64_t batches_taken;
   unsigned failures;      /* one after another */
   bool tried;             /* this batch was sent before */
   bool unconfirmed;       /* its last answer was lost */
@@ -242,9 +243,13 @@ static void note_answer(sink_otlp *sink) {
   sink->hangs = false;
 }
 
+/* What was left in the spool may be taken now, too. */
 static void on_taken(sink_otlp *sink, const nxa__otlp_answer *answer) {
   note_answer(sink);
   sink->told = false;
+  sink->batches_taken++;
+  if (sink->queue.pages.spool)
+    nxa__engine_queue_event(sink->engine, &sink->left);
   if (answer->rejected > 0)
     nxa__engine_warn(sink->engine, "%s did not take all spans%s%s", url_of(sink), *answer->text ? ": " : "",
                      answer->text);
@@ -593,6 +598,11 @@ nxa__spool *nxa__otlp_spool(const nxa_tracer *tracer) {
 bool nxa__otlp_is_reachable(const nxa_tracer *tracer) {
   const sink_otlp *sink = otlp_in(tracer);
   return sink && !sink->hangs && !sink->sends_no_more && sink->failures == 0;
+}
+
+uint64_t nxa__otlp_taken(const nxa_tracer *tracer) {
+  const sink_otlp *sink = otlp_in(tracer);
+  return sink ? sink->batches_taken : 0;
 }
 
 void nxa__otlp_release_spool(const nxa_tracer *tracer) {

@@ -19,6 +19,8 @@ nxa__sink *nxa__otlp_new(nxa_engine *engine, const void *options, nxa_error *err
 nxa__spool *nxa__otlp_spool(const nxa_tracer *tracer);
 /* Whether it is worth while to send it anything more as the tracer closes. */
 bool nxa__otlp_is_reachable(const nxa_tracer *tracer);
+/* How many of its batches were taken. */
+uint64_t nxa__otlp_taken(const nxa_tracer *tracer);
 /* Ends the spool of a tracer that is closed: what is left there is others' to deliver. */
 void nxa__otlp_release_spool(const nxa_tracer *tracer);
 

@@ -54,6 +54,7 @@ function scheduler.new(engine, clock, warn)
     warn = warn,
     by_thread = {}, -- the tasks that have not ended
     task_count = 0,
+    apart_count = 0, -- of these, those that closing doesn't wait for
     waiting = {}, -- the task that waits for a call
     services = setmetatable({}, { __mode = "k" }), -- what is told which news a call has
     watching = {}, -- the tasks that wait for news of a subject
@@ -167,6 +168,7 @@ local function finish(self, task, state, results)
   task.state, task.results = state, results
   self.by_thread[task.thread] = nil
   self.task_count = self.task_count - 1
+  if task.apart then self.apart_count = self.apart_count - 1 end
   if state == "failed" and not task.waiters and not task.cancelled then
     self.unobserved[task] = true
     self:arm(UNOBSERVED, warn_unobserved, task)
@@ -251,6 +253,13 @@ function scheduler_methods:spawn(fn, ...)
   self.task_count = self.task_count + 1
   enqueue(self, task)
   return task
+end
+
+--- The same for a task that the closing of the scheduler neither cancels nor waits for: who starts it sees to its end.
+function scheduler_methods:spawn_apart(fn, ...)
+  local task = self:spawn(fn, ...)
+  task.apart = true
+  self.apart_count = self.apart_count + 1
 end
 
 --- The task this code runs in, or nil.
@@ -652,7 +661,8 @@ local function all_tasks(self)
 end
 
 local function no_task_left(self)
-  return self.task_count <= self.depth -- the task that closes the client and those below it can't be waited for
+  -- the task that closes the client and those below it can't be waited for
+  return self.task_count - self.apart_count <= self.depth
 end
 
 -- Drives all tasks to their end, if that is before `due`.
@@ -660,13 +670,13 @@ local function drive(self, due)
   repeat until no_task_left(self) or not turn_before(self, due)
 end
 
---- Cancels all tasks but those that are marked as `background`, and drives all of them to their end for at most
--- `timeout` seconds; then, after `last()`, where it is given, those that it made. Waits that begin or go on after that
--- end at once with an error of kind "closed".
+--- Cancels all tasks but those that are apart or marked as `background`, and drives all but the former to their end for
+-- at most `timeout` seconds; then, after `last()`, where it is given, those that it made. Waits that begin or go on
+-- after that end at once with an error of kind "closed".
 function scheduler_methods:close(timeout, last)
   self.interruptible = false
   for _, task in ipairs(all_tasks(self)) do
-    if not task.background and task ~= self.current then task:cancel() end
+    if not task.background and not task.apart and task ~= self.current then task:cancel() end
   end
   local due = self.clock() + timeout
   drive(self, due)
@@ -674,7 +684,7 @@ function scheduler_methods:close(timeout, last)
     last()
     drive(self, due)
   end
-  self.closed = true
+  self.closed, self.attended, self.chore = true, nil, nil
   local task = next(self.unobserved)
   while task do
     warn_unobserved(self, task) -- the handler may make more tasks fail

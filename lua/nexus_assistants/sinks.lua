@@ -249,7 +249,7 @@ function sinks.spools(values, found, tasks, engine, tracer)
     if known and known.spool then
       made[#made + 1] = spools.new({
         kind = kind[2], scheduler = tasks, engine = engine, tracer = tracer, endpoint = known.endpoint,
-        path = known.path, folder = known.spool, timeout = known.timeout,
+        path = known.path, gzip = known.gzip, folder = known.spool, timeout = known.timeout,
         limits = { files = limits.max_spool_files, bytes = limits.max_spool_bytes, age = limits.max_spool_age },
       })
     end

@@ -90,6 +90,7 @@ int nxa__lua_key_form(lua_State *L);
 int nxa__lua_signals_new(lua_State *L);
 int nxa__lua_interrupt_again(lua_State *L);
 int nxa__lua_lock_file(lua_State *L);
+int nxa__lua_lock_text(lua_State *L);
 int nxa__lua_make_directory(lua_State *L);
 int nxa__lua_can_make_directory(lua_State *L);
 int nxa__lua_make_private(lua_State *L);
@@ -98,6 +99,7 @@ int nxa__lua_absolute_path(lua_State *L);
 int nxa__lua_look_at(lua_State *L);
 /* In tracer.c. */
 int nxa__lua_otlp_rejected(lua_State *L);
+int nxa__lua_gzip(lua_State *L);
 int nxa__lua_sha256(lua_State *L);
 
 void nxa__lua_pin_module(void); /* keeps the module loaded for the rest of the process */

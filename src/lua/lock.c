@@ -24,6 +24,16 @@ int nxa__lua_lock_file(lua_State *L) {
   return 2;
 }
 
+/* What is in the file, whoever has its lock; nil where it can't be read. */
+int nxa__lua_lock_text(lua_State *L) {
+  char text[NXA__LOCK_TEXT_MOST];
+  ptrdiff_t length = nxa__lock_read(nxa__lua_whole_text(L, 1), text, sizeof text);
+  if (length < 0)
+    return nxa__lua_nothing(L);
+  lua_pushlstring(L, text, (size_t)length);
+  return 1;
+}
+
 /* nil where it was released. */
 static int lock_path(lua_State *L) {
   lock *self = nxa__lua_self(L, NXA__LUA_LOCK);

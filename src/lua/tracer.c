@@ -1,3 +1,4 @@
+#include "../gzip.h"
 #include "../otlp_answer.h"
 #include "../sink_nexus.h"
 #include "../sink_none.h"
@@ -225,6 +226,14 @@ static int tracer_reachable(lua_State *L) {
   return 1;
 }
 
+/* How many batches the receiver of OTLP has taken; of Nexus none are told. */
+static int tracer_taken(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  bool otlp = is_of_otlp(L);
+  lua_pushinteger(L, self->tracer && otlp ? (lua_Integer)nxa__otlp_taken(self->tracer) : 0);
+  return 1;
+}
+
 static int tracer_resume(lua_State *L) {
   const nxa__lua_tracer *self = check(L);
   if (self->tracer)
@@ -242,13 +251,33 @@ static int tracer_release_spool(lua_State *L) {
   return 0;
 }
 
-/* How many spans a receiver says it did not take, in the body of its answer, which is JSON or not. */
+/* How many spans a receiver says it did not take, in the body of its answer, which is JSON or not; and its words. */
 int nxa__lua_otlp_rejected(lua_State *L) {
   char words[256];
   size_t length;
   const char *body = luaL_checklstring(L, 1, &length);
   bool json = lua_toboolean(L, 2);
   lua_pushinteger(L, (lua_Integer)nxa__otlp_rejected(body, length, json, words, sizeof words));
+  lua_pushstring(L, words);
+  return 2;
+}
+
+/* A text as gzip has it; or nil where it can't be packed. */
+int nxa__lua_gzip(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  nxa__gzip *gzip = nxa__gzip_new();
+  if (!gzip)
+    return nxa__lua_nothing(L);
+  nxa__buffer packed;
+  nxa__buffer_init(&packed, SIZE_MAX);
+  nxa__gzip_put(gzip, &packed, text, length, true);
+  nxa__gzip_free(gzip);
+  if (packed.state == NXA_OK)
+    lua_pushlstring(L, packed.data, packed.length);
+  else
+    lua_pushnil(L);
+  nxa__buffer_free(&packed);
   return 1;
 }
 
@@ -274,6 +303,7 @@ void nxa__lua_tracer_open(lua_State *L) {
                                      {"collect", tracer_collect},
                                      {"collected", tracer_collected},
                                      {"reachable", tracer_reachable},
+                                     {"taken", tracer_taken},
                                      {"resume", tracer_resume},
                                      {"release_spool", tracer_release_spool},
                                      {NULL, NULL}};

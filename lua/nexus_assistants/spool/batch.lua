@@ -60,6 +60,12 @@ local function protobuf_body(self, first, last)
   return TAGS.resource_spans .. varint_of(#inside) .. inside
 end
 
+-- As the core writes it, whose messages are open.
+local function protobuf_file(self)
+  return TAGS.resource_spans .. "\0" .. self.resource .. TAGS.scope_spans .. "\0" .. self.scope
+    .. table.concat(self.spans)
+end
+
 -- ----------------------------------------------------------------------------------------------------------- JSON
 
 local function read_json(self, text, at)
@@ -72,11 +78,16 @@ local function json_body(self, first, last)
   return self.start .. table.concat(self.spans, ",", first, last) .. JSON_END
 end
 
+local function json_file(self)
+  return self.start .. "\n" .. table.concat(self.spans, "\n") .. "\n"
+end
+
 -- ------------------------------------------------------------------------------------------------------------ all
 
 local FORMATS = {
-  json = { read = read_json, body = json_body, content_type = "application/json" },
-  protobuf = { read = read_protobuf, body = protobuf_body, content_type = "application/x-protobuf" },
+  json = { read = read_json, body = json_body, file = json_file, content_type = "application/json" },
+  protobuf = { read = read_protobuf, body = protobuf_body, file = protobuf_file,
+    content_type = "application/x-protobuf" },
 }
 
 --- Reads a file's text: a table of sent (it may be at the receiver), receiver (its URL), content_type and spans, an
@@ -87,7 +98,7 @@ function batch.read(text)
   local format = type(known) == "table" and FORMATS[known.format]
   if not format or type(known.otlp) ~= "string" then return nil end
   local self = { sent = known.sent == 1, receiver = known.otlp, content_type = format.content_type,
-    format = format, spans = {} }
+    format = format, head = head, spans = {} }
   format.read(self, text, start)
   return self
 end
@@ -95,6 +106,20 @@ end
 --- The body of a request with the spans from `first` to `last`.
 function batch.body(self, first, last)
   return self.format.body(self, first, last)
+end
+
+--- The same with the spans behind `last` alone.
+function batch.behind(self, last)
+  local spans = {}
+  for position = last + 1, #self.spans do spans[#spans + 1] = self.spans[position] end
+  return { sent = self.sent, receiver = self.receiver, content_type = self.content_type, format = self.format,
+    head = self.head, start = self.start, resource = self.resource, scope = self.scope, spans = spans }
+end
+
+--- The text of a file with it that wasn't sent.
+function batch.text(self)
+  local head = self.head
+  return head:sub(1, batch.MARK) .. "0" .. head:sub(batch.MARK + 2) .. "\n" .. self.format.file(self)
 end
 
 return batch

@@ -22,9 +22,9 @@ local function receivers(values, folder, warn)
   return found
 end
 
-local function new_spools(values, found)
+local function new_spools(values, found, warn)
   local engine = assert(core.engine({}))
-  local tasks = scheduler.new(engine, core.monotonic, function() end)
+  local tasks = scheduler.new(engine, core.monotonic, warn)
   return sinks.spools(values, found, tasks, engine)
 end
 
@@ -40,37 +40,40 @@ local function delivered(spool)
   return ("delivered %s and %s"):format(plural(counts.traces, "trace"), plural(counts.spans, "span"))
 end
 
--- What a file is, of what may be refused in part, and who refuses.
-local WORDS = { nexus = { "trace", "trace", "Nexus" }, otlp = { "batch", "span", "the receiver" } }
+-- What a file is, who refuses, and what is said of what is refused.
+local WORDS = {
+  nexus = { file = "trace", who = "Nexus", item = "trace", refused = "%s or parts of them were refused" },
+  otlp = { file = "batch", who = "the receiver", item = "span", refused = "%s refused, and lost" },
+}
 
 -- What was not delivered and why, in sentences of their own.
 local function report(spool, left, problem)
   local counts, words = spool.counts, WORDS[spool.kind.name]
   local lines = { delivered(spool) }
   local function add(count, text, word)
-    if count > 0 then lines[#lines + 1] = text:format(plural(count, word or words[1])) end
+    if count > 0 then lines[#lines + 1] = text:format(plural(count, word or words.file)) end
   end
-  add(left, ("%%s stay%s: %s %s"):format(left == 1 and "s" or "", words[3],
+  add(left, ("%%s stay%s: %s %s"):format(left == 1 and "s" or "", words.who,
     (problem or "may still take what was sent"):gsub("%%", "%%%%")))
   add(spool.unread, "%s can't be opened now")
-  add(counts.refused, "%s or parts of them were refused", words[2])
+  add(counts.refused, words.refused, words.item)
   add(counts.unreadable, "%s could not be read")
   add(counts.dropped, "%s too many or too old, and dropped")
   if spool.held > 0 then lines[#lines + 1] = plural(spool.held, "process") .. " still at work there" end
   return table.concat(lines, "\n") .. "\n"
 end
 
--- What is for others than those that were delivered to, and whether that is nothing but what processes are at work on.
+-- What is for others than those that were delivered to, and whether all of it is what processes are at work on.
 local function report_others(folder, all)
   local tried, lines, complete = {}, {}, true
   for _, spool in ipairs(all) do tried[spool.kind.label(spool)] = true end
   local there = survey.of(folder)
   for _, receiver in ipairs(there and there.receivers or {}) do
     if not tried[receiver.label] and receiver.files > 0 then
-      local word = WORDS[receiver.is_otlp and "otlp" or "nexus"][1]
+      local word = WORDS[receiver.is_otlp and "otlp" or "nexus"].file
       local wait = receiver.files == 1 and "waits" or "wait"
       lines[#lines + 1] = ("%s %s for %s\n"):format(plural(receiver.files, word), wait, receiver.name)
-      complete = complete and receiver.held > 0
+      complete = complete and receiver.left == 0
     end
   end
   return table.concat(lines), complete
@@ -81,7 +84,7 @@ local function flush(all)
   for _, spool in ipairs(all) do
     local left, problem = spool:flush()
     lines[#lines + 1] = report(spool, left, problem)
-    complete = complete and left == 0 and spool.unread == 0
+    complete = complete and left == 0 and spool.unread == 0 and spool.counts.refused == 0
   end
   return table.concat(lines), complete
 end
@@ -97,17 +100,18 @@ local function folder_of(values, named)
   return sinks.spool_folder(values), "there is no spool: name a folder, or set HOME"
 end
 
---- Delivers what is in `folder`, by default the user's. Returns what to say, and whether nothing was left; or nil and
--- what is wrong.
+--- Delivers what is in `folder`, by default the user's. Returns what to say, and whether nothing was left or refused;
+-- or nil and what is wrong.
 function command.run(folder)
   local settings, problem = options.read("nexus-assistants", options.client, {}, core.environment)
   if not settings then return nil, problem end
   folder, problem = folder_of(settings, folder)
   if not folder then return nil, problem end
   local warnings, found = {}
-  found, problem = receivers(settings, folder, function(text) warnings[#warnings + 1] = text .. "\n" end)
+  local function warn(text) warnings[#warnings + 1] = text .. "\n" end
+  found, problem = receivers(settings, folder, warn)
   if not found then return nil, problem end
-  local all = new_spools(settings, found)
+  local all = new_spools(settings, found, warn)
   local said, complete = flush(all)
   local others, is_all = report_others(folder, all)
   return table.concat(warnings) .. said .. others, complete and is_all

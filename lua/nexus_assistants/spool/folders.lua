@@ -4,8 +4,27 @@ local record = require("nexus_assistants.spool.record")
 
 local folders = {}
 
-local NAME = "^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$"
+local FOLDER = "^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$"
 local HEAD = 4096 -- bytes of a file in which its start is looked for
+local ABSENT = 2 -- ENOENT
+local UNFINISHED = "^%d+%.%l+%.new$" -- what `rewrite` makes
+
+--- The paths of all clients' folders below `path`, in order; or nil, message.
+function folders.list(path)
+  local names, problem = core.list_folder(path)
+  if not names then return nil, problem end
+  table.sort(names)
+  local found = {}
+  for _, name in ipairs(names) do
+    if name:find(FOLDER) then found[#found + 1] = path .. "/" .. name end
+  end
+  return found
+end
+
+--- What the lock of a folder says that it is for; "" where that can't be told.
+function folders.label(path)
+  return core.lock_text(path .. "/lock") or ""
+end
 
 --- A file's content, or nil.
 function folders.read_file(path)
@@ -15,30 +34,58 @@ function folders.read_file(path)
   return content
 end
 
--- -------------------------------------------------------------------------------------------------------- taking
+--- Whether a file isn't there any more.
+function folders.is_gone(path)
+  local file, _, number = io.open(path, "rb")
+  if file then file:close() end
+  return file == nil and number == ABSENT
+end
+
+-- ---------------------------------------------------------------------------------------------------------- heads
 
 -- A file without a trace isn't too old: it is done with when its turn comes.
 local NEVER = "9999"
 
--- The start of its trace, or of its first span, as it stands in the first line; nil where that is another file's.
-local function started_at(head)
+--- The start of a file's trace, or of its first span, as it stands in the first line; nil where that is another file's.
+function folders.start_in(head)
   return head:match('^{"trace":.-"started_at":"([^"]+)"') or head:match('^{"sent":%d,"started_at":"([^"]+)"')
 end
 
+-- A pipe would be waited for.
+local function is_file(path)
+  local seen = core.look_at(path)
+  return seen == nil or seen.kind == "file"
+end
+
+--- How a file begins, and its size; "" and 0 where it can't be opened; nil where it is no file.
+function folders.head(path)
+  if not is_file(path) then return nil end
+  local file = io.open(path, "rb")
+  if not file then return "", 0 end
+  local head = file:read(HEAD) or ""
+  local size = file:seek("end") or 0
+  file:close()
+  return head, size
+end
+
+--- When what is in a file began, as a timestamp; one that is later than all where that can't be told.
+function folders.started_at(path)
+  return folders.start_in(folders.head(path) or "") or NEVER
+end
+
+-- -------------------------------------------------------------------------------------------------------- taking
+
 -- Its size and its start; nil where it is no file.
 local function look_at(entry)
-  local file = io.open(entry.path, "rb")
-  local head, problem
-  if file then head, problem = file:read(HEAD) end
-  entry.started_at = started_at(head or "") or NEVER
-  entry.size = file and not problem and file:seek("end") or 0
-  if file then file:close() end
-  return not problem and entry or nil
+  local head, size = folders.head(entry.path)
+  entry.started_at, entry.size = folders.start_in(head or "") or NEVER, size
+  return head and entry or nil
 end
 
 local function entries_of(folder, breathe, ending)
   local entries = {}
   for _, name in ipairs(core.list_folder(folder.path) or {}) do
+    if name:find(UNFINISHED) then os.remove(folder.path .. "/" .. name) end
     if name:find("^%d+%." .. ending .. "$") then
       entries[#entries + 1] = look_at({ path = folder.path .. "/" .. name, folder = folder })
       breathe()
@@ -55,16 +102,15 @@ end
 
 -- What is for another receiver stays as it is: the lock says what it is for, so that the files needn't be read.
 local function is_elsewhere(path, label)
-  local named = folders.read_file(path)
-  return named and named ~= "" and named ~= label
+  local named = folders.label(path)
+  return named ~= "" and named ~= label
 end
 
--- An empty folder is what a process left that had nothing to leave.
+-- An empty folder is what a process left that had nothing to leave. Nil where somebody has it.
 local function take(path, label, breathe, ending)
-  local lock_path = path .. "/lock"
-  if is_elsewhere(lock_path, label) then return {} end
-  local lock = core.lock_file(lock_path)
-  if not lock then return nil end
+  if is_elsewhere(path, label) then return {} end
+  local lock, problem = core.lock_file(path .. "/lock")
+  if not lock then return problem ~= "locked" and {} or nil end
   local folder = { path = path, lock = lock, kept = 0 }
   local entries = entries_of(folder, breathe, ending)
   if not entries[1] then remove_folder(folder) end
@@ -76,12 +122,10 @@ end
 -- folder, size and started_at for each file; and how many folders others have.
 function folders.take(path, label, breathe, ending)
   local found, held = {}, 0
-  for _, name in ipairs(core.list_folder(path) or {}) do
-    if name:find(NAME) then
-      local entries = take(path .. "/" .. name, label, breathe, ending)
-      if not entries then held = held + 1 end
-      for _, entry in ipairs(entries or {}) do found[#found + 1] = entry end
-    end
+  for _, folder in ipairs(folders.list(path) or {}) do
+    local entries = take(folder, label, breathe, ending)
+    if not entries then held = held + 1 end
+    for _, entry in ipairs(entries or {}) do found[#found + 1] = entry end
   end
   return found, held
 end
@@ -95,9 +139,20 @@ function folders.release(folder)
   folder.lock = nil
 end
 
+--- Puts another content into a file, in one go. Returns whether it is there.
+function folders.rewrite(path, content)
+  local new = path .. ".new"
+  local file = core.make_private(new) and io.open(new, "wb")
+  local written = file and file:write(content)
+  local is_whole = file and file:close() and written
+  if is_whole and os.rename(new, path) then return true end
+  os.remove(new)
+  return false
+end
+
 -- What is done with must not be found again.
 local function remove_file(path)
-  if os.remove(path) then return end
+  if os.remove(path) or folders.is_gone(path) then return end
   local file = io.open(path, "wb")
   if file then file:close() end
 end
@@ -118,13 +173,14 @@ end
 -- ----------------------------------------------------------------------------------------------------------- caps
 
 local function note_failure(entry)
+  if not entry.path:find("%.jsonl$") then return end -- a batch is of many traces
   local ok, found = pcall(record.read, folders.read_file(entry.path) or "")
   entry.failed = ok and found ~= nil and found.state.status ~= "success"
 end
 
 -- What goes last is first: failures, then the latest.
 local function before(one, other)
-  if one.failed ~= other.failed then return one.failed end
+  if one.failed ~= other.failed then return one.failed == true end
   return one.started_at > other.started_at
 end
 

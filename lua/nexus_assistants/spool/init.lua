@@ -16,9 +16,10 @@ local spool_mt = { __index = spool_methods, __name = "nexus_assistants.spool" }
 spool.NAME = "spool"
 
 local FIRST_REST, LONGEST_REST = 0.5, 30 -- seconds, after failures
-local LIMIT_REST = 600 -- seconds after which a trace that was too many is tried again
+local LIMIT_REST = 600 -- seconds after which a trace that was too many, or a file that can't be opened, is tried again
 local MOST_WAIT = 60 -- seconds a server may ask for
 local MOST_FAILURES = 3 -- in a row, where somebody waits for the end
+local MOST_REFUSALS = 3 -- of one file, while others are taken: then it is tried rarely
 local LONGEST_TURN = 1 -- seconds
 local BETWEEN = 32 -- lines of a file, or files, that are looked at in one go
 
@@ -28,15 +29,16 @@ function spool.no_counts()
 end
 
 --- `parts`: scheduler, engine, endpoint (of the receiver), folder, limits {files, bytes, age}; kind, which is
--- spool/to_nexus, or spool/to_otlp with `path`, behind the endpoint's; tracer, where there is one; timeout, of a
--- request, and grace, after which what was sent is there or never will be, both in seconds.
+-- spool/to_nexus, or spool/to_otlp with `path`, behind the endpoint's, and gzip, whether bodies are packed; tracer,
+-- where there is one; timeout, of a request, and grace, after which what was sent is there or never will be, both in
+-- seconds.
 function spool.new(parts)
   local kind = parts.kind or to_nexus
   local timeout = parts.timeout or kind.timeout
   return setmetatable({
     scheduler = parts.scheduler, engine = parts.engine, endpoint = parts.endpoint, tracer = parts.tracer,
     folder = parts.folder, timeout = timeout, limits = parts.limits, kind = kind, path = parts.path,
-    grace = parts.grace or timeout,
+    gzip = parts.gzip, grace = parts.grace or timeout,
     queue = {}, under_way = {}, workers = 0, failures = 0, rest_until = 0, held = 0, unread = 0,
     counts = spool.no_counts(),
   }, spool_mt)
@@ -129,10 +131,24 @@ function OUTCOMES.elsewhere(self, entry)
   keep(self, entry)
 end
 
--- Nobody knows what is in it: whoever comes next may.
+local function left_by_core(self)
+  return self.tracer and self.tracer:stats().spool_left or 0
+end
+
+-- It isn't there any more. The core has counted what went for a limit of its own.
+local function lose(self, entry)
+  local left = left_by_core(self)
+  remove(self, entry)
+  if entry.folder or left_by_core(self) < left then self.counts.dropped = self.counts.dropped + 1 end
+end
+
+-- Nobody knows what is in it: whoever comes next may. What is this client's own would come back at once.
 function OUTCOMES.unread(self, entry)
+  if folders.is_gone(entry.path) then return lose(self, entry) end
   self.unread = self.unread + 1
-  keep(self, entry)
+  if entry.folder then return keep(self, entry) end
+  entry.limited = true
+  put_back(self, entry, LIMIT_REST)
 end
 
 function OUTCOMES.later(self, entry, problem, seconds)
@@ -148,14 +164,52 @@ function OUTCOMES.limited(self, entry, problem)
   put_back(self, entry, self.limited_until - core.monotonic())
 end
 
+-- What the core's sink has had taken so far; what it has taken later says that this may be, too.
+local function taken_by_core(self)
+  return self.tracer and self.tracer:taken(self.kind.name) or 0
+end
+
 function OUTCOMES.refused(self, entry, problem)
-  self.problem = problem
-  entry.limited = true
+  self.problem, self.refused_after = problem, taken_by_core(self)
+  entry.limited, entry.refusals = true, (entry.refusals or 0) + 1
   put_back(self, entry, LIMIT_REST)
   self.rest_until = core.monotonic() + LIMIT_REST
 end
 
+-- -------------------------------------------------------------------------------------------------------- age
+
+-- As a timestamp: what began before goes.
+local function oldest(limits)
+  local time = core.wall() - limits.age
+  return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(time)) .. (".%03d"):format(math.floor(time % 1 * 1000))
+end
+
+local function drop(self, entry)
+  self.counts.dropped = self.counts.dropped + 1
+  remove(self, entry)
+end
+
+-- Of what waits, that which began too long ago; the core sees to its own as it writes.
+local function drop_old(self)
+  local limit = oldest(self.limits)
+  for position = #self.queue, 1, -1 do
+    local entry = self.queue[position]
+    if entry.folder and entry.started_at < limit then drop(self, table.remove(self.queue, position)) end
+  end
+end
+
+local function is_too_old(self, entry)
+  entry.started_at = entry.started_at or folders.started_at(entry.path)
+  return entry.started_at < oldest(self.limits)
+end
+
+-- ------------------------------------------------------------------------------------------------------ attempts
+
 local function handle(self, entry)
+  if is_too_old(self, entry) then
+    drop(self, entry)
+    return "done"
+  end
   self.under_way[entry] = true
   local outcome, problem, seconds = self.kind.attempt(self, entry)
   self.under_way[entry] = nil
@@ -163,25 +217,26 @@ local function handle(self, entry)
   return outcome
 end
 
-local function forget_limit(self)
-  self.limited_until = nil
+local function forget_limits(self)
+  self.limited_until, self.refused_after = nil, nil
   for _, entry in ipairs(self.queue) do
-    if entry.limited then entry.due, entry.limited = 0, nil end
+    local is_hopeless = (entry.refusals or 0) > MOST_REFUSALS
+    if entry.limited and not is_hopeless then entry.due, entry.limited = 0, nil end
   end
 end
 
---- Nexus takes traces (again): those that were too many needn't wait any longer.
+--- The receiver takes what it is sent (again): what was too much, or refused, needn't wait any longer.
 function spool_methods:resume()
   if self.kind.resume then self.kind.resume(self) end
-  if self.limited_until then forget_limit(self) end
-end
-
---- Tries all that waits now.
-function spool_methods:retry()
-  self.limited_until, self.rest_until, self.failures = nil, 0, 0
-  for _, entry in ipairs(self.queue) do entry.due, entry.limited = 0, nil end
+  if not self.limited_until and not self.refused_after then return end
+  if self.refused_after then self.rest_until = 0 end
+  forget_limits(self)
   self.news = true
   self.scheduler:notify(self)
+end
+
+local function note_taken(self)
+  if self.refused_after and taken_by_core(self) > self.refused_after then self:resume() end
 end
 
 -- ---------------------------------------------------------------------------------------------------------- tasks
@@ -205,10 +260,20 @@ local function take_due(self)
   return nil, soonest
 end
 
+-- What was refused, or is too much, is for another time, however long a request may take.
+local function is_all_for_later(self)
+  if self.refused_after then return true end
+  for _, entry in ipairs(self.queue) do
+    if not entry.limited then return false end
+  end
+  return true
+end
+
 -- Where all is tried only once, what would take long isn't waited for.
 local function is_over(self, seconds)
   if #self.queue == 0 then return true end
-  return self.impatient and (self.failures >= self.impatient or seconds > 2 * self.timeout)
+  if not self.impatient then return false end
+  return self.failures >= self.impatient or seconds > 2 * self.timeout or is_all_for_later(self)
 end
 
 local function has_news(self)
@@ -231,24 +296,21 @@ local function work(self)
       self.scheduler:breathe()
       going = not self.scheduler.closed
     else
+      drop_old(self)
       going = not is_over(self, seconds) and wait(self, seconds)
     end
   end
   self.workers = self.workers - 1
 end
 
---- Sees to what the core has left, or what was found.
+--- Sees to what the core has left, or what was found, and to what the receiver has taken of the core's.
 function spool_methods:wake()
   collect(self)
+  note_taken(self)
   while self.workers < math.min(self.kind.workers, #self.queue) do
     self.workers = self.workers + 1
-    self.scheduler:spawn(work, self)
+    self.scheduler:spawn_apart(work, self) -- what it has under way as the client closes may end yet
   end
-end
-
-local function oldest(limits)
-  local time = core.wall() - limits.age
-  return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(time)) .. (".%03d"):format(math.floor(time % 1 * 1000))
 end
 
 local function look_around(self)
@@ -313,12 +375,25 @@ local function finish_one(self)
   return PASSING[outcome] or outcome == "wait"
 end
 
---- Delivers what it can until `due`, without the scheduler, as the client closes: what the core has left is asked for
--- while Nexus answers. Gives everything else back.
+-- What is under way would be there twice if it was broken off and sent again. Returns whether none of it failed. A
+-- warning told from such a task may be what closes the client.
+local function end_what_is_under_way(self, due)
+  local failures, own = self.failures, self.scheduler:running_task()
+  if own and own.apart then return false end
+  while next(self.under_way) and core.monotonic() < due do
+    self.scheduler:turn(math.min(due - core.monotonic(), LONGEST_TURN))
+  end
+  return self.failures <= failures and not next(self.under_way)
+end
+
+--- Delivers what it can until `due`, as the client closes: first what is under way, in its tasks, then the rest without
+-- the scheduler; what the core has left is asked for while the receiver answers. Gives everything else back.
 function spool_methods:finish(due)
+  local is_well = end_what_is_under_way(self, due)
   self.due = due
   collect(self)
-  local going = self.tracer and self.tracer:reachable(self.kind.name)
+  note_taken(self)
+  local going = is_well and self.tracer and self.tracer:reachable(self.kind.name)
   while going and #self.queue > 0 and core.monotonic() < due do going = finish_one(self) end
   for _, entry in ipairs(self.queue) do keep(self, entry) end
   for entry in pairs(self.under_way) do keep(self, entry) end -- in tasks that are never resumed

@@ -1,48 +1,33 @@
 --- What is in a spool, without taking anything of it.
 local core = require("nexus_assistants.core")
-local json = require("nexus_assistants.json")
+local folders = require("nexus_assistants.spool.folders")
 
 local survey = {}
 
-local FOLDER = "^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$"
 local FILE = "^%d+%.(%l+)$"
 local ENDINGS = { jsonl = true, otlp = true }
 local OTLP = "^otlp (.*)$"
-local HEAD = 1024 * 1024 -- bytes of a file in which its first line is looked for
-local MOST_LABEL = 4096
 
 -- A process that is at work there has the lock.
-local function is_held(path)
-  local lock, problem = core.lock_file(path)
-  if lock then lock:release() end
-  return problem == "locked"
+local function is_held(path, names)
+  for _, name in ipairs(names) do
+    if name == "lock" then
+      local lock, problem = core.lock_file(path .. "/lock")
+      if lock then lock:release() end
+      return problem == "locked"
+    end
+  end
+  return false
 end
 
--- When what is in a file began, which its first line says; nil where that can't be read.
-local function begun(head)
-  local first = json.decode(head:match("^[^\n]*") or "")
-  local state = type(first) == "table" and (first.state or first)
-  return type(state) == "table" and type(state.started_at) == "string" and state.started_at or nil
-end
-
--- Whether it is a file with something in it.
-local function add_file(found, receiver, path)
-  local file = io.open(path, "rb")
-  if not file then return end
-  local head = file:read(HEAD)
-  local started_at, size = begun(head or ""), head and file:seek("end") or 0
-  file:close()
-  if size == 0 then return end
+-- One that begins otherwise is empty, or a spare one with what is delivered already.
+local function add_file(found, receiver, path, is_held_there)
+  local head, size = folders.head(path)
+  if not head or head:sub(1, 1) ~= "{" then return end
+  local started_at = folders.start_in(head)
   found.files, found.bytes = found.files + 1, found.bytes + size
-  receiver.files = receiver.files + 1
+  receiver.files, receiver.left = receiver.files + 1, receiver.left + (is_held_there and 0 or 1)
   if started_at and started_at < (found.oldest or "~") then found.oldest = started_at end
-end
-
-local function label_in(path)
-  local file = io.open(path, "rb")
-  local label = file and file:read(MOST_LABEL)
-  if file then file:close() end
-  return label or ""
 end
 
 local function receiver_of(found, label)
@@ -51,7 +36,7 @@ local function receiver_of(found, label)
   end
   local url = label:match(OTLP)
   local receiver = { label = label, name = url or label ~= "" and label or "whoever", is_otlp = url ~= nil,
-    files = 0, held = 0 }
+    files = 0, left = 0, held = 0 }
   table.insert(found.receivers, receiver)
   return receiver
 end
@@ -59,10 +44,10 @@ end
 local function add_folder(found, path)
   local names = core.list_folder(path)
   if not names then return end
-  local receiver = receiver_of(found, label_in(path .. "/lock"))
+  local receiver, held = receiver_of(found, folders.label(path)), is_held(path, names)
+  if held then receiver.held = receiver.held + 1 end
   for _, name in ipairs(names) do
-    if name == "lock" and is_held(path .. "/lock") then receiver.held = receiver.held + 1 end
-    if ENDINGS[name:match(FILE)] then add_file(found, receiver, path .. "/" .. name) end
+    if ENDINGS[name:match(FILE)] then add_file(found, receiver, path .. "/" .. name, held) end
   end
 end
 
@@ -75,16 +60,13 @@ end
 
 --- What is in the spool at `path`: a table of files (of Nexus's one a trace, else one a batch), bytes, oldest (when the
 -- oldest of it began, as a timestamp; may be nil), held (how many processes are at work there, at least), and
--- receivers, an array of tables of label (as the lock has it), name, is_otlp, files and held; or nil, message where it
--- can't be read.
+-- receivers, an array of tables of label (as the lock has it), name, is_otlp, files, left (those of them that no
+-- process is at work on) and held; or nil, message where it can't be read.
 function survey.of(path)
-  local names, problem = core.list_folder(path)
-  if not names then return nil, problem end
-  table.sort(names)
+  local all, problem = folders.list(path)
+  if not all then return nil, problem end
   local found = { files = 0, bytes = 0, held = 0, receivers = {} }
-  for _, name in ipairs(names) do
-    if name:find(FOLDER) then add_folder(found, path .. "/" .. name) end
-  end
+  for _, folder in ipairs(all) do add_folder(found, folder) end
   found.held = most_held(found.receivers)
   return found
 end

@@ -4,11 +4,15 @@
 local batches = require("nexus_assistants.spool.batch")
 local core = require("nexus_assistants.core")
 local folders = require("nexus_assistants.spool.folders")
+local json = require("nexus_assistants.json")
+local text = require("nexus_assistants.text")
 
 local to_otlp = { name = "otlp", ending = "otlp", workers = 1, timeout = 10 } -- seconds, as the core has it
 
 local MOST_ANSWER = 64 * 1024
 local TOO_LARGE = 413
+local MOST_WORDS, MOST_WARNINGS = 200, 20 -- bytes of a receiver's own, and what is told of it
+local GZIP = { ["Content-Encoding"] = "gzip" }
 local LATER = { [429] = true, [502] = true, [503] = true, [504] = true }
 local UNWANTED = { [401] = true, [403] = true, [404] = true, [405] = true, [407] = true } -- whatever is sent
 
@@ -52,12 +56,44 @@ local function mark(entry, sent)
   return file ~= nil and (file:close() and written) ~= nil
 end
 
+-- -------------------------------------------------------------------------------------------------------- warnings
+
+-- Each is told once, and no more than some in all: a receiver may say something else each time.
+local function warn(self, words)
+  self.warned = self.warned or { count = 0 }
+  if self.warned[words] or self.warned.count >= MOST_WARNINGS then return end
+  self.warned[words], self.warned.count = true, self.warned.count + 1
+  self.scheduler.warn(words)
+end
+
+-- What a receiver says, in a line and without secrets: one that is cut wouldn't be found any more.
+local function behind(self, words)
+  words = self.endpoint:redact(words):gsub("%c+", " ")
+  return words == "" and "" or ": " .. text.cut(words, MOST_WORDS)
+end
+
+local function is_json(response)
+  return (response.content_type or ""):find("json", 1, true) ~= nil
+end
+
+local function message_of(response)
+  local value = is_json(response) and json.decode(response.body)
+  return type(value) == "table" and type(value.message) == "string" and value.message or ""
+end
+
 -- ---------------------------------------------------------------------------------------------------------- a file
 
 local function note_taken(self, count, response)
-  local is_json = (response.content_type or ""):find("json", 1, true) ~= nil
-  local rejected = math.min(core.otlp_rejected(response.body, is_json), count)
+  local rejected, words = core.otlp_rejected(response.body, is_json(response))
+  rejected = math.min(rejected, count)
   self.counts.spans, self.counts.refused = self.counts.spans + count - rejected, self.counts.refused + rejected
+  if rejected > 0 then warn(self, receiver_of(self) .. " did not take all spans" .. behind(self, words)) end
+end
+
+local function note_refused(self, count, response)
+  self.counts.refused = self.counts.refused + count
+  warn(self, ("%s answers %d%s: spans that waited in the spool are lost"):format(receiver_of(self), response.status,
+    behind(self, message_of(response))))
 end
 
 -- What is left to be sent of a file: pairs of a first and a last span, the next one last.
@@ -70,13 +106,29 @@ end
 local function send(self, entry, found, piece)
   if not mark(entry, true) then return "unread" end
   if entry.sent then self.counts.unconfirmed = self.counts.unconfirmed + 1 end
+  local body = batches.body(found, piece[1], piece[2])
+  local packed = self.gzip and core.gzip(body)
   local response, err = self:request({ method = "POST", path = self.path, max_response = MOST_ANSWER,
-    content_type = found.content_type, body = batches.body(found, piece[1], piece[2]) })
+    content_type = found.content_type, body = packed or body, headers = packed and GZIP or nil })
   entry.sent = response ~= nil and response.sent == true
   local verdict = verdict_of(response, err)
-  entry.is_begun = entry.is_begun or verdict == "taken" -- of which whoever has the file next knows nothing else
   if not entry.sent and not entry.is_begun then mark(entry, false) end
   return verdict, response, err
+end
+
+-- Whoever has the file next isn't to send again what is done with. Where that can't be seen to, the file goes on saying
+-- that it was sent.
+local function let_go(entry, found, piece)
+  entry.pieces[#entry.pieces] = nil
+  if not entry.pieces[1] then return end
+  local last = piece[2]
+  local rest = batches.behind(found, last)
+  if not folders.rewrite(entry.path, batches.text(rest)) then
+    entry.is_begun = true
+    return
+  end
+  found.spans = rest.spans
+  for _, left in ipairs(entry.pieces) do left[1], left[2] = left[1] - last, left[2] - last end
 end
 
 -- Returns an outcome, where it isn't the next piece's turn.
@@ -90,9 +142,9 @@ local function send_next(self, entry, found)
     return verdict, problem_of(self, response, err), response and response.retry_after
   end
   if verdict == "too large" and count > 1 then return halve(pieces, piece) end
-  pieces[#pieces] = nil
+  let_go(entry, found, piece)
   if verdict == "taken" then return note_taken(self, count, response) end
-  self.counts.refused = self.counts.refused + count
+  note_refused(self, count, response)
 end
 
 local function read(self, entry)
