@@ -51,6 +51,7 @@ build = {
     ["nexus_assistants.doctor"] = "lua/nexus_assistants/doctor/init.lua",
     ["nexus_assistants.doctor.finders"] = "lua/nexus_assistants/doctor/finders.lua",
     ["nexus_assistants.doctor.findings"] = "lua/nexus_assistants/doctor/findings.lua",
+    ["nexus_assistants.doctor.look"] = "lua/nexus_assistants/doctor/look.lua",
     ["nexus_assistants.doctor.ordinary"] = "lua/nexus_assistants/doctor/ordinary.lua",
     ["nexus_assistants.doctor.seen"] = "lua/nexus_assistants/doctor/seen.lua",
     ["nexus_assistants.error"] = "lua/nexus_assistants/error.lua",

@@ -5,7 +5,7 @@
 -- ```lua fragment isn't run but must be Lua, and one fenced as ```lua model is the model's script of the server that
 -- the next sample is run against. `<!-- needs files.create, stream -->` before a block has it wait for a server that
 -- answers these operations.
-local doctor = require("nexus_assistants.doctor")
+local look = require("nexus_assistants.doctor.look")
 local findings = require("nexus_assistants.doctor.findings")
 local nexus = require("nexus_assistants")
 local operations = require("nexus_assistants.operations")
@@ -307,7 +307,7 @@ describe("docs", function()
   it("name every finding, as the doctor's catalogue has it", function()
     local advice, expected = {}, {}
     for _, finding in ipairs(findings.list) do advice[finding.id] = finding.advice end
-    for index, entry in ipairs(doctor.catalogue) do
+    for index, entry in ipairs(look.catalogue) do
       expected[index] = ("| `%s` | %s | %s | %s |"):format(entry.id, entry.severity, entry.what, advice[entry.id])
     end
     local found = {}

@@ -1,4 +1,5 @@
 local doctor = require("nexus_assistants.doctor")
+local look = require("nexus_assistants.doctor.look")
 local json = require("nexus_assistants.json")
 
 local CREATED = 1700000000
@@ -413,10 +414,10 @@ describe("doctor.examine", function()
   end)
 end)
 
-describe("doctor.catalogue", function()
+describe("look.catalogue", function()
   it("lists all findings", function()
     local ids = {}
-    for _, entry in ipairs(doctor.catalogue) do
+    for _, entry in ipairs(look.catalogue) do
       assert.matches("^%u.*%.$", entry.what)
       assert.is_true(entry.severity == "error" or entry.severity == "warning" or entry.severity == "info")
       assert.is_not_nil(CASES[entry.id], entry.id)
@@ -489,7 +490,7 @@ describe("doctor, whatever it is given,", function()
       assert.is_true(#finding.evidence < 2000)
     end
     assert.is_string(json.encode(findings))
-    assert.same(doctor.look_at(seen), findings) -- what is taken for ordinary has none
+    assert.same(look.at(seen), findings) -- what is taken for ordinary has none
     return #findings
   end
 
@@ -527,7 +528,7 @@ describe("doctor, whatever it is given,", function()
       }, 4)
       if is_ordinary(seen) then
         seen_ordinary = seen_ordinary + 1
-        assert.same({}, doctor.look_at(seen))
+        assert.same({}, look.at(seen))
       end
     end
     assert.is_true(seen_ordinary > 100, seen_ordinary)

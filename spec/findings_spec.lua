@@ -1,5 +1,5 @@
 -- Every finding of the doctor, provoked through a client against the local server.
-local doctor = require("nexus_assistants.doctor")
+local look = require("nexus_assistants.doctor.look")
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants")
 local told = require("spec.support.told")
@@ -165,7 +165,7 @@ describe("the doctor finds", function()
     end,
   }
 
-  for _, finding in ipairs(doctor.catalogue) do
+  for _, finding in ipairs(look.catalogue) do
     it(finding.id, function()
       local found = {}
       for _, item in ipairs(cases[finding.id]()) do found[item.id] = item end

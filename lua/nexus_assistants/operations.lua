@@ -303,18 +303,14 @@ local function split(path)
   return segments
 end
 
--- Segments are for matching; for building there are the pieces of the path between its parameters.
+-- What a path is built of: its parameters, and the pieces between them.
 local function prepare(entry)
-  entry.segments, entry.path_parameters, entry.pieces = split(entry.path), {}, {}
+  entry.path_parameters, entry.pieces = {}, {}
   for piece, parameter in entry.path:gmatch("([^{]*){([^}]+)}") do
     entry.pieces[#entry.pieces + 1] = piece
     entry.path_parameters[#entry.path_parameters + 1] = parameter
   end
   entry.last_piece = entry.path:match("[^}]*$")
-  for index, segment in ipairs(entry.segments) do
-    local parameter = segment:match("^{(.+)}$")
-    if parameter then entry.segments[index] = { parameter = parameter } end
-  end
 end
 
 for _, entry in ipairs(definitions) do
@@ -388,11 +384,23 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- matching
 
+-- What a path is matched by: only who serves needs it.
+local function segments_of(entry)
+  if entry.segments then return entry.segments end
+  entry.segments = split(entry.path)
+  for index, segment in ipairs(entry.segments) do
+    local parameter = segment:match("^{(.+)}$")
+    if parameter then entry.segments[index] = { parameter = parameter } end
+  end
+  return entry.segments
+end
+
 local function match_entry(entry, segments)
-  if #segments ~= #entry.segments then return nil end
+  local wanted = segments_of(entry)
+  if #segments ~= #wanted then return nil end
   local found = {}
   for index, segment in ipairs(segments) do
-    local expected = entry.segments[index]
+    local expected = wanted[index]
     if type(expected) == "table" then
       found[expected.parameter] = segment:gsub("%%(%x%x)", unescaped)
     elseif expected ~= segment then

@@ -1,31 +1,8 @@
 --- The doctor: from what was seen of a run to what is wrong with it and what to do. Pure, and never raises.
-local findings = require("nexus_assistants.doctor.findings")
 local is_ordinary = require("nexus_assistants.doctor.ordinary")
 local json = require("nexus_assistants.json")
-local seen = require("nexus_assistants.doctor.seen")
 
 local doctor = {}
-
-local SEVERITIES = { "error", "warning", "info" } -- the most severe first
-
-local function by_severity()
-  local sorted = {}
-  for _, severity in ipairs(SEVERITIES) do
-    for _, finding in ipairs(findings.list) do
-      if finding.severity == severity then sorted[#sorted + 1] = finding end
-    end
-  end
-  return sorted
-end
-
-local FINDINGS = by_severity()
-
--- An ordinary run has little that there could be a finding about.
-local function is_there(given, about)
-  if not about then return true end
-  local value = seen.at(given, about)
-  return value ~= nil and (type(value) ~= "table" or next(value) ~= nil)
-end
 
 --- Examines what was seen of a run. All fields may be absent:
 --
@@ -44,28 +21,10 @@ end
 -- Returns an array of `{ id, severity, evidence, advice }`, the most severe first.
 function doctor.examine(given)
   if is_ordinary(given) then return json.array({}) end
-  return doctor.look_at(given)
-end
-
---- What `examine` does where a run isn't plainly ordinary.
-function doctor.look_at(given)
-  local case, found = seen.read(given), json.array({})
-  for _, finding in ipairs(FINDINGS) do
-    local evidence, advice
-    if is_there(given, finding.about) then evidence, advice = finding.find(case) end
-    if evidence then
-      advice = advice or finding.advice
-      found[#found + 1] = { id = finding.id, severity = finding.severity, evidence = evidence, advice = advice }
-    end
-  end
-  return found
-end
-
---- All findings there are, as `{ id, severity, what }`, in the order in which `examine` returns them.
-doctor.catalogue = {}
-
-for index, finding in ipairs(FINDINGS) do
-  doctor.catalogue[index] = { id = finding.id, severity = finding.severity, what = finding.what }
+  -- What most programs never need, and is a tenth of all that there is to load. It may be out of reach by now, where
+  -- Lua's path is relative and the folder was changed: then a run has no findings, rather than no end.
+  local found, look = pcall(require, "nexus_assistants.doctor.look")
+  return found and look.at(given) or json.array({})
 end
 
 return doctor
