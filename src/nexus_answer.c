@@ -132,5 +132,6 @@ void nxa__nexus_read(nxa__nexus_answer *answer, const nxa_call *call, nxa__nexus
   answer->lost = may_be_done(answer->status) && nxa__call_may_have_arrived(call);
   answer->broke = answer->lost && error->kind == NXA_CONNECTION;
   answer->verdict = judge(answer, error->kind, request);
-  explain(answer, error, endpoint);
+  if (answer->verdict != NXA__NEXUS_TAKEN)
+    explain(answer, error, endpoint);
 }

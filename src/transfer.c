@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -169,9 +170,24 @@ static bool set_signals(CURL *easy) {
   return SET(CURLOPT_NOSIGNAL, asynchronous && loaded->version_num < 0x075800 ? 0L : 1L);
 }
 
+/* Those that libcurl knows. */
+static bool is_proxy_named(void) {
+  static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (getenv(names[i]))
+      return true;
+  return false;
+}
+
+/* Libcurl looks through the environment for each request, while the host may change it. Where no proxy is named as the
+ * handle is made, it needn't. */
+static bool set_proxies(CURL *easy) {
+  return is_proxy_named() || SET(CURLOPT_NOPROXY, "*");
+}
+
 /* Verifying certificates and not following redirects are libcurl's defaults. */
 static bool set_constants(CURL *easy) {
-  return set_signals(easy) && set_protocols(easy) && set_quick_exit(easy) &&
+  return set_signals(easy) && set_protocols(easy) && set_proxies(easy) && set_quick_exit(easy) &&
          SET(CURLOPT_USERAGENT, "nexus-assistants/" NXA_VERSION) && SET(CURLOPT_ACCEPT_ENCODING, "gzip") &&
          SET(CURLOPT_TCP_KEEPALIVE, 1L) && SET(CURLOPT_PATH_AS_IS, 1L) && SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
          SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
