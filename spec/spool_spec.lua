@@ -322,6 +322,20 @@ describe("the spool", function()
     assert_whole(found[1])
   end)
 
+  it("ends what is under way as the client closes, rather than look for it", function()
+    leave("slow")
+    server:faults({ { path = "/api/v1", action = "pass", delay = 0.1 } })
+    server:clear_requests()
+    local client = new_client(server.nexus_url)
+    drive_until(client, function() return #server:requests() == 1 end)
+    assert.is_true(client:close(5))
+    local asked = {}
+    for _, request in ipairs(server:requests()) do asked[#asked + 1] = request.method end
+    assert.same({ "POST", "POST", "POST" }, asked)
+    assert_whole(traces_named("slow")[1])
+    assert.equal(0, files())
+  end)
+
   it("tells what became known of a trace that was there already", function()
     local client = new_client(server.nexus_url, { agent_id = "long" })
     client:trace({ name = "long" }, function(traced)
