@@ -228,6 +228,7 @@ describe("the spool for a receiver of OTLP", function()
       client:sleep(0.1)
     end
     assert.is_false(client:close(1))
+    assert.equal(0, client:stats().tasks)
     assert.same({ server.url .. "/v1/traces answers 401: its spans wait in the spool" }, warnings)
     assert.same({ 3, 6, 0 }, { client:stats().traces_spooled, client:stats().spans_spooled,
       client:stats().spans_failed })

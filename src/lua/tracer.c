@@ -253,7 +253,7 @@ static int tracer_release_spool(lua_State *L) {
 
 /* How many spans a receiver says it did not take, in the body of its answer, which is JSON or not; and its words. */
 int nxa__lua_otlp_rejected(lua_State *L) {
-  char words[256];
+  char words[1024]; /* more than is shown: a secret that is cut isn't found any more */
   size_t length;
   const char *body = luaL_checklstring(L, 1, &length);
   bool json = lua_toboolean(L, 2);

@@ -287,7 +287,7 @@ local function wait(self, seconds)
 end
 
 local function work(self)
-  local going = true
+  local going = not self.scheduler.closed
   while going do
     collect(self)
     local entry, seconds = take_due(self)
@@ -380,6 +380,8 @@ end
 local function end_what_is_under_way(self, due)
   local failures, own = self.failures, self.scheduler:running_task()
   if own and own.apart then return false end
+  self.scheduler:notify(self) -- those that wait end
+  if self.workers > 0 then self.scheduler:turn(0) end
   while next(self.under_way) and core.monotonic() < due do
     self.scheduler:turn(math.min(due - core.monotonic(), LONGEST_TURN))
   end

@@ -123,10 +123,8 @@ local function let_go(entry, found, piece)
   if not entry.pieces[1] then return end
   local last = piece[2]
   local rest = batches.behind(found, last)
-  if not folders.rewrite(entry.path, batches.text(rest)) then
-    entry.is_begun = true
-    return
-  end
+  entry.is_begun = not folders.rewrite(entry.path, batches.text(rest))
+  if entry.is_begun then return end
   found.spans = rest.spans
   for _, left in ipairs(entry.pieces) do left[1], left[2] = left[1] - last, left[2] - last end
 end
