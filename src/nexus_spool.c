@@ -197,7 +197,27 @@ static void keep_leaving(nxa__nexus *sink, nxa__trace_notes *notes) {
   write_lines(sink, notes);
 }
 
+static void note_deleted(const nxa__nexus *sink, nxa__trace_notes *notes) {
+  notes->is_kept = notes->end_kept = false;
+  for (nxa__link *link = notes->trace->spans.first; link; link = link->next) {
+    nxa__span_notes *own = notes_of_span(sink, link->owner);
+    if (own)
+      own->is_kept = own->seen = false;
+  }
+}
+
+/* What Nexus has of it isn't in memory any more, and stands for nothing in the file. */
+bool nxa__nexus_keep_on_disk(nxa__nexus *sink, nxa__trace_notes *notes) {
+  if (nxa__spool_was_deleted(sink->spool, notes->file)) {
+    note_deleted(sink, notes);
+    keep_spans(sink, notes);
+    nxa__nexus_keep_trace(sink, notes);
+  }
+  return notes->end_kept && nxa__spool_has_lines(notes->file);
+}
+
 bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes) {
+  nxa__nexus_keep_on_disk(sink, notes);
   keep_spans(sink, notes);
   nxa__nexus_keep_trace(sink, notes);
   if (notes->end_kept)

@@ -8,6 +8,17 @@
 
 #define SENT "{\"sent\":"
 #define LINES_KEPT ((size_t)256 << 10) /* of memory between two uses */
+#define PAGES_LEAST 4                  /* the oldest goes, the others stay */
+#define SPOOL_LEAST 1024               /* what is below holds no page */
+
+/* A page is the oldest of its spool as soon as it is larger than that; so pages are small where that is. */
+void nxa__otlp_pages_keep(nxa__otlp_pages *pages, nxa__spool *spool) {
+  size_t most = nxa__spool_most(spool);
+  pages->spool = spool;
+  pages->most = NXA__OTLP_BATCH_BYTES;
+  if (most >= SPOOL_LEAST && most / PAGES_LEAST < pages->most)
+    pages->most = most / PAGES_LEAST;
+}
 
 nxa__otlp_page *nxa__otlp_page_new(const nxa__otlp_pages *pages, nxa_stats *stats) {
   nxa__otlp_page *page = nxa__allocate_zeroed(sizeof *page);
@@ -25,11 +36,11 @@ static void end_line(const nxa__otlp_pages *pages, nxa__buffer *lines) {
     nxa__buffer_append_byte(lines, '\n');
 }
 
-static void put_head(const nxa__otlp_pages *pages, nxa__buffer *lines) {
+static void put_head(const nxa__otlp_pages *pages, nxa__buffer *lines, bool sent) {
   char now[NXA__TIMESTAMP_SIZE];
   nxa__otlp_batch batch = {.body = lines};
   nxa__timestamp(now, nxa__wall_ns());
-  nxa__buffer_append_format(lines, SENT "0,\"started_at\":\"%s\",\"format\":\"%s\",\"otlp\":", now,
+  nxa__buffer_append_format(lines, SENT "%d,\"started_at\":\"%s\",\"format\":\"%s\",\"otlp\":", sent, now,
                             pages->format == &nxa__otlp_json ? "json" : "protobuf");
   nxa__otlp_put_quoted(lines, pages->receiver, strlen(pages->receiver));
   nxa__buffer_append_text(lines, "}\n");
@@ -57,7 +68,7 @@ static bool write_span(nxa__otlp_pages *pages, nxa__otlp_page *page, const nxa__
     return false;
   nxa__buffer_clear(lines);
   if (!page->begun) {
-    put_head(pages, lines);
+    put_head(pages, lines, page->sent);
     page->start = lines->length;
   }
   put_span(pages, lines, span);
@@ -76,15 +87,28 @@ bool nxa__otlp_page_put(nxa__otlp_pages *pages, nxa__otlp_page *page, const nxa_
 }
 
 bool nxa__otlp_page_put_again(nxa__otlp_pages *pages, nxa__otlp_page *page, const nxa__otlp_span *span) {
+  size_t bytes = page->bytes;
   bool written = write_span(pages, page, span);
+  page->bytes = bytes; /* it was counted before */
   page->missing -= written;
   return written;
 }
 
 /* ------------------------------------------------------------------------------------------------ its state */
 
-bool nxa__otlp_page_is_full(const nxa__otlp_page *page) {
-  return page->spans >= NXA__OTLP_BATCH_SPANS || page->bytes >= NXA__OTLP_BATCH_BYTES;
+bool nxa__otlp_page_was_deleted(const nxa__otlp_pages *pages, nxa__otlp_page *page) {
+  if (!page->file || !nxa__spool_was_deleted(pages->spool, page->file))
+    return false;
+  page->begun = false;
+  return true;
+}
+
+bool nxa__otlp_page_can_grow(const nxa__otlp_pages *pages, const nxa__otlp_page *page) {
+  return page->file && !nxa__spool_is_dropped(page->file) && !nxa__spool_rests(pages->spool);
+}
+
+bool nxa__otlp_page_is_full(const nxa__otlp_pages *pages, const nxa__otlp_page *page) {
+  return page->spans >= NXA__OTLP_BATCH_SPANS || page->bytes >= pages->most || nxa__spool_is_dropped(page->file);
 }
 
 bool nxa__otlp_page_is_whole(const nxa__otlp_page *page) {
@@ -113,7 +137,8 @@ bool nxa__otlp_page_read(const nxa__otlp_pages *pages, const nxa__otlp_page *pag
   return true;
 }
 
-void nxa__otlp_page_mark(const nxa__otlp_pages *pages, const nxa__otlp_page *page, bool sent) {
+void nxa__otlp_page_mark(const nxa__otlp_pages *pages, nxa__otlp_page *page, bool sent) {
+  page->sent = sent;
   if (page->begun)
     nxa__spool_mark(pages->spool, page->file, sizeof SENT - 1, sent ? '1' : '0');
 }

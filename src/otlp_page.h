@@ -23,6 +23,7 @@ typedef struct nxa__otlp_pages {
   char *receiver;    /* its URL */
   const nxa__otlp_format *format;
   const nxa__otlp_resource *resource;
+  size_t most;       /* the bytes with which a page is full */
   nxa__buffer lines; /* to be written */
 } nxa__otlp_pages;
 
@@ -32,8 +33,12 @@ typedef struct nxa__otlp_page {
   size_t spans, bytes;   /* put there */
   size_t missing;        /* of them, those that could not be written */
   bool begun;            /* the file's first line is there */
+  bool sent;             /* what that says, or is to say */
   size_t start;          /* where the spans begin */
 } nxa__otlp_page;
+
+/* Has pages be on the disk, in a spool that is not NULL. */
+void nxa__otlp_pages_keep(nxa__otlp_pages *pages, nxa__spool *spool);
 
 /* NULL for want of memory. */
 nxa__otlp_page *nxa__otlp_page_new(const nxa__otlp_pages *pages, nxa_stats *stats);
@@ -41,14 +46,19 @@ nxa__otlp_page *nxa__otlp_page_new(const nxa__otlp_pages *pages, nxa_stats *stat
 bool nxa__otlp_page_put(nxa__otlp_pages *pages, nxa__otlp_page *page, const nxa__otlp_span *span);
 /* The same for one that was missing. */
 bool nxa__otlp_page_put_again(nxa__otlp_pages *pages, nxa__otlp_page *page, const nxa__otlp_span *span);
-/* It has as much as a batch takes. */
-bool nxa__otlp_page_is_full(const nxa__otlp_page *page);
+/* Looks whether somebody deleted its file. If so that is begun anew, and all that is in the page is to be put there
+ * again; what of it was is `missing` once the caller has counted it there. */
+bool nxa__otlp_page_was_deleted(const nxa__otlp_pages *pages, nxa__otlp_page *page);
+/* What is put there may be on the disk then: it is worth while to describe it. */
+bool nxa__otlp_page_can_grow(const nxa__otlp_pages *pages, const nxa__otlp_page *page);
+/* It has as much as a batch takes, or what would be put there could not be on the disk any more. */
+bool nxa__otlp_page_is_full(const nxa__otlp_pages *pages, const nxa__otlp_page *page);
 /* All of it is in the file, and the file on the disk. */
 bool nxa__otlp_page_is_whole(const nxa__otlp_page *page);
 /* Adds all of it to a batch that has begun, as it is in the file; false, and nothing is added, where it can't be. */
 bool nxa__otlp_page_read(const nxa__otlp_pages *pages, const nxa__otlp_page *page, nxa__otlp_batch *batch);
 /* Notes in the file whether it may be at the receiver. */
-void nxa__otlp_page_mark(const nxa__otlp_pages *pages, const nxa__otlp_page *page, bool sent);
+void nxa__otlp_page_mark(const nxa__otlp_pages *pages, nxa__otlp_page *page, bool sent);
 /* Leaves the file to whoever delivers from the spool; false where there is none. */
 bool nxa__otlp_page_leave(const nxa__otlp_pages *pages, nxa__otlp_page *page);
 /* Frees it; its file goes, or, where `stays`, is what an ended process leaves. */

@@ -29,7 +29,7 @@ bool nxa__otlp_queue_init(nxa__otlp_queue *queue, nxa__sink *sink, const nxa__ot
 
 bool nxa__otlp_queue_spool(nxa__otlp_queue *queue, nxa__spool *spool, const char *receiver) {
   nxa__otlp_pages *pages = &queue->pages;
-  pages->spool = spool;
+  nxa__otlp_pages_keep(pages, spool);
   pages->format = queue->format;
   pages->resource = &queue->resource;
   pages->receiver = nxa__copy_string(receiver);
@@ -81,7 +81,7 @@ static bool describe(nxa__otlp_queue *queue, const item *next) {
 typedef bool (*putting)(nxa__otlp_pages *, nxa__otlp_page *, const nxa__otlp_span *);
 
 static void put(nxa__otlp_queue *queue, item *ended, putting put_in) {
-  bool described = describe(queue, ended);
+  bool described = queue->pages.spool && describe(queue, ended);
   ended->kept = put_in(&queue->pages, ended->page, described ? &queue->scratch : NULL);
   if (described)
     nxa__otlp_span_free(&queue->scratch);
@@ -91,7 +91,7 @@ static void put(nxa__otlp_queue *queue, item *ended, putting put_in) {
 static void keep(nxa__otlp_queue *queue, item *ended) {
   if (!queue->pages.spool)
     return;
-  if (!queue->page || nxa__otlp_page_is_full(queue->page))
+  if (!queue->page || nxa__otlp_page_is_full(&queue->pages, queue->page))
     queue->page = nxa__otlp_page_new(&queue->pages, &queue->sink->tracer->stats);
   if (!queue->page)
     return;
@@ -104,13 +104,8 @@ static nxa__otlp_page *first_page(const nxa__list *list) {
   return first ? first->page : NULL;
 }
 
-bool nxa__otlp_queue_is_kept(const nxa__otlp_queue *queue) {
-  const nxa__otlp_page *page = first_page(&queue->taken);
-  return page && nxa__otlp_page_is_whole(page);
-}
-
 void nxa__otlp_queue_mark(nxa__otlp_queue *queue, bool sent) {
-  const nxa__otlp_page *page = first_page(&queue->taken);
+  nxa__otlp_page *page = first_page(&queue->taken);
   if (page)
     nxa__otlp_page_mark(&queue->pages, page, sent);
 }
@@ -190,18 +185,51 @@ void nxa__otlp_queue_settle(nxa__otlp_queue *queue, bool delivered, uint64_t rej
 /* ------------------------------------------------------------------------------------------------ leaving */
 
 static void write_missing(nxa__otlp_queue *queue, const nxa__list *list, const nxa__otlp_page *page) {
-  for (nxa__link *link = list->first; link && page->missing > 0; link = link->next) {
+  nxa__link *link = list->first;
+  for (; link && page->missing > 0 && nxa__otlp_page_can_grow(&queue->pages, page); link = link->next) {
     item *next = link->owner;
     if (next->page == page && !next->kept && !next->left)
       put(queue, next, nxa__otlp_page_put_again);
   }
 }
 
-/* A trace is settled after its spans: where these may be in the batch, with that. */
+static void note_deleted(const nxa__list *list, nxa__otlp_page *page) {
+  for (nxa__link *link = list->first; link; link = link->next) {
+    item *next = link->owner;
+    if (next->page == page && next->kept) {
+      next->kept = false;
+      page->missing++;
+    }
+  }
+}
+
+/* Of the page that is the first in the list; all that is in it is in the list. Returns whether it is on the disk now.
+ */
+static bool complete(nxa__otlp_queue *queue, const nxa__list *list, nxa__otlp_page *page) {
+  if (nxa__otlp_page_was_deleted(&queue->pages, page))
+    note_deleted(list, page);
+  write_missing(queue, list, page);
+  return nxa__otlp_page_is_whole(page);
+}
+
+bool nxa__otlp_queue_keep(nxa__otlp_queue *queue) {
+  nxa__otlp_page *page = first_page(&queue->taken);
+  return page && complete(queue, &queue->taken, page);
+}
+
+/* Spans that end before their trace are in front of it: those that wait are let go of before. */
+static bool has_spans_in_batch(const nxa__otlp_queue *queue, const nxa_trace *trace) {
+  const nxa__link *link = queue->taken.first ? trace->spans.first : NULL;
+  while (link && !(((nxa_span *)link->owner)->record.wanted & 1u << queue->sink->index))
+    link = link->next;
+  return link != NULL;
+}
+
+/* A trace is settled after its spans: where these are in the batch, with that. */
 static void let_go(nxa__otlp_queue *queue, item *leaving, bool spooled) {
   if (!spooled && !leaving->left) {
     settle(queue, leaving, false);
-  } else if (leaving->trace && queue->taken.first) {
+  } else if (leaving->trace && has_spans_in_batch(queue, leaving->trace)) {
     part(queue, leaving, false);
     leaving->left = true;
     nxa__list_append(&queue->taken, &leaving->link);
@@ -225,7 +253,7 @@ static size_t leave_page(nxa__otlp_queue *queue, nxa__list *list) {
   if (!page)
     return leave_first(queue, list, false);
   page->members++; /* it stays for as long as this takes */
-  write_missing(queue, list, page);
+  complete(queue, list, page);
   bool there = nxa__otlp_page_leave(&queue->pages, page);
   while (first_page(list) == page)
     failed += leave_first(queue, list, there);
@@ -270,8 +298,8 @@ size_t nxa__otlp_queue_give_up(nxa__otlp_queue *queue) {
 }
 
 bool nxa__otlp_queue_relieve(nxa__otlp_queue *queue) {
-  const nxa__otlp_page *next = first_page(&queue->waiting);
-  if (!next || !nxa__otlp_page_is_whole(next) || next == first_page(&queue->taken))
+  nxa__otlp_page *next = first_page(&queue->waiting);
+  if (!next || next == first_page(&queue->taken) || !complete(queue, &queue->waiting, next))
     return false;
   leave_page(queue, &queue->waiting);
   return true;

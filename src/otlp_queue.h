@@ -49,8 +49,8 @@ void nxa__otlp_queue_settle(nxa__otlp_queue *queue, bool delivered, uint64_t rej
 /* Has the batch made again, of half of it; the other half is next. False where it is one span, or for want of memory.
  */
 bool nxa__otlp_queue_split(nxa__otlp_queue *queue);
-/* All of the batch is in the spool. */
-bool nxa__otlp_queue_is_kept(const nxa__otlp_queue *queue);
+/* Whether all of the batch is in the spool now. */
+bool nxa__otlp_queue_keep(nxa__otlp_queue *queue);
 /* Notes on the disk whether the batch may be at the receiver. */
 void nxa__otlp_queue_mark(nxa__otlp_queue *queue, bool sent);
 

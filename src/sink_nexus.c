@@ -153,15 +153,15 @@ static bool pending(const nxa__sink *base) {
   return sink->running.first || sink->ready.first || sink->flying.first;
 }
 
-static bool is_on_disk(const nxa__trace_notes *notes) {
-  return notes->end_kept && notes->flying == 0 && nxa__spool_has_lines(notes->file);
+static bool is_on_disk(nxa__nexus *sink, nxa__trace_notes *notes) {
+  return notes->end_kept && notes->flying == 0 && nxa__nexus_keep_on_disk(sink, notes);
 }
 
 /* The oldest that waits to be sent is left in the spool. */
 static bool relieve(nxa__sink *base) {
   nxa__nexus *sink = nexus_of(base);
   for (nxa__link *link = sink->ready.first; link; link = link->next)
-    if (is_on_disk(link->owner)) {
+    if (is_on_disk(sink, link->owner)) {
       nxa__nexus_leave_now(sink, link->owner);
       nxa__nexus_schedule(sink);
       return true;

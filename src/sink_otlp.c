@@ -462,7 +462,7 @@ static void give_up(nxa__sink *base) {
 static bool relieve(nxa__sink *base) {
   sink_otlp *sink = otlp_of(base);
   bool left = nxa__otlp_queue_relieve(&sink->queue);
-  if (!left && sink->state == READY && nxa__otlp_queue_is_kept(&sink->queue)) {
+  if (!left && sink->state == READY && nxa__otlp_queue_keep(&sink->queue)) {
     leave_batch(sink);
     left = true;
   }

@@ -35,7 +35,8 @@ struct nxa__spool_file {
   int64_t since_ns;    /* wall clock */
   bool failed;
   bool left;    /* nobody here writes to it any more */
-  bool dropped; /* there was too much: it is no more */
+  bool dropped; /* it is no more: there was too much, or */
+  bool deleted; /* somebody did it, and nxa__spool_was_deleted has not told so yet */
 };
 
 struct nxa__spool {
@@ -175,6 +176,10 @@ static bool fail(nxa__spool *spool, const char *reason) {
   return false;
 }
 
+bool nxa__spool_rests(const nxa__spool *spool) {
+  return spool->rests_until_ns > nxa__monotonic_ns();
+}
+
 static bool fail_by_errno(nxa__spool *spool) {
   return fail(spool, strerror(errno));
 }
@@ -305,15 +310,21 @@ static void drop(nxa__spool *spool, nxa__spool_file *file) {
 /* ------------------------------------------------------------------------------------------------ a lost folder */
 
 /* What nothing was written to yet is written in the next folder. */
+static void lose_file(nxa__spool *spool, nxa__spool_file *file) {
+  close_file(file);
+  if (file->bytes > 0) {
+    file->deleted = true;
+    drop(spool, file);
+  } else {
+    file->number = 0;
+    file->size = 0;
+  }
+}
+
 static void lose_files(nxa__spool *spool, const nxa__list *files) {
   for (nxa__link *link = files->first, *next; link; link = next) {
-    nxa__spool_file *file = link->owner;
     next = link->next;
-    close_file(file);
-    if (file->bytes > 0)
-      drop(spool, file);
-    else
-      file->number = 0;
+    lose_file(spool, link->owner);
   }
 }
 
@@ -341,6 +352,27 @@ static bool lost_its_folder(nxa__spool *spool) {
 static bool is_deleted(const nxa__spool_file *file) {
   struct stat known;
   return fstat(file->descriptor, &known) != 0 || known.st_nlink == 0;
+}
+
+/* By its name: a descriptor doesn't tell, and there may be none. */
+static bool is_gone(const nxa__spool *spool, const nxa__spool_file *file) {
+  struct stat known;
+  char name[NAME_SIZE];
+  name_of(spool, file, name);
+  return fstatat(spool->folder, name, &known, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT;
+}
+
+bool nxa__spool_was_deleted(nxa__spool *spool, nxa__spool_file *file) {
+  if (nxa__spool_has_lines(file) && is_gone(spool, file) && !lost_its_folder(spool))
+    lose_file(spool, file);
+  if (!file || !file->deleted)
+    return false;
+  file->deleted = file->dropped = file->failed = false;
+  file->number = 0;
+  file->size = 0;
+  file->since_ns = nxa__wall_ns();
+  nxa__list_append(&spool->files, &file->link);
+  return true;
 }
 
 /* ------------------------------------------------------------------------------------------------ taking */
@@ -390,7 +422,7 @@ static bool open_file(nxa__spool *spool, nxa__spool_file *file) {
   if (file->descriptor < 0 && errno == ENOENT && lost_its_folder(spool) && !file->dropped && make_folder(spool))
     open_by_name(spool, file);
   if (file->descriptor < 0)
-    return file->dropped || spool->rests_until_ns > nxa__monotonic_ns() ? false : fail_by_errno(spool);
+    return file->dropped || nxa__spool_rests(spool) ? false : fail_by_errno(spool);
   if (spool->open_files.count == OPEN_MOST)
     close_file(spool->open_files.first->owner);
   nxa__list_append(&spool->open_files, &file->open_link);
@@ -398,7 +430,7 @@ static bool open_file(nxa__spool *spool, nxa__spool_file *file) {
 }
 
 static bool is_ready(nxa__spool *spool, nxa__spool_file *file) {
-  if (file->dropped || spool->rests_until_ns > nxa__monotonic_ns())
+  if (file->dropped || nxa__spool_rests(spool))
     return false;
   if (spool->folder < 0 && !make_folder(spool))
     return false;
@@ -467,7 +499,7 @@ static void drop_old(nxa__spool *spool, const nxa__list *files) {
 /* ------------------------------------------------------------------------------------------------ writing */
 
 bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lines, size_t length) {
-  if (!file || !is_ready(spool, file))
+  if (!file || length > spool->limits.bytes || !is_ready(spool, file))
     return false;
   if (length > spool->largest - file->bytes)
     return fail(spool, strerror(EFBIG));
@@ -507,6 +539,10 @@ void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, ch
     fail_by_errno(spool);
 }
 
+size_t nxa__spool_most(const nxa__spool *spool) {
+  return spool->limits.bytes;
+}
+
 void nxa__spool_try_again(nxa__spool *spool) {
   if (spool)
     spool->rests_until_ns = 0;
@@ -514,6 +550,10 @@ void nxa__spool_try_again(nxa__spool *spool) {
 
 bool nxa__spool_has_lines(const nxa__spool_file *file) {
   return file && file->bytes > 0 && !file->dropped;
+}
+
+bool nxa__spool_is_dropped(const nxa__spool_file *file) {
+  return file && file->dropped;
 }
 
 void nxa__spool_mark_failed(nxa__spool *spool, nxa__spool_file *file) {

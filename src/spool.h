@@ -35,19 +35,28 @@ nxa__spool *nxa__spool_new(nxa_engine *engine, const char *folder, const nxa__sp
                            const nxa__spool_limits *limits);
 /* What wasn't removed stays on the disk for others. All its files must have been removed, left or freed. */
 void nxa__spool_free(nxa__spool *spool);
+/* The bytes it may hold. */
+size_t nxa__spool_most(const nxa__spool *spool);
 /* Where it counts what it holds and what it drops. */
 void nxa__spool_count_in(nxa__spool *spool, nxa_stats *stats);
 
 /* A file for a trace; it is on the disk from the first append on. NULL for want of memory. */
 nxa__spool_file *nxa__spool_take(nxa__spool *spool);
-/* Writes whole lines; true where they are there. */
+/* Writes whole lines; true where they are there. More than the spool may hold takes nothing else away. */
 bool nxa__spool_append(nxa__spool *spool, nxa__spool_file *file, const char *lines, size_t length);
 bool nxa__spool_has_lines(const nxa__spool_file *file);
+/* What was written is no more, and nothing is written any more. */
+bool nxa__spool_is_dropped(const nxa__spool_file *file);
+/* Looks whether somebody deleted it, which who has it open doesn't notice. If so it is told once, and the file is as
+ * one that was just taken: what was in it may be written again. */
+bool nxa__spool_was_deleted(nxa__spool *spool, nxa__spool_file *file);
 /* Appends what was written from `offset` on to `out`; false where it can't be read. */
 bool nxa__spool_read(nxa__spool *spool, nxa__spool_file *file, size_t offset, nxa__buffer *out);
 /* Overwrites one byte of what was written. */
 void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, char mark);
-/* After a failure nothing is written for some seconds; there is no more time for that. */
+/* After a failure nothing is written for some seconds. */
+bool nxa__spool_rests(const nxa__spool *spool);
+/* There is no more time for that. */
 void nxa__spool_try_again(nxa__spool *spool);
 /* Its trace failed: where there is too much, it goes last. */
 void nxa__spool_mark_failed(nxa__spool *spool, nxa__spool_file *file);

@@ -1532,6 +1532,42 @@ static void what_is_on_the_disk_stays_though_its_end_has_no_room(void **state) {
   stop(&fix);
 }
 
+static void remove_folders(void) {
+  char command[64];
+  snprintf(command, sizeof command, "rm -rf '%s'/*", spool);
+  assert_int_equal(system(command), 0);
+}
+
+/* Ended and open, as the tracer closes; or to make room in memory. */
+static void what_is_deleted_is_written_anew(void **state) {
+  (void)state;
+  for (int closes = 0; closes < 2; closes++) {
+    fixture fix;
+    start(&fix);
+    behaviour = silent;
+    whole_trace(&fix, "a", "t", 2);
+    if (closes)
+      run_for(fix.engine, SECOND);
+    remove_folders();
+    if (closes) {
+      close_within(&fix, 1, false);
+    } else {
+      fix.tracer->options.max_traces = 1;
+      whole_trace(&fix, "a", "u", 2);
+    }
+    nxa_stats stats = stats_of(&fix);
+    assert_int_equal(stats.traces_spooled, 1);
+    assert_int_equal(stats.spans_spooled, 2);
+    assert_int_equal(stats.spool_left, 1);
+    assert_failed(&fix, 0, 0);
+    const char *lines = collected(&fix);
+    assert_int_equal(occurrences(lines, "\"open\":false"), 2);
+    assert_int_equal(occurrences(lines, "\"state\":"), 1);
+    assert_int_equal(occurrences(lines, "\"left\":true"), 1);
+    stop(&fix);
+  }
+}
+
 static void what_had_no_room_on_the_disk_is_tried_again_at_the_end(void **state) {
   (void)state;
   fixture fix;
@@ -1733,6 +1769,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_refused_key_loses_nothing, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(closing_leaves_what_it_cannot_deliver, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_stays_though_its_end_has_no_room, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_deleted_is_written_anew, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_had_no_room_on_the_disk_is_tried_again_at_the_end, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),

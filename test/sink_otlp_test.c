@@ -5,6 +5,7 @@
 #include "support/fake_transport.h"
 #include "support/json_check.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -889,6 +890,183 @@ static void room_is_made_while_a_batch_is_under_way(void **state) {
   }
 }
 
+/* What is on the disk takes no room in memory, whatever is under way: none of its spans is in the batch. */
+static void traces_give_way_while_a_batch_is_under_way(void **state) {
+  fixture fix;
+  fake_answer slow = status(200);
+  (void)state;
+  start(&fix);
+  slow.latency_ns = 9 * SECOND;
+  will_answer(slow);
+  record(&fix, 1);
+  run_for(fix.engine, 6 * SECOND);
+  assert_int_equal(requests_seen, 1);
+  for (int i = 0; i < 5000; i++)
+    record(&fix, 0);
+  assert_int_equal(stats_of(&fix).traces_dropped, 0);
+  run_for(fix.engine, 60 * SECOND);
+  nxa_stats stats = stats_of(&fix);
+  assert_int_equal(stats.traces_delivered + stats.traces_spooled, 5001);
+  assert_int_equal(stats.traces_failed + stats.traces_pending, 0);
+  stop(&fix);
+}
+
+static void remove_folders(void) {
+  char command[64];
+  snprintf(command, sizeof command, "rm -rf '%s'/*", spool);
+  assert_int_equal(system(command), 0);
+}
+
+/* Spans on the disk. */
+static int spans_there(void) {
+  char command[96], number[16] = "";
+  snprintf(command, sizeof command, "cat '%s'/*/*.otlp 2>/dev/null | grep -c '\"spanId\"'", spool);
+  FILE *pipe = popen(command, "r");
+  assert_non_null(pipe);
+  assert_non_null(fgets(number, sizeof number, pipe));
+  pclose(pipe);
+  return atoi(number);
+}
+
+/* Once while all of it is written to, once while some of it has gone on. */
+static void what_is_deleted_is_written_anew(void **state) {
+  (void)state;
+  for (int spans = 2; spans <= 1100; spans += 1098) {
+    fixture fix;
+    start(&fix);
+    will_answer(failure(NXA_TIMEOUT, true));
+    record(&fix, spans);
+    run_for(fix.engine, 6 * SECOND);
+    remove_folders();
+    assert_int_equal(spans_there(), 0);
+    assert_false(nxa_tracer_close(fix.tracer, 0));
+    assert_left(&fix, 1, (uint64_t)spans, spans == 2 ? 1 : 3);
+    assert_int_equal(spans_there(), spans + 1);
+    assert_true(is_there(&fix, "the folder was deleted"));
+    assert_memory_equal(collected(&fix), "{\"sent\":1,", 10); /* it may have arrived all the same */
+    stop(&fix);
+  }
+}
+
+static void what_is_deleted_is_written_before_it_leaves_memory(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  fix.tracer->options.max_spans = 600;
+  will_answer(failure(NXA_CONNECTION, false));
+  record(&fix, 511);
+  run_for(fix.engine, 100 * MILLISECOND);
+  remove_folders();
+  record(&fix, 300);
+  nxa_stats stats = stats_of(&fix);
+  uint64_t left = stats.spans_spooled + stats.traces_spooled, files = stats.spool_left;
+  assert_int_equal(stats.spans_dropped, 0);
+  assert_true(left > 0);
+  remove_folders();
+  record(&fix, 300);
+  nxa_tracer_close(fix.tracer, 0);
+  stats = stats_of(&fix);
+  assert_int_equal(stats.spans_failed + stats.traces_failed + stats.spans_dropped, 0);
+  assert_int_equal(stats.spans_spooled, 1111);
+  assert_int_equal(stats.spool_dropped, files); /* they were nobody's any more */
+  assert_int_equal(spans_there(), stats.spans_spooled + stats.traces_spooled - left);
+  stop(&fix);
+}
+
+/* The oldest go; what ended last is there. */
+static void a_small_spool_is_used(void **state) {
+  static const size_t sizes[] = {2000, 20000};
+  (void)state;
+  for (size_t i = 0; i < 2; i++) {
+    fixture fix;
+    nxa_otlp_options options = json_options();
+    options.spool_bytes = sizes[i];
+    start_with(&fix, options);
+    will_answer(failure(NXA_CONNECTION, false));
+    for (int number = 0; number < 10; number++) {
+      record(&fix, 20);
+      assert_in_range(stats_of(&fix).spool_bytes, sizes[i] / 4, sizes[i]);
+    }
+    assert_false(nxa_tracer_close(fix.tracer, 0));
+    nxa_stats stats = stats_of(&fix);
+    assert_in_range(stats.spool_bytes, sizes[i] / 4, sizes[i]);
+    assert_true(stats.spans_spooled > 0 && spans_there() > 0);
+    assert_int_equal(stats.spans_spooled + stats.spans_failed, 200);
+    stop(&fix);
+  }
+}
+
+static void a_span_that_is_too_large_for_the_spool_takes_none_along(void **state) {
+  static char text[6000];
+  fixture fix;
+  nxa_otlp_options options = json_options();
+  (void)state;
+  options.spool_bytes = 5000;
+  start_with(&fix, options);
+  memset(text, '1', sizeof text);
+  record(&fix, 2);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "weather");
+  nxa_span *span = nxa_span_start(trace, NULL, "large", NULL);
+  nxa_span_set_metadata(span, "text", text, sizeof text);
+  nxa_span_end(span, NXA_SPAN_OK);
+  nxa_span_free(span);
+  record_spans(trace, 2);
+  assert_int_equal(spans_there(), 5);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
+/* A file is where the folder should be. */
+static void block_spool(void) {
+  assert_int_equal(rmdir(spool), 0);
+  close(open(spool, O_CREAT | O_WRONLY, 0600));
+}
+
+static void what_could_not_be_written_is_written_at_the_end(void **state) {
+  fixture fix;
+  (void)state;
+  block_spool();
+  start(&fix);
+  will_answer(failure(NXA_CONNECTION, false));
+  record(&fix, 600);
+  run_for(fix.engine, 100 * MILLISECOND);
+  assert_int_equal(unlink(spool), 0);
+  assert_false(nxa_tracer_close(fix.tracer, 0)); /* before it would be tried again */
+  assert_left(&fix, 1, 600, 2);
+  assert_int_equal(spans_there(), 601);
+  stop(&fix);
+}
+
+static void what_could_not_be_written_is_not_in_the_way(void **state) {
+  fixture fix;
+  (void)state;
+  block_spool();
+  start(&fix);
+  will_answer(failure(NXA_CONNECTION, false));
+  record(&fix, 1200);
+  run_for(fix.engine, SECOND);
+  assert_int_equal(unlink(spool), 0);
+  run_for(fix.engine, 6 * SECOND);
+  for (int i = 0; i < 3300; i++)
+    record(&fix, 0);
+  assert_int_equal(stats_of(&fix).traces_dropped, 0);
+  nxa_tracer_close(fix.tracer, 0);
+  assert_int_equal(stats_of(&fix).traces_spooled, 3301);
+  assert_int_equal(spans_there(), 4501);
+  stop(&fix);
+}
+
+static void what_is_unwanted_is_not_marked_as_sent(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(status(401));
+  record(&fix, 1);
+  run_for(fix.engine, 6 * SECOND);
+  assert_memory_equal(collected(&fix), "{\"sent\":0,", 10);
+  stop(&fix);
+}
+
 static void what_an_abandoned_tracer_held_stays(void **state) {
   fixture fix;
   char command[96];
@@ -1033,6 +1211,15 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_receiver_that_stays_away_finds_it_in_the_spool, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(halves_have_files_of_their_own, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(room_is_made_while_a_batch_is_under_way, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(traces_give_way_while_a_batch_is_under_way, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_deleted_is_written_anew, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_deleted_is_written_before_it_leaves_memory, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_small_spool_is_used, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_span_that_is_too_large_for_the_spool_takes_none_along, make_spool,
+                                      remove_spool),
+      cmocka_unit_test_setup_teardown(what_could_not_be_written_is_written_at_the_end, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_could_not_be_written_is_not_in_the_way, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_unwanted_is_not_marked_as_sent, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_an_abandoned_tracer_held_stays, make_spool, remove_spool),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

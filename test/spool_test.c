@@ -4,6 +4,7 @@
 #include "support/fake_transport.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,9 +238,10 @@ static void test_bytes_and_age(void **state) {
   assert_int_equal(fix.stats.spool_bytes, 2);
   nxa__spool_file *large = nxa__spool_take(fix.spool);
   assert_false(append(&fix, large, "more than all that may be there\n"));
+  assert_false(nxa__spool_is_dropped(large));
   nxa__spool_remove(fix.spool, large);
-  assert_int_equal(fix.stats.spool_files, 0);
-  assert_int_equal(fix.stats.spool_bytes, 0);
+  assert_int_equal(fix.stats.spool_files, 1); /* nothing went for what has no room at all */
+  assert_int_equal(fix.stats.spool_bytes, 2);
   stop(&fix);
 }
 
@@ -305,6 +307,131 @@ static void test_a_folder_that_is_taken_away_is_made_anew(void **state) {
   assert_content(path, LABEL);
   assert_int_equal(fix.engine->warning_count, 1);
   nxa__spool_remove(fix.spool, second);
+  stop(&fix);
+}
+
+static void path_of(const fixture *fix, const char *name, char *path, size_t size) {
+  char folder[340];
+  own_folder(fix, folder, sizeof folder);
+  assert_true(snprintf(path, size, "%s/%s", folder, name) < (int)size);
+}
+
+/* Whoever has it open can write on: into nothing. */
+static void test_a_file_that_is_deleted_is_begun_anew(void **state) {
+  (void)state;
+  for (int way = 0; way < 3; way++) {
+    fixture fix;
+    char path[360];
+    start(&fix, 10, 1000);
+    nxa__spool_file *file = written(&fix, "one\n"), *other = written(&fix, "other\n");
+    assert_false(nxa__spool_was_deleted(fix.spool, file));
+    path_of(&fix, "1.jsonl", path, sizeof path);
+    if (way == 0)
+      assert_int_equal(unlink(path), 0);
+    else
+      remove_all(&fix);
+    assert_true(append(&fix, file, "two\n"));
+    if (way == 2) { /* another one tells */
+      nxa__spool_remove(fix.spool, written(&fix, "x\n"));
+      assert_true(nxa__spool_is_dropped(file));
+    }
+    assert_true(nxa__spool_was_deleted(fix.spool, file));
+    assert_false(nxa__spool_was_deleted(fix.spool, file));
+    assert_int_equal(nxa__spool_was_deleted(fix.spool, other), way > 0);
+    assert_true(append(&fix, file, "one\n") && append(&fix, file, "two\n"));
+    nxa__spool_leave(fix.spool, file);
+    assert_content(nxa__spool_collect(fix.spool), "one\ntwo\n");
+    assert_int_equal(fix.stats.spool_files, way == 0 ? 2 : 1);
+    assert_int_equal(fix.stats.spool_bytes, way == 0 ? 14 : 8);
+    assert_int_equal(fix.stats.spool_dropped, 0);
+    assert_int_equal(fix.engine->warning_count, way > 0);
+    nxa__spool_remove(fix.spool, other);
+    stop(&fix);
+  }
+}
+
+/* Files of more bytes can't be written until the limit is what it was. */
+static void limit_files(rlim_t bytes, struct rlimit *before) {
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, before), 0);
+  struct rlimit now = {bytes, before->rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &now), 0);
+}
+
+static void test_what_is_written_in_part_does_not_count(void **state) {
+  (void)state;
+  fixture fix;
+  struct rlimit before;
+  char path[360];
+  in_place = false;
+  start(&fix, 10, 1000);
+  nxa__spool_file *file = written(&fix, "one\n");
+  limit_files(6, &before); /* as a disk that is full */
+  assert_false(append(&fix, file, "two\n"));
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  path_of(&fix, "1.jsonl", path, sizeof path);
+  assert_content(path, "one\n");
+  assert_true(nxa__spool_rests(fix.spool));
+  assert_false(append(&fix, file, "two\n"));
+  nxa__spool_try_again(fix.spool);
+  assert_true(append(&fix, file, "two\n"));
+  assert_content(path, "one\ntwo\n");
+  nxa__spool_remove(fix.spool, file);
+  stop(&fix);
+  in_place = true;
+}
+
+/* A write beyond it ends the process. */
+static void test_the_limit_of_a_file_is_heeded(void **state) {
+  (void)state;
+  fixture fix;
+  struct rlimit before;
+  limit_files(4, &before);
+  start(&fix, 10, 1000);
+  nxa__spool_file *file = written(&fix, "one\n");
+  assert_false(append(&fix, file, "two\n"));
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  assert_int_equal(fix.engine->warning_count, 1);
+  assert_non_null(strstr(fix.engine->warnings[0], strerror(EFBIG)));
+  nxa__spool_remove(fix.spool, file);
+  stop(&fix);
+}
+
+static void test_no_link_is_followed(void **state) {
+  (void)state;
+  fixture fix;
+  char path[360], target[80];
+  nxa__spool_file *files[20];
+  start(&fix, 100, 100000);
+  for (size_t i = 0; i < 20; i++)
+    files[i] = written(&fix, "a\n"); /* the first one was closed */
+  path_of(&fix, "1.jsonl", path, sizeof path);
+  snprintf(target, sizeof target, "%s.target", fix.path);
+  assert_int_equal(rename(path, target), 0);
+  assert_int_equal(symlink(target, path), 0);
+  assert_false(append(&fix, files[0], "b\n"));
+  assert_content(target, "a\n");
+  assert_int_equal(unlink(target), 0);
+  for (size_t i = 0; i < 20; i++)
+    nxa__spool_remove(fix.spool, files[i]);
+  stop(&fix);
+}
+
+static void test_what_was_cut_is_not_read(void **state) {
+  (void)state;
+  fixture fix;
+  char path[360];
+  nxa__buffer out;
+  nxa__buffer_init(&out, SIZE_MAX);
+  start(&fix, 10, 1000);
+  nxa__spool_file *file = written(&fix, "one\ntwo\n");
+  assert_true(nxa__spool_read(fix.spool, file, 4, &out));
+  assert_string_equal(out.data, "two\n");
+  path_of(&fix, "1.jsonl", path, sizeof path);
+  assert_int_equal(truncate(path, 6), 0);
+  assert_false(nxa__spool_read(fix.spool, file, 4, &out));
+  assert_int_equal(out.length, 4);
+  nxa__buffer_free(&out);
+  nxa__spool_remove(fix.spool, file);
   stop(&fix);
 }
 
@@ -397,6 +524,11 @@ int main(void) {
       cmocka_unit_test(test_age_of_what_is_behind_an_open_one),
       cmocka_unit_test(test_a_folder_that_cannot_be_made),
       cmocka_unit_test(test_a_folder_that_is_taken_away_is_made_anew),
+      cmocka_unit_test(test_a_file_that_is_deleted_is_begun_anew),
+      cmocka_unit_test(test_what_is_written_in_part_does_not_count),
+      cmocka_unit_test(test_the_limit_of_a_file_is_heeded),
+      cmocka_unit_test(test_no_link_is_followed),
+      cmocka_unit_test(test_what_was_cut_is_not_read),
       cmocka_unit_test(test_a_file_of_another_form_is_emptied_for_the_next),
       cmocka_unit_test(test_a_folder_without_descriptors_leaves_nothing),
       cmocka_unit_test(test_nothing_written_and_nothing_at_all),
