@@ -63,7 +63,14 @@ static void part_all(nxa__otlp_queue *queue, const nxa__list *list) {
     part(queue, link->owner, true);
 }
 
+/* Else a span might be on the disk twice. */
+static void finish_split(nxa__otlp_queue *queue) {
+  while (queue->unsplit && !nxa__otlp_queue_split_some(queue))
+    ;
+}
+
 void nxa__otlp_queue_free(nxa__otlp_queue *queue) {
+  finish_split(queue);
   part_all(queue, &queue->taken);
   part_all(queue, &queue->waiting);
   nxa__spool_free(queue->pages.spool);
@@ -288,15 +295,6 @@ size_t nxa__otlp_queue_skip(nxa__otlp_queue *queue) {
   return failed;
 }
 
-size_t nxa__otlp_queue_give_up(nxa__otlp_queue *queue) {
-  size_t failed = 0;
-  nxa__spool_try_again(queue->pages.spool);
-  put_back(queue);
-  while (queue->waiting.first)
-    failed += leave_page(queue, &queue->waiting);
-  return failed;
-}
-
 bool nxa__otlp_queue_relieve(nxa__otlp_queue *queue) {
   nxa__otlp_page *next = first_page(&queue->waiting);
   if (!next || next == first_page(&queue->taken) || !complete(queue, &queue->waiting, next))
@@ -307,37 +305,68 @@ bool nxa__otlp_queue_relieve(nxa__otlp_queue *queue) {
 
 /* ------------------------------------------------------------------------------------------------ splitting */
 
-static void move_to_page(nxa__otlp_queue *queue, item *moving, nxa__otlp_page *page) {
+static nxa__otlp_page *new_half(nxa__otlp_queue *queue) {
+  nxa__otlp_page *half = nxa__otlp_page_new(&queue->pages, &queue->sink->tracer->stats);
+  if (half)
+    half->members++; /* it stays until the batch is split */
+  return half;
+}
+
+static void release_halves(nxa__otlp_queue *queue) {
+  for (int i = 0; i < 2; i++)
+    if (queue->halves[i])
+      let_page_go(queue, queue->halves[i], false);
+  queue->halves[0] = queue->halves[1] = NULL;
+}
+
+bool nxa__otlp_queue_split(nxa__otlp_queue *queue) {
+  if (queue->batch.spans < 2)
+    return false;
+  queue->halves[0] = new_half(queue);
+  queue->halves[1] = new_half(queue);
+  if (queue->halves[0] && queue->halves[1]) {
+    queue->unsplit = queue->taken.first;
+    return true;
+  }
+  release_halves(queue);
+  return false;
+}
+
+static void move_to_half(nxa__otlp_queue *queue, item *moving) {
+  bool is_second = moving->left || queue->halves[0]->spans >= queue->batch.spans / 2;
   part(queue, moving, false);
-  join(moving, page);
+  join(moving, queue->halves[is_second]);
   if (!moving->left)
     put(queue, moving, nxa__otlp_page_put);
 }
 
-/* The halves are on the disk before what they are of is taken away. */
-static void move_to_pages(nxa__otlp_queue *queue, nxa__otlp_page *first, nxa__otlp_page *second) {
-  size_t half = queue->batch.spans / 2;
-  for (nxa__link *link = queue->taken.first; link; link = link->next) {
-    item *moving = link->owner;
-    move_to_page(queue, moving, moving->left || first->spans >= half ? second : first);
-  }
+static size_t moved_bytes(const nxa__otlp_queue *queue) {
+  return queue->halves[0]->bytes + queue->halves[1]->bytes;
 }
 
-bool nxa__otlp_queue_split(nxa__otlp_queue *queue) {
-  nxa_stats *stats = &queue->sink->tracer->stats;
-  if (queue->batch.spans < 2)
-    return false;
-  nxa__otlp_page *first = nxa__otlp_page_new(&queue->pages, stats), *second = nxa__otlp_page_new(&queue->pages, stats);
-  if (first && second) {
-    move_to_pages(queue, first, second);
-    put_back(queue);
-    return true;
+/* The halves are on the disk before what they are of is taken away. */
+bool nxa__otlp_queue_split_some(nxa__otlp_queue *queue) {
+  size_t start = moved_bytes(queue);
+  for (int i = 0; i < PIECE_SPANS && queue->unsplit && moved_bytes(queue) - start < PIECE_BYTES; i++) {
+    item *moving = queue->unsplit->owner;
+    queue->unsplit = queue->unsplit->next;
+    move_to_half(queue, moving);
   }
-  if (first)
-    nxa__otlp_page_free(&queue->pages, first, false);
-  if (second)
-    nxa__otlp_page_free(&queue->pages, second, false);
-  return false;
+  if (queue->unsplit)
+    return false;
+  put_back(queue);
+  release_halves(queue);
+  return true;
+}
+
+size_t nxa__otlp_queue_give_up(nxa__otlp_queue *queue) {
+  size_t failed = 0;
+  nxa__spool_try_again(queue->pages.spool);
+  finish_split(queue);
+  put_back(queue);
+  while (queue->waiting.first)
+    failed += leave_page(queue, &queue->waiting);
+  return failed;
 }
 
 /* ------------------------------------------------------------------------------------------------ writing */

@@ -21,7 +21,9 @@ typedef struct nxa__otlp_queue {
   nxa__buffer body;
   nxa__otlp_span scratch;
   nxa__otlp_pages pages;
-  nxa__otlp_page *page; /* what ends now is put there; NULL: into the next one */
+  nxa__otlp_page *page;      /* what ends now is put there; NULL: into the next one */
+  nxa__otlp_page *halves[2]; /* of the batch that is being split */
+  nxa__link *unsplit;        /* what goes into them next */
 } nxa__otlp_queue;
 
 /* The words of the options of sinks. False for want of memory; `*understood` as of nxa__otlp_resource_make. */
@@ -46,9 +48,11 @@ void nxa__otlp_queue_trace(nxa__otlp_queue *queue, nxa_trace *trace);
 bool nxa__otlp_queue_write(nxa__otlp_queue *queue);
 /* Settles the batch, of which `rejected` spans were not taken, and empties the body. */
 void nxa__otlp_queue_settle(nxa__otlp_queue *queue, bool delivered, uint64_t rejected);
-/* Has the batch made again, of half of it; the other half is next. False where it is one span, or for want of memory.
- */
+/* Begins to have the batch made again, of half of it; the other half is next. False where it is one span, or for want
+ * of memory. */
 bool nxa__otlp_queue_split(nxa__otlp_queue *queue);
+/* Goes on with that; true once it is done. */
+bool nxa__otlp_queue_split_some(nxa__otlp_queue *queue);
 /* Whether all of the batch is in the spool now. */
 bool nxa__otlp_queue_keep(nxa__otlp_queue *queue);
 /* Notes on the disk whether the batch may be at the receiver. */

@@ -27,7 +27,7 @@
 #define LABEL "otlp "
 
 /* What becomes of the batch next. */
-typedef enum state { GATHERING, WRITING, PACKING, READY, SENDING } state;
+typedef enum state { GATHERING, WRITING, PACKING, READY, SENDING, SPLITTING } state;
 
 typedef struct sink_otlp {
   nxa__sink sink; /* first */
@@ -277,7 +277,7 @@ static void on_too_large(sink_otlp *sink, const nxa__otlp_answer *answer) {
   }
   note_answer(sink);
   sink->flushing = true;
-  end_batch(sink);
+  sink->state = SPLITTING;
 }
 
 static void stop(sink_otlp *sink) {
@@ -364,6 +364,10 @@ static void move_on(sink_otlp *sink) {
     break;
   case READY:
     send_batch(sink);
+    break;
+  case SPLITTING:
+    if (nxa__otlp_queue_split_some(&sink->queue))
+      end_batch(sink);
     break;
   default:
     break;

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "json_out.h"
@@ -1568,6 +1569,23 @@ static void what_is_deleted_is_written_anew(void **state) {
   }
 }
 
+static void what_is_deleted_for_good_stays_in_memory(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  whole_trace(&fix, "a", "t", 2);
+  remove_folders();
+  assert_int_equal(rmdir(spool), 0);
+  close(open(spool, O_CREAT | O_WRONLY, 0600)); /* no folder */
+  fix.tracer->options.max_traces = 1;
+  assert_null(nxa_trace_start(fix.tracer, "a", "u"));
+  run_for(fix.engine, SECOND);
+  assert_delivered(&fix, 1, 2);
+  assert_int_equal(unlink(spool), 0);
+  assert_int_equal(mkdir(spool, 0700), 0);
+  stop(&fix);
+}
+
 static void what_had_no_room_on_the_disk_is_tried_again_at_the_end(void **state) {
   (void)state;
   fixture fix;
@@ -1769,6 +1787,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_refused_key_loses_nothing, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(closing_leaves_what_it_cannot_deliver, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_stays_though_its_end_has_no_room, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_deleted_for_good_stays_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_deleted_is_written_anew, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_had_no_room_on_the_disk_is_tried_again_at_the_end, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),

@@ -733,6 +733,23 @@ static void assert_left(const fixture *fix, uint64_t traces, uint64_t spans, siz
   assert_int_equal(stats.spans_pending + stats.traces_pending + stats.bytes_pending, 0);
 }
 
+static void remove_folders(void) {
+  char command[64];
+  snprintf(command, sizeof command, "rm -rf '%s'/*", spool);
+  assert_int_equal(system(command), 0);
+}
+
+/* Spans on the disk. */
+static int spans_there(void) {
+  char command[96], number[16] = "";
+  snprintf(command, sizeof command, "cat '%s'/*/*.otlp 2>/dev/null | grep -c '\"spanId\"'", spool);
+  FILE *pipe = popen(command, "r");
+  assert_non_null(pipe);
+  assert_non_null(fgets(number, sizeof number, pipe));
+  pclose(pipe);
+  return atoi(number);
+}
+
 static void what_is_delivered_leaves_nothing(void **state) {
   fixture fix;
   (void)state;
@@ -856,6 +873,45 @@ static void halves_have_files_of_their_own(void **state) {
   stop(&fix);
 }
 
+/* Until the second request, or for so many things that happen; returns how many. */
+static int halve(fixture *fix, int most) {
+  int pieces = 0;
+  start(fix);
+  will_answer(status(413));
+  will_answer(status(200));
+  record(fix, 511);
+  while (requests_seen < 1)
+    assert_true(do_next(fix->engine));
+  for (; requests_seen < 2 && pieces < most; pieces++)
+    assert_true(do_next(fix->engine));
+  return pieces;
+}
+
+/* A step's budget counts in between. */
+static void a_batch_is_halved_in_pieces(void **state) {
+  fixture fix;
+  (void)state;
+  assert_true(halve(&fix, 1000) > 512 / 64);
+  run_for(fix.engine, SECOND);
+  assert_counts(&fix, 1, 511, 0, 0);
+  assert_int_equal(spans_there(), 0);
+  stop(&fix);
+}
+
+static void what_is_being_halved_is_left_once(void **state) {
+  fixture fix;
+  (void)state;
+  halve(&fix, 5);
+  nxa_tracer_close(fix.tracer, 0);
+  assert_left(&fix, 1, 511, 2);
+  assert_int_equal(spans_there(), 512);
+  stop(&fix);
+  remove_folders();
+  halve(&fix, 5);
+  stop(&fix);
+  assert_int_equal(spans_there(), 512);
+}
+
 /* A trace goes with the batch that has its spans, though its own is in the file that is left. */
 static void room_is_made_while_a_batch_is_under_way(void **state) {
   for (int taken = 0; taken < 2; taken++) {
@@ -911,23 +967,6 @@ static void traces_give_way_while_a_batch_is_under_way(void **state) {
   stop(&fix);
 }
 
-static void remove_folders(void) {
-  char command[64];
-  snprintf(command, sizeof command, "rm -rf '%s'/*", spool);
-  assert_int_equal(system(command), 0);
-}
-
-/* Spans on the disk. */
-static int spans_there(void) {
-  char command[96], number[16] = "";
-  snprintf(command, sizeof command, "cat '%s'/*/*.otlp 2>/dev/null | grep -c '\"spanId\"'", spool);
-  FILE *pipe = popen(command, "r");
-  assert_non_null(pipe);
-  assert_non_null(fgets(number, sizeof number, pipe));
-  pclose(pipe);
-  return atoi(number);
-}
-
 /* Once while all of it is written to, once while some of it has gone on. */
 static void what_is_deleted_is_written_anew(void **state) {
   (void)state;
@@ -970,6 +1009,26 @@ static void what_is_deleted_is_written_before_it_leaves_memory(void **state) {
   assert_int_equal(stats.spans_spooled, 1111);
   assert_int_equal(stats.spool_dropped, files); /* they were nobody's any more */
   assert_int_equal(spans_there(), stats.spans_spooled + stats.traces_spooled - left);
+  stop(&fix);
+}
+
+static void what_ends_after_a_deletion_was_noticed_is_there(void **state) {
+  fixture fix;
+  fake_answer unwanted = status(401);
+  (void)state;
+  start(&fix);
+  unwanted.latency_ns = SECOND;
+  will_answer(unwanted);
+  record(&fix, 520);
+  run_for(fix.engine, 100 * MILLISECOND);
+  remove_folders();
+  run_for(fix.engine, SECOND);
+  assert_int_equal(spans_there(), 512); /* left; the others are in memory */
+  record(&fix, 1);
+  assert_int_equal(spans_there(), 514);
+  nxa_tracer_close(fix.tracer, 0);
+  assert_left(&fix, 2, 521, 3);
+  assert_int_equal(spans_there(), 523);
   stop(&fix);
 }
 
@@ -1210,10 +1269,13 @@ int main(void) {
       cmocka_unit_test_setup_teardown(only_what_is_refused_for_what_it_is_goes, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_receiver_that_stays_away_finds_it_in_the_spool, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(halves_have_files_of_their_own, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_batch_is_halved_in_pieces, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_being_halved_is_left_once, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(room_is_made_while_a_batch_is_under_way, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(traces_give_way_while_a_batch_is_under_way, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_deleted_is_written_anew, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_deleted_is_written_before_it_leaves_memory, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_ends_after_a_deletion_was_noticed_is_there, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_small_spool_is_used, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_span_that_is_too_large_for_the_spool_takes_none_along, make_spool,
                                       remove_spool),

@@ -330,7 +330,7 @@ static void test_a_file_that_is_deleted_is_begun_anew(void **state) {
       assert_int_equal(unlink(path), 0);
     else
       remove_all(&fix);
-    assert_true(append(&fix, file, "two\n"));
+    assert_true(append(&fix, file, "two\n") && append(&fix, file, "three\n"));
     if (way == 2) { /* another one tells */
       nxa__spool_remove(fix.spool, written(&fix, "x\n"));
       assert_true(nxa__spool_is_dropped(file));
