@@ -919,7 +919,8 @@ describe("the spool for a receiver of OTLP", function()
     for number = 1, math.ceil(KILLS / 4) do
       local names, there = work(number, seed, NOBODY, "http/protobuf"), {}
       for _, path in ipairs(paths()) do
-        for _, span in ipairs(batches.read(read_file(path)).spans) do there[#there + 1] = span end
+        local text = read_file(path) -- killed as it was made, it is empty
+        for _, span in ipairs(text == "" and {} or batches.read(text).spans) do there[#there + 1] = span end
       end
       local text = table.concat(there)
       for _, name in ipairs(names) do
