@@ -1,14 +1,10 @@
 --- Where traces go: the tracer of a client, with what its options and the environment name.
-local copies = require("nexus_assistants.copies")
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
-local lua_sinks = require("nexus_assistants.lua_sinks")
 local operations = require("nexus_assistants.operations")
 local pem_files = require("nexus_assistants.pem_files")
 local spools = require("nexus_assistants.spool")
 local state_folder = require("nexus_assistants.state_folder")
-local to_nexus = require("nexus_assistants.spool.to_nexus")
-local to_otlp = require("nexus_assistants.spool.to_otlp")
 local values_of = require("nexus_assistants.values")
 
 local sinks = {}
@@ -238,7 +234,9 @@ local function endpoints_of(found)
   return { nexus = found.nexus and found.nexus.endpoint, otlp = found.otlp and found.otlp.endpoint }
 end
 
-local SPOOL_KINDS = { { "nexus", to_nexus }, { "otlp", to_otlp } }
+local SPOOL_KINDS = {
+  { "nexus", "nexus_assistants.spool.to_nexus" }, { "otlp", "nexus_assistants.spool.to_otlp" },
+}
 
 --- Makes who delivers from the spool, one for each receiver, in an array. `found` has what the tracer was told of each
 -- of them, by name; there is a `tracer` for what it leaves.
@@ -248,7 +246,7 @@ function sinks.spools(values, found, tasks, engine, tracer)
     local known = found[kind[1]]
     if known and known.spool then
       made[#made + 1] = spools.new({
-        kind = kind[2], scheduler = tasks, engine = engine, tracer = tracer, endpoint = known.endpoint,
+        kind = require(kind[2]), scheduler = tasks, engine = engine, tracer = tracer, endpoint = known.endpoint,
         path = known.path, gzip = known.gzip, folder = known.spool, timeout = known.timeout,
         limits = { files = limits.max_spool_files, bytes = limits.max_spool_bytes, age = limits.max_spool_age },
       })
@@ -260,13 +258,15 @@ end
 --- Makes the script's own sinks; nil where there are none. `enter()` has what the running task does not traced.
 function sinks.in_lua(values, tasks, warn, enter)
   if not has_lua_sinks(values) then return nil end
-  return lua_sinks.new({ functions = values.sinks, scheduler = tasks, warn = warn, enter = enter,
-    max_spans = values.limits.max_spans, max_bytes = values.limits.max_bytes })
+  return require("nexus_assistants.lua_sinks").new({
+    functions = values.sinks, scheduler = tasks, warn = warn, enter = enter, max_spans = values.limits.max_spans, max_bytes = values.limits.max_bytes,
+  })
 end
 
 -- A hook that fails says nothing about the span.
 local function asker(hook, caller)
   if not hook then return nil end
+  local copies = require("nexus_assistants.copies")
   return function(copy)
     local ok, result = caller:call("on_span_end", hook, copies.table_of(copy))
     return not (ok and result == false)
@@ -279,7 +279,7 @@ local function no_taker() end
 -- `caller`, of hooks.lua, calls the hook.
 function sinks.copies(values, own, caller)
   if not own and not values.on_span_end then return nil end
-  return copies.new({
+  return require("nexus_assistants.copies").new({
     take = own and function(copy) own:add(copy) end or no_taker, is_wanted = asker(values.on_span_end, caller),
     sample = values.sample, max_field_bytes = values.limits.max_field_bytes,
   })
