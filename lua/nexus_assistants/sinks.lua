@@ -259,7 +259,8 @@ end
 function sinks.in_lua(values, tasks, warn, enter)
   if not has_lua_sinks(values) then return nil end
   return require("nexus_assistants.lua_sinks").new({
-    functions = values.sinks, scheduler = tasks, warn = warn, enter = enter, max_spans = values.limits.max_spans, max_bytes = values.limits.max_bytes,
+    functions = values.sinks, scheduler = tasks, warn = warn, enter = enter,
+    max_spans = values.limits.max_spans, max_bytes = values.limits.max_bytes,
   })
 end
 
