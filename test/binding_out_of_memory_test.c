@@ -47,7 +47,7 @@ static const char *const script =
     "if not engine or not endpoint then return end\n"
     "tostring(endpoint)\n"
     "endpoint:redact('the key is secret') core.holds_key('no', { endpoint }) core.holds_any('ab', 'bc')"
-    " core.http_date('noon') core.json_cut('1', 100)\n"
+    " core.http_date('noon') core.json_cut('1', 100) core.list_folder('.')\n"
     "local tracer = must(core.tracer(engine, { max_spans = 4 }))\n"
     "if tracer then\n"
     "  must(tracer:nexus({ endpoint = endpoint, timeout = 1, spool = path .. '.spool' }))\n"

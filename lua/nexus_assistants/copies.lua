@@ -101,7 +101,7 @@ end
 function methods:end_span(span, status)
   local copy, above = span.copy, span.trace.copy
   copy.started_at = span.given_start or copy.started_at
-  copy.status, copy.ended_at = status, math.max(span.given_end or now(above), copy.started_at)
+  copy.status, copy.ended_at = status, math.max(span.ended_at or now(above), copy.started_at)
   copy.parent_id, above.open[span] = span.handle:parent_id(), nil
   if leaves_out(self, span) then return end
   if status == "error" then release(self, above) end

@@ -159,7 +159,7 @@ end
 -- Gives the span times of its own, Unix seconds.
 function span_methods:times(started_at, ended_at)
   self.started_at, self.ended_at = started_at, ended_at
-  self.given_start, self.given_end = started_at, ended_at
+  self.given_start = started_at
   if self.handle then self.handle:times(started_at, ended_at) end
 end
 

@@ -28,13 +28,35 @@ static void push_names(lua_State *L, DIR *folder) {
   }
 }
 
-/* The names in a folder, in no order; or nil, message. What Lua raises for want of memory leaves the folder open. */
+static int close_folder(lua_State *L) {
+  DIR **folder = lua_touserdata(L, 1);
+  if (*folder)
+    closedir(*folder);
+  *folder = NULL;
+  return 0;
+}
+
+/* Who closes a folder where Lua raises for want of memory while it is read. */
+static DIR **push_folder(lua_State *L) {
+  DIR **folder = lua_newuserdatauv(L, sizeof(DIR *), 0);
+  *folder = NULL;
+  lua_newtable(L);
+  lua_pushcfunction(L, close_folder);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return folder;
+}
+
+/* The names in a folder, in no order; or nil, message. */
 int nxa__lua_list_folder(lua_State *L) {
-  DIR *folder = opendir(nxa__lua_whole_text(L, 1));
-  if (!folder)
+  const char *path = nxa__lua_whole_text(L, 1);
+  DIR **folder = push_folder(L);
+  *folder = opendir(path);
+  if (!*folder)
     return fail(L, errno);
-  push_names(L, folder);
-  closedir(folder);
+  push_names(L, *folder);
+  closedir(*folder);
+  *folder = NULL;
   return 1;
 }
 

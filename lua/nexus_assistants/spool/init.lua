@@ -1,8 +1,8 @@
 --- Delivers what is in the spool: what this client's core left there, and what processes left that have ended. It has
 -- tasks while there is something to do, and none otherwise.
 --
--- What fails is tried again later: all rest while Nexus is away; a trace it has no room for is tried again rarely, and
--- when another one was taken.
+-- What fails is tried again later: all rest while the receiver is away; what it has no room for, or refuses for the key
+-- or the address, is tried again rarely, and when something else was taken.
 local core = require("nexus_assistants.core")
 local folders = require("nexus_assistants.spool.folders")
 local to_nexus = require("nexus_assistants.spool.to_nexus")
