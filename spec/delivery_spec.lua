@@ -1,17 +1,10 @@
 -- Whatever Nexus does, the script's reply, exit code and time stay what they are, and what was not delivered is told.
 local json = require("nexus_assistants.json")
+local ports = require("spec.support.ports")
 local servers = require("spec.support.server")
-local socket = require("socket")
 
 local REPLY = "You said: What is a trace?"
 local LIMIT = '{"error":"Monthly trace limit reached","limit":1000,"current":1000,"upgrade_url":"https://example.test"}'
-
-local function unused_port()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listener:getsockname()
-  listener:close()
-  return port
-end
 
 local function read_file(path)
   local file = assert(io.open(path, "rb"))
@@ -90,7 +83,7 @@ describe("with Nexus", function()
   end)
 
   it("down", function()
-    assert_lost(run("http://127.0.0.1:" .. unused_port()), "refused")
+    assert_lost(run("http://127.0.0.1:" .. ports.unused()), "refused")
   end)
 
   it("hanging", function()

@@ -37,6 +37,7 @@
 local cli = require("nexus_assistants.cli")
 local json = require("nexus_assistants.json")
 local message = require("nexus_assistants.serve.message")
+local ports = require("spec.support.ports")
 local serve = require("nexus_assistants.serve")
 
 local MEBIBYTE = 1024 * 1024
@@ -341,7 +342,7 @@ local function wrap(ordinary_handler, settings)
 end
 
 local options = assert(cli.parse("serve", arg))
-options.port = options.port or 0
+if (options.port or 0) == 0 then options.port = ports.unused() end -- it must be had again after a restart
 local settings = assert(cli.serve_options(options))
 settings.wrap = wrap
 server = assert(serve.start(settings))

@@ -2,8 +2,8 @@
 -- project, in a folder beside it.
 local http = require("socket.http")
 local json = require("nexus_assistants.json")
+local ports = require("spec.support.ports")
 local servers = require("spec.support.server")
-local socket = require("socket")
 
 local replay = {}
 
@@ -45,13 +45,6 @@ function replay.names(folder)
   return names
 end
 
-local function free_port()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listener:getsockname()
-  listener:close()
-  return port
-end
-
 local replay_methods = {}
 local replay_mt = { __index = replay_methods }
 
@@ -61,7 +54,7 @@ function replay.start(exchanges, chunk)
   local file = assert(io.open(path, "wb"))
   file:write(assert(json.encode(exchanges)))
   file:close()
-  local port = free_port()
+  local port = ports.unused()
   local command = ("echo $$; exec node %s %s --port %d --chunk %d"):format(servers.quote(TOOL), servers.quote(path),
     port, chunk)
   local pipe = assert(io.popen(command, "r"))

@@ -1,5 +1,6 @@
 --- A server that takes only what the official description of the API allows.
 local openapi = require("spec.support.openapi")
+local ports = require("spec.support.ports")
 local servers = require("spec.support.server")
 local socket = require("socket")
 
@@ -23,13 +24,6 @@ function steady.lacks()
   return openapi.lacks()
 end
 
-local function free_port()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listener:getsockname()
-  listener:close()
-  return port
-end
-
 local function answers(port)
   local connection = socket.connect("127.0.0.1", port)
   if connection then connection:close() end
@@ -41,7 +35,7 @@ local steady_mt = { __index = steady_methods }
 
 --- Starts it; `url` is the API's base URL.
 function steady.start()
-  local port = free_port()
+  local port = ports.unused()
   local command = ("echo $$; exec %s --host 127.0.0.1 -p %d --no-color %s %s 2>&1"):format(servers.quote(PROGRAM),
     port, FORMS, servers.quote(openapi.path))
   local pipe = assert(io.popen(command, "r"))
