@@ -1,5 +1,6 @@
 #include "endpoint.h"
 
+#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,6 +129,16 @@ static const char *url_fault(const char *url) {
   return authority_fault(url + scheme, strcspn(url + scheme, "/"));
 }
 
+/* Whether libcurl takes it apart, too. */
+static nxa_kind try_url(const char *text, nxa_error *error) {
+  CURLU *url = curl_url();
+  CURLUcode code = url ? curl_url_set(url, CURLUPART_URL, text, 0) : CURLUE_OUT_OF_MEMORY;
+  curl_url_cleanup(url);
+  if (code == CURLUE_OUT_OF_MEMORY)
+    return nxa__error_memory(error);
+  return code == CURLUE_OK ? NXA_OK : nxa__error_set(error, NXA_INVALID, "base_url has no valid host");
+}
+
 static nxa_kind set_base_url(nxa_endpoint *endpoint, const char *url, nxa_error *error) {
   const char *fault = url && *url ? url_fault(url) : "is required";
   if (fault)
@@ -139,7 +150,7 @@ static nxa_kind set_base_url(nxa_endpoint *endpoint, const char *url, nxa_error 
   endpoint->secure = scheme == 8;
   endpoint->base_url = nxa__copy_bytes(url, length);
   endpoint->host = nxa__copy_bytes(url + scheme, authority);
-  return endpoint->base_url && endpoint->host ? NXA_OK : nxa__error_memory(error);
+  return endpoint->base_url && endpoint->host ? try_url(endpoint->base_url, error) : nxa__error_memory(error);
 }
 
 static nxa_kind set_query(nxa_endpoint *endpoint, const char *query, nxa_error *error) {

@@ -371,8 +371,18 @@ static bool may_begin(const nxa_engine *engine) {
   return !nxa__list_empty(&engine->sink_turns) || host_may_begin(engine);
 }
 
+static nxa__transfer *take_kept_transfer(nxa_engine *engine, const nxa_endpoint *endpoint) {
+  nxa__link *link = engine->pool.first;
+  while (link && !nxa__transfer_is_for(link->owner, endpoint))
+    link = link->next;
+  if (!link)
+    return nxa__list_take(&engine->pool);
+  nxa__list_cut(&engine->pool, link);
+  return link->owner;
+}
+
 nxa__transfer *nxa__engine_take_transfer(nxa_engine *engine, nxa_call *call, nxa__frozen *request, bool counted) {
-  nxa__transfer *transfer = nxa__list_take(&engine->pool);
+  nxa__transfer *transfer = take_kept_transfer(engine, request->endpoint);
   if (!transfer)
     transfer = nxa__transfer_new();
   if (!transfer)

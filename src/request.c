@@ -12,9 +12,17 @@
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
 static const char type_name[] = "content-type";
 static const char default_type[] = "application/json";
+static const char agent_name[] = "user-agent";
+static const char encoding_name[] = "accept-encoding";
+/* Lines that libcurl could write, too; but what it is given it formats once, and its own twice, byte by byte. */
+static char agent[] = "User-Agent: nexus-assistants/" NXA_VERSION;
+static char encoding[] = "Accept-Encoding: gzip";
 /* libcurl must not wait for leave to send a body, nor call one a form */
 static char no_expect[] = "Expect:";
 static char no_type[] = "Content-Type:";
+/* bytes of a body; below, no libcurl asks for leave */
+#define MAY_EXPECT 1024
+#define OWN_HEADERS 4 /* at most: agent, encoding, type, Expect */
 
 void nxa_request_init(nxa_request *request) {
   memset(request, 0, sizeof *request);
@@ -36,6 +44,10 @@ static const char *find_method(const char *name) {
     if (strcmp(name, methods[i]) == 0)
       return methods[i];
   return NULL;
+}
+
+static bool may_have_body(const char *method) {
+  return strcmp(method, "GET") != 0 && strcmp(method, "DELETE") != 0;
 }
 
 /* "." and "..", also where the dots are escaped: servers resolve both. */
@@ -139,7 +151,7 @@ static nxa_kind check_parts(const nxa_request *request, nxa_error *error) {
     return nxa__error_set(error, NXA_INVALID, "body and parts can't go together");
   if (request->content_type || names_header(request, type_name, sizeof type_name - 1))
     return nxa__error_set(error, NXA_INVALID, "parts have a Content-Type of their own");
-  if (strcmp(request->method, "GET") == 0 || strcmp(request->method, "DELETE") == 0)
+  if (!may_have_body(request->method))
     return nxa__error_set(error, NXA_INVALID, "parts need the method POST, PUT or PATCH");
   return NXA_OK;
 }
@@ -183,20 +195,28 @@ static char *put(char *at, const char *text) {
   return at + length;
 }
 
+static const char *base_path(const nxa_endpoint *endpoint) {
+  const char *url = nxa_endpoint_base_url(endpoint);
+  const char *host = strstr(url, "://") + 3;
+  return host + strcspn(host, "/");
+}
+
 static char *put_url(nxa__frozen *frozen, const nxa_request *request, char *at) {
   const char *queries[2] = {nxa__endpoint_query(request->endpoint), request->query};
-  char separator = '?';
-  frozen->url = at;
-  at = put(at, nxa_endpoint_base_url(request->endpoint));
-  at = put(at, request->path);
+  frozen->path = at;
+  at = put(at, base_path(request->endpoint));
+  at = put(at, request->path) + 1;
+  frozen->query = NULL;
   for (int i = 0; i < 2; i++) {
     if (!queries[i] || !*queries[i])
       continue;
-    *at++ = separator;
-    at = put(at, queries[i]);
-    separator = '&';
+    if (frozen->query)
+      at[-1] = '&';
+    else
+      frozen->query = at;
+    at = put(at, queries[i]) + 1;
   }
-  return at + 1;
+  return at;
 }
 
 static bool endpoint_names(const nxa_endpoint *endpoint, const char *name) {
@@ -220,13 +240,17 @@ static char *put_header(char *at, const char *line) {
   return end;
 }
 
+static bool is_named(const nxa_request *request, const char *name, size_t length) {
+  return names_header(request, name, length) || endpoint_names(request->endpoint, name);
+}
+
 static char *put_type(nxa__frozen *frozen, const nxa_request *request, struct curl_slist **node, char *at) {
   /* that of parts is libcurl's to write: it knows what stands between them */
-  if (request->parts || names_header(request, type_name, sizeof type_name - 1) ||
-      endpoint_names(request->endpoint, type_name))
+  if (request->parts || is_named(request, type_name, sizeof type_name - 1))
     return at;
   if (!frozen->body) {
-    *node = put_line(*node, no_type);
+    if (may_have_body(request->method))
+      *node = put_line(*node, no_type);
     return at;
   }
   *node = put_line(*node, at);
@@ -246,9 +270,14 @@ static char *put_headers(nxa__frozen *frozen, const nxa_request *request, struct
     if (!names_header(request, line, name) && !(request->parts && nxa__same_word(line, name, type_name)))
       node = put_line(node, line);
   }
+  if (!is_named(request, agent_name, sizeof agent_name - 1))
+    node = put_line(node, agent);
+  if (!frozen->stream && !is_named(request, encoding_name, sizeof encoding_name - 1))
+    node = put_line(node, encoding);
   at = put_type(frozen, request, &node, at);
-  put_line(node, no_expect);
-  node->next = NULL;
+  if (request->parts || request->body_length >= MAY_EXPECT)
+    node = put_line(node, no_expect);
+  node[-1].next = NULL;
   return at;
 }
 
@@ -281,8 +310,7 @@ nxa__frozen *nxa__request_freeze(const nxa_request *request, nxa_error *error) {
   nxa__parts *parts = request->parts ? nxa__parts_freeze(request->parts, request->part_count, error) : NULL;
   if (request->parts && !parts)
     return NULL;
-  /* two more for the type and Expect */
-  size_t nodes = request->header_count + nxa__endpoint_header_count(request->endpoint) + 2;
+  size_t nodes = request->header_count + nxa__endpoint_header_count(request->endpoint) + OWN_HEADERS;
   size_t front = sizeof(nxa__frozen) + nodes * sizeof(struct curl_slist);
   nxa__frozen *frozen = nxa__allocate(front + texts_size(request));
   if (!frozen) {

@@ -11,7 +11,7 @@ typedef struct nxa__frozen {
   size_t count;
   nxa_endpoint *endpoint;
   const char *method; /* static */
-  const char *url;
+  const char *path, *query;
   const char *body; /* NULL for none */
   size_t body_length;
   nxa__parts *parts;          /* NULL for none */

@@ -188,9 +188,8 @@ static bool set_proxies(CURL *easy) {
 /* Verifying certificates and not following redirects are libcurl's defaults. */
 static bool set_constants(CURL *easy) {
   return set_signals(easy) && set_protocols(easy) && set_proxies(easy) && set_quick_exit(easy) &&
-         SET(CURLOPT_USERAGENT, "nexus-assistants/" NXA_VERSION) && SET(CURLOPT_ACCEPT_ENCODING, "gzip") &&
-         SET(CURLOPT_TCP_KEEPALIVE, 1L) && SET(CURLOPT_PATH_AS_IS, 1L) && SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
-         SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+         SET(CURLOPT_ACCEPT_ENCODING, "gzip") && SET(CURLOPT_TCP_KEEPALIVE, 1L) && SET(CURLOPT_PATH_AS_IS, 1L) &&
+         SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) && SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 }
 
 /* Without TLS there is no HTTP/2 to wait for, and PIPEWAIT would line up all calls behind the first answer. */
@@ -255,8 +254,9 @@ nxa__transfer *nxa__transfer_new(void) {
     return NULL;
   transfer->link.owner = transfer;
   transfer->easy = curl_easy_init();
-  if (transfer->easy && set_callbacks(transfer->easy, transfer) && set_constants(transfer->easy) &&
-      set_version(transfer, false))
+  transfer->url = curl_url();
+  if (transfer->easy && transfer->url && curl_easy_setopt(transfer->easy, CURLOPT_CURLU, transfer->url) == CURLE_OK &&
+      set_callbacks(transfer->easy, transfer) && set_constants(transfer->easy) && set_version(transfer, false))
     return transfer;
   nxa__transfer_free(transfer);
   return NULL;
@@ -266,8 +266,31 @@ void nxa__transfer_free(nxa__transfer *transfer) {
   nxa__upload_free(transfer->upload);
   if (transfer->easy)
     curl_easy_cleanup(transfer->easy);
+  curl_url_cleanup(transfer->url);
+  nxa__release(transfer->base_url);
   nxa__frozen_release(transfer->request);
   nxa__release(transfer);
+}
+
+static bool set_url_part(CURLU *url, CURLUPart part, const char *text) {
+  return curl_url_set(url, part, text, 0) == CURLUE_OK;
+}
+
+bool nxa__transfer_is_for(const nxa__transfer *transfer, const nxa_endpoint *endpoint) {
+  return transfer->base_url && strcmp(transfer->base_url, nxa_endpoint_base_url(endpoint)) == 0;
+}
+
+static bool set_base_url(nxa__transfer *transfer, const nxa_endpoint *endpoint) {
+  nxa__release(transfer->base_url);
+  transfer->base_url = nxa__copy_string(nxa_endpoint_base_url(endpoint));
+  return transfer->base_url && set_url_part(transfer->url, CURLUPART_URL, transfer->base_url);
+}
+
+/* Given as text, libcurl would take each URL apart and put it together again. */
+static bool set_url(nxa__transfer *transfer, const nxa__frozen *request) {
+  return (nxa__transfer_is_for(transfer, request->endpoint) || set_base_url(transfer, request->endpoint)) &&
+         set_url_part(transfer->url, CURLUPART_PATH, request->path) &&
+         set_url_part(transfer->url, CURLUPART_QUERY, request->query);
 }
 
 bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen *request) {
@@ -282,7 +305,7 @@ bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen 
   transfer->peer.ss_family = AF_UNSPEC;
   transfer->detail[0] = '\0';
   return (transfer->secure == secure || set_version(transfer, secure)) &&
-         (!has_files || set_files(transfer, request->endpoint)) && SET(CURLOPT_URL, request->url) &&
+         (!has_files || set_files(transfer, request->endpoint)) && set_url(transfer, request) &&
          set_method(easy, request) && SET(CURLOPT_HTTPHEADER, request->headers) &&
          (!(transfer->special || request->special) || set_special(transfer, request)) &&
          (!request->parts || (transfer->upload = nxa__upload_new(transfer, request->parts)));

@@ -14,6 +14,8 @@
 
 struct nxa__transfer {
   CURL *easy;
+  CURLU *url;           /* the handle's */
+  char *base_url;       /* that it begins with, or NULL */
   nxa_call *call;       /* NULL: abandoned, nobody wants what comes */
   nxa__frozen *request; /* NULL: in the pool */
   nxa__link link;
@@ -34,6 +36,8 @@ struct nxa__transfer {
 /* NULL for want of memory. */
 nxa__transfer *nxa__transfer_new(void);
 void nxa__transfer_free(nxa__transfer *transfer);
+/* It was last used for this base URL, which is less work than another. */
+bool nxa__transfer_is_for(const nxa__transfer *transfer, const nxa_endpoint *endpoint);
 /* Makes it ready for the multi handle; false for want of memory. Keeps the request by count. */
 bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen *request);
 /* Lets go of call and request, so that it can wait in the pool. */

@@ -76,6 +76,33 @@ static void every_method(void **state) {
   assert_int_equal(fixture_connections(n->server), 1);
 }
 
+static void assert_asked(net *n, nxa_endpoint *endpoint, const char *query, const char *line) {
+  size_t index = fixture_requests(n->server);
+  n->request.endpoint = endpoint;
+  n->request.query = query;
+  nxa_call_free(net_run(n));
+  char *request = fixture_request(n->server, index);
+  *strstr(request, " HTTP/1.1\r\n") = '\0';
+  assert_string_equal(request, line);
+  free(request);
+}
+
+/* On one handle, too: what one URL has must not be in the next. */
+static void one_server_after_another(void **state) {
+  net *n = *state;
+  char url[64];
+  snprintf(url, sizeof url, "%s/v1/", fixture_url(n->server));
+  nxa_endpoint *other = net_endpoint(url);
+  n->request.path = "/threads/a%20b/\xC3\xA4";
+  assert_asked(n, n->endpoint, "after=1&x=%20", "GET /threads/a%20b/%c3%a4?after=1&x=%20");
+  assert_asked(n, n->endpoint, NULL, "GET /threads/a%20b/%c3%a4");
+  assert_asked(n, other, "limit=2", "GET /v1/threads/a%20b/%c3%a4?limit=2");
+  n->request.path = "/";
+  assert_asked(n, other, NULL, "GET /v1/");
+  assert_asked(n, n->endpoint, "", "GET /");
+  nxa_endpoint_free(other);
+}
+
 static void refused_at_start(void **state) {
   net *n = *state;
   nxa_error error;
@@ -1108,6 +1135,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       REAL(a_get),
       REAL(every_method),
+      REAL(one_server_after_another),
       REAL(refused_at_start),
       REAL(an_answer_byte_by_byte),
       REAL(a_compressed_answer),

@@ -78,6 +78,7 @@ static void bad_urls(void **state) {
   assert_refused(options_of("http://ho$t"), "no valid host");
   assert_refused(options_of("http://[::1"), "no valid host");
   assert_refused(options_of("http://[]"), "no valid host");
+  assert_refused(options_of("http://[::1:2::3]"), "no valid host");
   assert_refused(options_of("http://host:"), "no valid port");
   assert_refused(options_of("http://host:0"), "no valid port");
   assert_refused(options_of("http://host:65536"), "no valid port");
@@ -300,14 +301,53 @@ static void freezes_a_copy(void **state) {
   nxa__frozen *frozen = nxa__request_freeze(&request, NULL);
   memset(body, '#', strlen(body));
   memset(path, '#', strlen(path));
-  assert_string_equal(frozen->url, "http://host/v1/x?api-version=2&limit=1");
+  assert_string_equal(frozen->path, "/v1/x");
+  assert_string_equal(frozen->query, "api-version=2&limit=1");
   assert_string_equal(frozen->body, "{\"a\":1}");
-  const char *wanted[] = {
-      "X-One: 1", "AUTHORIZATION: other", "X-Empty;", "OpenAI-Beta: assistants=v2", "Content-Type: application/json",
-      "Expect:"};
-  for (size_t i = 0; i < 6; i++)
+  const char *wanted[] = {"X-One: 1",
+                          "AUTHORIZATION: other",
+                          "X-Empty;",
+                          "OpenAI-Beta: assistants=v2",
+                          "User-Agent: nexus-assistants/" NXA_VERSION,
+                          "Accept-Encoding: gzip",
+                          "Content-Type: application/json"};
+  for (size_t i = 0; i < 7; i++)
     assert_string_equal(line_of(frozen, i), wanted[i]);
-  assert_null(line_of(frozen, 6));
+  assert_null(line_of(frozen, 7));
+  nxa__frozen_release(frozen);
+}
+
+static const char *last_line_with_body(nxa_request request, const char *body, size_t length) {
+  request.body = body;
+  request.body_length = length;
+  nxa__frozen *frozen = nxa__request_freeze(&request, NULL);
+  const struct curl_slist *node = frozen->headers;
+  while (node->next)
+    node = node->next;
+  const char *line = strcmp(node->data, "Expect:") == 0 ? "Expect:" : "another";
+  nxa__frozen_release(frozen);
+  return line;
+}
+
+static void leave_for_bodies(void **state) {
+  nxa_request request = request_to(*state);
+  char body[1024] = "";
+  request.method = "POST";
+  assert_string_equal(last_line_with_body(request, body, sizeof body - 1), "another");
+  assert_string_equal(last_line_with_body(request, body, sizeof body), "Expect:");
+}
+
+static void headers_in_place_of_own(void **state) {
+  nxa_request request = request_to(*state);
+  const char *const headers[] = {"user-agent: mine", "ACCEPT-ENCODING: br"};
+  request.headers = headers;
+  request.header_count = 2;
+  nxa__frozen *frozen = nxa__request_freeze(&request, NULL);
+  assert_string_equal(line_of(frozen, 0), "user-agent: mine");
+  assert_string_equal(line_of(frozen, 1), "ACCEPT-ENCODING: br");
+  assert_string_equal(line_of(frozen, 2), "OpenAI-Beta: assistants=v2");
+  assert_string_equal(line_of(frozen, 3), "Authorization: Bearer sk-1234");
+  assert_null(line_of(frozen, 4));
   nxa__frozen_release(frozen);
 }
 
@@ -316,7 +356,7 @@ static void types_of_bodies(void **state) {
   request.method = "POST";
   nxa__frozen *frozen = nxa__request_freeze(&request, NULL);
   assert_null(frozen->body);
-  assert_string_equal(line_of(frozen, 2), "Content-Type:");
+  assert_string_equal(line_of(frozen, 4), "Content-Type:");
   nxa__frozen_release(frozen);
   const char *const headers[] = {"content-type: text/x"};
   request.headers = headers;
@@ -325,7 +365,8 @@ static void types_of_bodies(void **state) {
   frozen = nxa__request_freeze(&request, NULL);
   assert_string_equal(frozen->body, "");
   assert_string_equal(line_of(frozen, 0), "content-type: text/x");
-  assert_string_equal(line_of(frozen, 3), "Expect:");
+  assert_string_equal(line_of(frozen, 4), "Accept-Encoding: gzip");
+  assert_null(line_of(frozen, 5));
   nxa__frozen_release(frozen);
 }
 
@@ -360,6 +401,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(good_paths, make_endpoint, free_endpoint),
       cmocka_unit_test_setup_teardown(freezes_a_copy, make_endpoint, free_endpoint),
       cmocka_unit_test_setup_teardown(types_of_bodies, make_endpoint, free_endpoint),
+      cmocka_unit_test_setup_teardown(leave_for_bodies, make_endpoint, free_endpoint),
+      cmocka_unit_test_setup_teardown(headers_in_place_of_own, make_endpoint, free_endpoint),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
