@@ -19,6 +19,7 @@ struct nxa_endpoint {
   char **headers;
   size_t header_count;
   size_t secret_headers; /* of them, the last, which came from the environment */
+  bool names[NXA__OWN_HEADERS];
   char *ca_file;
   char *client_certificate;
   char *client_key;
@@ -31,6 +32,12 @@ void nxa_endpoint_options_init(nxa_endpoint_options *options) {
 }
 
 /* ---- headers */
+
+const char *const nxa__own_headers[NXA__OWN_HEADERS] = {
+    [NXA__HEADER_TYPE] = "content-type",
+    [NXA__HEADER_AGENT] = "user-agent",
+    [NXA__HEADER_ENCODING] = "accept-encoding",
+};
 
 size_t nxa__header_name_length(const char *line) {
   return strcspn(line, ":");
@@ -297,6 +304,15 @@ static nxa_kind set_secret_headers(nxa_endpoint *endpoint, const char *text, nxa
   return kind;
 }
 
+static void note_names(nxa_endpoint *endpoint) {
+  for (size_t i = 0; i < endpoint->header_count; i++) {
+    const char *line = endpoint->headers[i];
+    for (int header = 0; header < NXA__OWN_HEADERS; header++)
+      if (nxa__same_word(line, strcspn(line, ":;"), nxa__own_headers[header]))
+        endpoint->names[header] = true;
+  }
+}
+
 /* ---- files of TLS */
 
 static nxa_kind set_file(char **file, const char *option, const char *path, nxa_error *error) {
@@ -356,8 +372,10 @@ nxa_endpoint *nxa_endpoint_new(const nxa_endpoint_options *options, nxa_error *e
   if (set_base_url(endpoint, options->base_url, error) == NXA_OK &&
       set_query(endpoint, options->query, error) == NXA_OK && set_headers(endpoint, options, error) == NXA_OK &&
       set_key(endpoint, options, error) == NXA_OK && set_files(endpoint, options, error) == NXA_OK &&
-      set_secret_headers(endpoint, find_variable(options->headers_environment), error) == NXA_OK)
+      set_secret_headers(endpoint, find_variable(options->headers_environment), error) == NXA_OK) {
+    note_names(endpoint);
     return endpoint;
+  }
   nxa__endpoint_release(endpoint);
   return NULL;
 }
@@ -429,6 +447,10 @@ size_t nxa__endpoint_header_count(const nxa_endpoint *endpoint) {
 
 char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index) {
   return endpoint->headers[index];
+}
+
+bool nxa__endpoint_names(const nxa_endpoint *endpoint, nxa__own_header header) {
+  return endpoint->names[header];
 }
 
 const char *nxa__endpoint_ca_file(const nxa_endpoint *endpoint) {

@@ -26,6 +26,17 @@ const char *nxa__endpoint_query(const nxa_endpoint *endpoint);
 size_t nxa__endpoint_header_count(const nxa_endpoint *endpoint);
 char *nxa__endpoint_header(const nxa_endpoint *endpoint, size_t index);
 
+/* Headers that the library writes itself where nobody else has: their names, in lower case, and whether an endpoint has
+ * one. */
+typedef enum nxa__own_header {
+  NXA__HEADER_TYPE,
+  NXA__HEADER_AGENT,
+  NXA__HEADER_ENCODING,
+  NXA__OWN_HEADERS
+} nxa__own_header;
+extern const char *const nxa__own_headers[NXA__OWN_HEADERS];
+bool nxa__endpoint_names(const nxa_endpoint *endpoint, nxa__own_header header);
+
 /* True where nxa_endpoint_redact would change the text. */
 bool nxa__endpoint_key_is_in(const nxa_endpoint *endpoint, const char *text, size_t length);
 

@@ -10,10 +10,7 @@
 #include "text.h"
 
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
-static const char type_name[] = "content-type";
 static const char default_type[] = "application/json";
-static const char agent_name[] = "user-agent";
-static const char encoding_name[] = "accept-encoding";
 /* Lines that libcurl could write, too; but what it is given it formats once, and its own twice, byte by byte. */
 static char agent[] = "User-Agent: nexus-assistants/" NXA_VERSION;
 static char encoding[] = "Accept-Encoding: gzip";
@@ -141,6 +138,7 @@ static bool names_header(const nxa_request *request, const char *line, size_t na
 
 /* The parts themselves are checked when they are frozen. */
 static nxa_kind check_parts(const nxa_request *request, nxa_error *error) {
+  const char *type_name = nxa__own_headers[NXA__HEADER_TYPE];
   if (!request->parts && request->part_count > 0)
     return nxa__error_set(error, NXA_INVALID, "parts is NULL but part_count is not 0");
   if (!request->parts)
@@ -149,7 +147,7 @@ static nxa_kind check_parts(const nxa_request *request, nxa_error *error) {
     return nxa__error_set(error, NXA_INVALID, "parts: there is none");
   if (request->body)
     return nxa__error_set(error, NXA_INVALID, "body and parts can't go together");
-  if (request->content_type || names_header(request, type_name, sizeof type_name - 1))
+  if (request->content_type || names_header(request, type_name, strlen(type_name)))
     return nxa__error_set(error, NXA_INVALID, "parts have a Content-Type of their own");
   if (!may_have_body(request->method))
     return nxa__error_set(error, NXA_INVALID, "parts need the method POST, PUT or PATCH");
@@ -219,15 +217,6 @@ static char *put_url(nxa__frozen *frozen, const nxa_request *request, char *at) 
   return at;
 }
 
-static bool endpoint_names(const nxa_endpoint *endpoint, const char *name) {
-  for (size_t i = 0; i < nxa__endpoint_header_count(endpoint); i++) {
-    const char *line = nxa__endpoint_header(endpoint, i);
-    if (nxa__same_word(line, strcspn(line, ":;"), name))
-      return true;
-  }
-  return false;
-}
-
 static struct curl_slist *put_line(struct curl_slist *node, char *line) {
   node->data = line;
   node->next = node + 1;
@@ -240,13 +229,14 @@ static char *put_header(char *at, const char *line) {
   return end;
 }
 
-static bool is_named(const nxa_request *request, const char *name, size_t length) {
-  return names_header(request, name, length) || endpoint_names(request->endpoint, name);
+static bool is_named(const nxa_request *request, nxa__own_header header) {
+  const char *name = nxa__own_headers[header];
+  return nxa__endpoint_names(request->endpoint, header) || names_header(request, name, strlen(name));
 }
 
 static char *put_type(nxa__frozen *frozen, const nxa_request *request, struct curl_slist **node, char *at) {
   /* that of parts is libcurl's to write: it knows what stands between them */
-  if (request->parts || is_named(request, type_name, sizeof type_name - 1))
+  if (request->parts || is_named(request, NXA__HEADER_TYPE))
     return at;
   if (!frozen->body) {
     if (may_have_body(request->method))
@@ -267,12 +257,13 @@ static char *put_headers(nxa__frozen *frozen, const nxa_request *request, struct
   for (size_t i = 0; i < nxa__endpoint_header_count(request->endpoint); i++) {
     char *line = nxa__endpoint_header(request->endpoint, i);
     size_t name = strcspn(line, ":;");
-    if (!names_header(request, line, name) && !(request->parts && nxa__same_word(line, name, type_name)))
+    bool is_type = request->parts && nxa__same_word(line, name, nxa__own_headers[NXA__HEADER_TYPE]);
+    if (!is_type && !names_header(request, line, name))
       node = put_line(node, line);
   }
-  if (!is_named(request, agent_name, sizeof agent_name - 1))
+  if (!is_named(request, NXA__HEADER_AGENT))
     node = put_line(node, agent);
-  if (!frozen->stream && !is_named(request, encoding_name, sizeof encoding_name - 1))
+  if (!frozen->stream && !is_named(request, NXA__HEADER_ENCODING))
     node = put_line(node, encoding);
   at = put_type(frozen, request, &node, at);
   if (request->parts || request->body_length >= MAY_EXPECT)

@@ -56,8 +56,8 @@ local function entry_of(self, thread_id)
 end
 
 local function add_created(self, thread_id)
-  local entry = entry_of(self, thread_id)
-  entry.created, entry.created_at, entry.used_at = true, self.wall(), self.wall()
+  local entry, now = entry_of(self, thread_id), self.wall()
+  entry.created, entry.created_at, entry.used_at = true, now, now
   return entry
 end
 

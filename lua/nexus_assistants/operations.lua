@@ -346,7 +346,8 @@ local REMEMBERED, SHORT = 256, 64
 local function remembering(make)
   local known, count = {}, 0
   return function(text)
-    if known[text] then return known[text] end
+    local remembered = known[text]
+    if remembered then return remembered end
     local result, problem = make(text)
     if not result or #text > SHORT then return result, problem end
     if count == REMEMBERED then known, count = {}, 0 end

@@ -11,7 +11,7 @@ local hooks = require("nexus_assistants.hooks")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
 
-local present = json.present
+local null, present = json.null, json.present
 local shown = errors.shown
 
 local trace = {}
@@ -83,7 +83,8 @@ local function set_metadata(subject, key, value)
 end
 
 local function set_all(subject, metadata)
-  for key, value in pairs(metadata or {}) do set_metadata(subject, shown(key), value) end
+  if not metadata then return end
+  for key, value in pairs(metadata) do set_metadata(subject, shown(key), value) end
 end
 
 -- `field` is "input" or "output".
@@ -379,8 +380,7 @@ function trace.add_findings(owner, findings)
 end
 
 local function set_present(subject, key, value)
-  value = present(value)
-  if value ~= nil then subject:set(key, value) end
+  if value ~= nil and value ~= null then set_metadata(subject, key, value) end
 end
 
 --- Writes what a run turned out to be on its trace.
@@ -440,10 +440,10 @@ end
 local function record_call(run_span, step, call, before)
   local kind = call.type or step.type
   local span = trace.open_below(run_span, "step." .. shown(kind), kind ~= step.type and "tool" or nil)
-  span:set("stepId", step.id)
+  set_metadata(span, "stepId", step.id)
   set_present(span, "toolCallId", call.id)
   set_present(span, "status", step.status)
-  span:set("clock", SERVER_CLOCK)
+  set_metadata(span, "clock", SERVER_CLOCK)
   span:input(input_of(call))
   local output = output_of(call)
   if output == nil then output = NO_OUTPUT end

@@ -1,6 +1,8 @@
 --- What values are, beyond their types.
 local values = {}
 
+local NONE = {}
+
 --- True for numbers that are neither NaN nor infinite.
 function values.is_finite(value)
   return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
@@ -34,8 +36,8 @@ end
 --- A new table with what is in the given ones (either may be nil); what is in the second wins.
 function values.merged(first, second)
   local result = {}
-  for name, value in pairs(first or {}) do result[name] = value end
-  for name, value in pairs(second or {}) do result[name] = value end
+  for name, value in pairs(first or NONE) do result[name] = value end
+  for name, value in pairs(second or NONE) do result[name] = value end
   return result
 end
 

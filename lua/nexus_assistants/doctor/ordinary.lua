@@ -51,14 +51,17 @@ local function is_seen_shortly(statuses, now)
   return index > 1
 end
 
+local function expires_soon(object, created)
+  local expires = get(object, "expires_at")
+  return type(expires) == "number" and expires - created < 2 * SHORT
+end
+
 local function is_short(given, run)
   local created, now, started = get(run, "created_at"), get(given, "now"), get(run, "started_at")
   if type(created) ~= "number" or type(now) ~= "number" then return false end
   local is_late = type(started) == "number" and started - created >= SHORT
   if is_late or started ~= started then return false end
-  for _, expires in ipairs({ get(run, "expires_at") or false, get(given, "expires_at") or false }) do
-    if type(expires) == "number" and expires - created < 2 * SHORT then return false end
-  end
+  if expires_soon(run, created) or expires_soon(given, created) then return false end
   local ended = get(run, "completed_at")
   if type(ended) ~= "number" then ended = now end
   return ended - created < SHORT and now - created < SHORT and is_seen_shortly(get(given, "statuses"), now)

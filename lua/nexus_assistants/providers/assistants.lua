@@ -7,6 +7,8 @@ local query = require("nexus_assistants.query")
 local transfers = require("nexus_assistants.transfers")
 local values = require("nexus_assistants.values")
 
+local null = json.null
+
 local assistants = {}
 
 local provider_methods = {}
@@ -148,29 +150,32 @@ local function unreadable(operation, response, problem)
   })
 end
 
+-- Most are nil or null.
 local function redact_table(value, endpoint)
-  if type(value) == "table" then errors.redact(value, endpoint) end
+  if value ~= nil and value ~= null and type(value) == "table" then errors.redact(value, endpoint) end
 end
 
 -- The core leaves the answers of calls that went well alone. But what they tell of the failure of a run, a step or a
 -- response becomes an error's message, and goes on traces.
 local function redact_last_error(object, endpoint)
   if type(object) ~= "table" then return end
-  if object.last_error then redact_table(object.last_error, endpoint) end
-  if object.error then redact_table(object.error, endpoint) end
-  if type(object.response) == "table" then redact_table(object.response.error, endpoint) end
+  redact_table(object.last_error, endpoint)
+  redact_table(object.error, endpoint)
+  local response = object.response
+  if response ~= nil and type(response) == "table" then redact_table(response.error, endpoint) end
 end
 
 local function redact_failures(result, endpoint)
   redact_last_error(result, endpoint)
   local data = result.data
-  if type(data) ~= "table" then return result end
+  if data == nil or type(data) ~= "table" then return result end
   for index = 1, #data do redact_last_error(data[index], endpoint) end
   return result
 end
 
 local function is_error(object)
-  return object.type == "error" or json.present(object.error) ~= nil and object.object == nil
+  local problem = object.error
+  return problem ~= nil and problem ~= null and object.object == nil or object.type == "error"
 end
 
 local function told_error(self, operation, object)
