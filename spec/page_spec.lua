@@ -11,8 +11,8 @@ local EVIL = '</script><script id="evil">window.evil = 1</script><!-- <script>'
 
 -- Each part, and how many things it looks at: fewer would mean that it ended early.
 local PARTS = {
-  { "opens", 11 }, { "details", 11 }, { "zooms", 10 }, { "filters", 9 }, { "keys", 22 }, { "compares", 15 },
-  { "looks", 16 }, { "odd", 8 }, { "quick", 11 },
+  { "opens", 11 }, { "details", 11 }, { "zooms", 14 }, { "filters", 9 }, { "keys", 22 }, { "compares", 15 },
+  { "looks", 16 }, { "odd", 12 }, { "quick", 11 },
 }
 
 local function output_of(command)
@@ -78,6 +78,15 @@ local function brief()
   return json.array({ trace })
 end
 
+-- A day, with spans of minutes and hours in it.
+local function long()
+  local trace = samples.empty("long")
+  trace.ended_at, trace.started_at = samples.at(86400000), samples.at(0)
+  trace.spans = json.array({ samples.span("a", "day", 0, 86400000), samples.span("b", "hour", 0, 3599000),
+    samples.span("c", "minutes", 0, 3540000), samples.span("d", "minute", 0, 95000) })
+  return json.array({ trace })
+end
+
 local function all()
   local failed = samples.failed()
   failed.spans[1].output = EVIL
@@ -112,16 +121,18 @@ local function odd()
       samples.span("b", "tool t", 0, 9, { input = "[[[", output = "{}", error = ("long "):rep(2000) }),
       samples.span("c", "end", 9, 9, { output = { findings = json.array({ 5, {}, { severity = 5, advice = {} } }),
         usage = { input_tokens = 5 } } }) })),
+    { id = "skewed", status = "success", started_at = samples.at(5000), ended_at = samples.at(1000),
+      spans = json.array({ samples.span("a", "later", 9000, 4000) }) },
     { id = "told", status = "error", started_at = samples.at(0), spans = json.array({}), tokens = "many", metadata = {
       error = { message = "told" }, findings = json.array({ 5, {}, { severity = 5, advice = {} } }), usage = 5 } },
   })
 end
 
-local NAMES = { "all", "none", "odd", "heads", "brief", "2000", "20000" }
+local NAMES = { "all", "none", "odd", "heads", "brief", "long", "2000", "20000" }
 
 local function write_pages(folder)
   local found = {
-    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(),
+    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(), long = long(),
     ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
   }
   for _, name in ipairs(NAMES) do
@@ -208,6 +219,11 @@ describe("the page in a browser", function()
   it("follows what a server receives", function()
     server = servers.start({})
     check("live", 10, server.url)
+  end)
+
+  it("leaves whoever looks where they are while it follows", function()
+    server = servers.start({})
+    check("stays", 8, server.url)
   end)
 
   it("asks for the key that a server wants", function()

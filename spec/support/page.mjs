@@ -52,6 +52,21 @@ const frame = (page) =>
       }),
   );
 
+/** What a program tells the server. */
+const send = async (method, path, body) =>
+  (
+    await fetch(place + path, {
+      method,
+      body: JSON.stringify(body),
+      headers: { Authorization: 'Bearer nxs_local' },
+    })
+  ).json();
+const time = (seconds) => `2026-01-01T00:00:0${seconds}.000Z`;
+const begin = async (name) =>
+  (await send('POST', '/api/v1/traces', { agent_id: 'bot', name, status: 'running', started_at: time(0) })).trace_id;
+const grow = (id, name, more = {}) =>
+  send('POST', `/api/v1/traces/${id}/spans`, { name, status: 'ok', started_at: time(1), ended_at: time(2), ...more });
+
 const parts = {
   async opens(browser) {
     const page = await open(browser, 'all.html');
@@ -167,6 +182,23 @@ const parts = {
       const brief = await open(browser, 'brief.html#trace=brief', { viewport: { width, height: 800 } });
       check(`every line says its time at ${width}`, await texts(brief, '.tick'), said);
     }
+    const long = await open(browser, 'long.html#trace=long');
+    check('hours are hours', (await texts(long, '.tick')).filter(Boolean), ['0 h', '6 h', '12 h', '18 h', '24 h']);
+    let said = [];
+    for (let count = 0; count < 40; count++) {
+      await long.keyboard.press('+');
+      said = (await texts(long, '.tick')).filter(Boolean);
+      if (new Set(said).size < said.length) break;
+    }
+    check('no two lines say the same, however near', new Set(said).size, said.length);
+    holds('and some say something', said.length > 1);
+    check(
+      'times fit beside the bars',
+      await long.evaluate(() =>
+        [...document.querySelectorAll('.number')].every((one) => one.scrollWidth <= one.clientWidth),
+      ),
+      true,
+    );
   },
 
   async filters(browser) {
@@ -367,6 +399,12 @@ const parts = {
       check(`trace ${index} is compared`, await page.isVisible('#compare'), true);
       await page.click('#compare-end');
     }
+    const second = (await texts(page, '#traces .second')).join();
+    check('no time in the list is odd', second.match(/NaN|-\d+(\.\d)? ms/), null);
+    await page.click('#traces [data-id="times"]');
+    check('what ends before it begins has a bar', await page.locator('#spans [data-id="a"] .mark').count(), 1);
+    await page.click('#traces [data-id="skewed"]');
+    check('so it has beyond the end', await page.locator('#spans .mark').count(), 1);
     check(
       'a ring is shown once',
       await page.evaluate(
@@ -402,15 +440,6 @@ const parts = {
       'export NEXUS_API_KEY=nxs_local',
       'nexus-assistants run your_script.lua',
     ]);
-    const send = async (method, path, body) =>
-      (
-        await fetch(place + path, {
-          method,
-          body: JSON.stringify(body),
-          headers: { Authorization: 'Bearer nxs_local' },
-        })
-      ).json();
-    const time = (seconds) => `2026-01-01T00:00:0${seconds}.000Z`;
     const { trace_id: id } = await send('POST', '/api/v1/traces', {
       agent_id: 'bot',
       name: 'live one',
@@ -465,6 +494,80 @@ const parts = {
     await page.waitForSelector('#traces .item');
     const [, facts] = await texts(page, '#traces .second .text');
     check('the list knows tokens without the spans', facts, '4.00 s · 58 tokens');
+  },
+
+  async stays(browser) {
+    const keys = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [`key${index}`, { below: { index } }]));
+    const [first, second] = [await begin('one'), await begin('two')];
+    await grow(first, 'long', { output: keys });
+    await grow(second, 'short');
+    let page = await open(browser, '');
+    const spans = (count) =>
+      page.waitForFunction((of) => document.querySelectorAll('#spans .span').length === of, count);
+    const view = () => page.evaluate(() => document.body.dataset.view);
+    await page.click(`[data-id="${first}"]`);
+    await page.reload();
+    await spans(1);
+    check('what the address names is there again', await page.textContent('#title'), 'one');
+    await page.click('#spans .span');
+    const reading = () =>
+      page.evaluate(() => [
+        document.getElementById('details').scrollTop,
+        document.querySelector('#details details details').open,
+      ]);
+    await page.evaluate(() => {
+      document.querySelector('#details details details').open = false;
+      document.getElementById('details').scrollTop = 300;
+    });
+    await grow(first, 'more');
+    await spans(2);
+    check('what is read stays where it is', await reading(), [300, false]);
+    await page.click('#compare-button');
+    await page.click(`[data-id="${second}"]`);
+    const pairs = (count) =>
+      page.waitForFunction((of) => document.querySelectorAll('#pairs .pair-row').length === of, count);
+    await pairs(3);
+    await grow(first, 'yet more');
+    await pairs(4);
+    check('what is compared grows', [await view(), await page.isVisible('#compare')], ['compare', true]);
+    await page.reload();
+    await pairs(4);
+    check('and is there again', await view(), 'compare');
+
+    const answers = {};
+    await page.goto(`${place}/#trace=${second}`);
+    await page.reload();
+    await spans(1);
+    await page.route(`**/view/traces/${first}`, async (route) => {
+      await new Promise((done) => {
+        answers.let = done;
+        answers.asked();
+      });
+      await route.continue();
+    });
+    const asked = new Promise((done) => {
+      answers.asked = done;
+    });
+    await page.evaluate((id) => document.querySelector(`#traces [data-id="${id}"]`).click(), first);
+    await asked;
+    const third = await begin('three');
+    await page.click(`[data-id="${third}"]`);
+    await page.waitForFunction(() => document.getElementById('title').textContent === 'three');
+    const answered = page.waitForResponse((response) => response.url().endsWith(first));
+    answers.let();
+    await (await answered).finished();
+    await frame(page);
+    check('a late answer changes nothing', await page.textContent('#title'), 'three');
+
+    page = await open(browser, '', { viewport: { width: 400, height: 800 } });
+    await page.click(`[data-id="${first}"]`);
+    await page.click('#compare-button');
+    await grow(first, 'most');
+    await spans(4);
+    check('who chooses on a narrow page goes on', [await view(), await page.isVisible('#picking')], ['list', true]);
+    await page.click('#picking-end');
+    await page.waitForSelector('#trace', { state: 'visible' });
+    check('and comes back', await view(), 'trace');
   },
 
   async key(browser) {

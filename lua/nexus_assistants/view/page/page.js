@@ -38,6 +38,7 @@
     overview: false,
     key: ANY_KEY,
     refusal: 0,
+    told: '',
     tag: '',
     pair: /** @type {?string[]} */ (null),
   };
@@ -255,7 +256,7 @@
     let to = milliseconds(trace.ended_at);
     for (const row of rows) {
       from = Number.isNaN(from) ? row.from : Math.min(from, row.from);
-      to = Number.isNaN(to) ? (row.to ?? row.from) : Math.max(to, row.to ?? row.from);
+      to = Math.max(Number.isNaN(to) ? row.from : to, row.to ?? row.from, row.from);
     }
     return { from: from || 0, to: Math.max(to || 0, from || 0) };
   }
@@ -303,9 +304,9 @@
     if (length < 999.5) return `${length.toFixed(0)} ms`;
     if (length < 9995) return `${(length / 1000).toFixed(2)} s`;
     if (length < 59950) return `${(length / 1000).toFixed(1)} s`;
-    if (length < 3600000) return `${Math.floor(length / 60000)} min ${Math.floor(length / 1000) % 60} s`;
-    if (length < 172800000) return `${(length / 3600000).toFixed(1)} h`;
-    return `${(length / 86400000).toFixed(0)} days`;
+    if (length < 3597000) return `${(length / 60000).toFixed(1)} min`;
+    if (length < 172620000) return `${(length / 3600000).toFixed(1)} h`;
+    return `${(length / 86400000).toFixed(length < 859680000 ? 1 : 0)} days`;
   }
 
   const number = (value) => value.toLocaleString('en-US', { maximumFractionDigits: 0 });
@@ -450,12 +451,12 @@
   }
 
   function itemFacts(trace) {
-    const ended = milliseconds(trace.ended_at);
-    const started = milliseconds(trace.started_at);
+    const length = milliseconds(trace.ended_at) - milliseconds(trace.started_at);
     const own = trace.spans ? null : tokensWithin(trace.metadata);
     const used = trace.spans ? modelOfTrace(trace).tokens : own ? own.total : trace.tokens;
-    const length = Number.isNaN(ended) ? 'running' : duration(ended - started);
-    return [length, ...(used ? [tokensText(used)] : [])].join(' · ');
+    const open = trace.status === 'running' ? 'running' : 'open';
+    const said = Number.isNaN(length) ? open : duration(Math.max(0, length));
+    return [said, ...(used ? [tokensText(used)] : [])].join(' · ');
   }
 
   function drawItem(index) {
@@ -557,7 +558,8 @@
   }
 
   function showView(view) {
-    document.body.dataset.view = view;
+    // who chooses another trace to compare with needs the list
+    document.body.dataset.view = state.picking && isNarrow() ? 'list' : view;
     document.body.toggleAttribute('data-empty', state.traces.length === 0);
     at('trace').hidden = view !== 'trace';
     at('compare').hidden = view !== 'compare';
@@ -575,6 +577,25 @@
     refreshList();
   }
 
+  /** The traces with these ids, with their spans; null where, meanwhile, something else is to be shown. */
+  async function arriveAt(ids) {
+    const { hash } = location;
+    const traces = [];
+    for (const id of ids) traces.push(await whole(id));
+    const isLatest = (trace) => trace === null || state.traces.includes(trace);
+    return location.hash === hash && traces.every(isLatest) ? traces : null;
+  }
+
+  /** Whether a trace that the address names has come, or has grown, since it was drawn. */
+  function isBehind() {
+    const place = new URLSearchParams(location.hash.slice(1));
+    const drawn = document.body.dataset.view === 'compare' ? [compared.a, compared.b] : [state.model];
+    return ['trace', 'compare', 'with'].some((name) => {
+      const trace = state.traces.find(({ id }) => id === place.get(name));
+      return trace && !drawn.some((model) => model && model.trace === trace);
+    });
+  }
+
   function setPicking(on) {
     state.picking = on;
     state.first = on && state.model ? state.model.trace.id : state.first;
@@ -583,22 +604,29 @@
     if (on) at('traces').focus();
   }
 
+  function endPicking() {
+    setPicking(false);
+    if (isNarrow()) arrive();
+  }
+
   // ------------------------------------------------------------------------------------------------- a trace
 
   async function openTrace(id) {
-    const trace = await whole(id);
+    const traces = await arriveAt([id]);
+    if (!traces) return;
+    const [trace] = traces;
     if (!trace) return showView('list');
     performance.mark('nxa:trace-begin');
     const known = state.model && state.model.trace.id === id;
     const model = modelOfTrace(trace);
-    const selected = known && state.row ? state.row.span.id : null;
+    const before = known && state.row;
     if (known) keepClosed(state.model, model);
     state.model = model;
     state.chosen = id;
     if (!known) begin(model);
-    state.row = model.rows.find((row) => row.span.id === selected) || null;
+    state.row = (before && model.rows.find((row) => row.span.id === before.span.id)) || null;
     showView('trace');
-    drawTrace();
+    drawTrace(known);
     refreshList();
     requestAnimationFrame(() => performance.measure('nxa:trace', 'nxa:trace-begin'));
   }
@@ -647,7 +675,7 @@
     at('overview').setAttribute('aria-label', mark ? `Overview, ${mark.title}` : 'Overview');
   }
 
-  function drawTrace() {
+  function drawTrace(isKnown) {
     const { model } = state;
     at('title').textContent = titleOf(model.trace);
     at('facts').replaceChildren(...traceFacts(model));
@@ -656,7 +684,7 @@
     drawOverviewButton(model.findings.length);
     at('compare-button').disabled = state.traces.length < 2;
     refreshSpans();
-    drawDetails();
+    drawDetails(isKnown);
   }
 
   // ------------------------------------------------------------------------------------------------- its spans
@@ -724,7 +752,8 @@
   /** A bar from one moment to another; what is out of the window isn't drawn. */
   function drawMark(row, name) {
     const from = share(row.from);
-    const to = share(row.to ?? state.model.to);
+    // one that ends before it begins, by clocks that disagree, is where it begins
+    const to = Math.max(from, share(row.to ?? state.model.to));
     if (to < 0 || from > 1) return null;
     const mark = element(name);
     if (row.to === null) mark.classList.add('open');
@@ -865,17 +894,35 @@
 
   const fit = () => setWindow(state.model.from, state.model.to);
 
-  /** 1, 2 or 5 times a power of ten: the least that gives no more ticks than there is room for. */
-  function tickLength(length, most) {
-    const power = 10 ** Math.floor(Math.log10(length / most));
-    return [1, 2, 5, 10].map((digit) => digit * power).find((step) => length / step <= most);
+  const [MINUTE, HOUR, DAY] = [60000, 3600000, 86400000];
+  // from a second to a day, lengths that clocks have
+  const CLOCK = [2, 5, 10, 20, 30]
+    .map((seconds) => seconds * 1000)
+    .concat([1, 2, 5, 10, 20, 30].map((minutes) => minutes * MINUTE))
+    .concat([1, 2, 3, 6, 12, 24].map((hours) => hours * HOUR));
+
+  /** 1, 2 or 5 times a power of ten. */
+  function roundLength(least) {
+    const power = 10 ** Math.floor(Math.log10(least));
+    return [1, 2, 5, 10].map((digit) => digit * power).find((step) => step >= least);
   }
 
+  /** The least length that gives no more ticks than there is room for. */
+  function tickLength(length, most) {
+    const least = length / most;
+    if (least <= 1000) return roundLength(least);
+    return CLOCK.find((step) => step >= least) ?? roundLength(least / DAY) * DAY;
+  }
+
+  /** So many digits that two ticks don't say the same. */
+  const digitsOf = (step) => Math.max(0, Math.ceil(-Math.log10(step) - 1e-9));
+
   function tickText(offset, step) {
-    if (step >= 60000) return `${(offset / 60000).toFixed(step % 60000 ? 1 : 0)} min`;
-    if (step >= 1000) return `${(offset / 1000).toFixed(0)} s`;
-    if (offset >= 1000) return `${(offset / 1000).toFixed(step >= 100 ? 1 : step >= 10 ? 2 : 3)} s`;
-    return `${offset.toFixed(step >= 1 ? 0 : Math.min(3, Math.ceil(-Math.log10(step))))} ms`;
+    if (step >= DAY) return `${(offset / DAY).toFixed(0)} d`;
+    if (step >= HOUR) return `${(offset / HOUR).toFixed(0)} h`;
+    if (step >= MINUTE) return `${(offset / MINUTE).toFixed(0)} min`;
+    if (offset >= 1000 || step >= 1000) return `${(offset / 1000).toFixed(digitsOf(step / 1000))} s`;
+    return `${offset.toFixed(digitsOf(step))} ms`;
   }
 
   /** What it says stands behind it; where there is no room, before it, unless that is what `before` takes. */
@@ -1091,7 +1138,7 @@
   function drawTurn(row, most) {
     const { tokens } = row;
     const name = element('button', { type: 'button', textContent: row.span.name, title: row.span.name });
-    name.addEventListener('click', () => select(row));
+    name.addEventListener('click', () => select(state.model.rows.find((now) => now.span.id === row.span.id) || row));
     const parts = tokens.input === undefined ? [tokens.total] : [tokens.input, tokens.output || 0];
     const stack = element(
       'span.stack',
@@ -1179,17 +1226,23 @@
     return element('div.details-head', {}, text('strong', title), close);
   }
 
-  function drawDetails() {
+  /** Of a trace that grew, what is the same stays as whoever reads it has opened and scrolled it. */
+  function drawDetails(isKnown = false) {
     const panel = at('details');
     const { row, model, overview } = state;
     const isOpen = overview || row !== null;
     at('overview').setAttribute('aria-pressed', String(overview));
     panel.hidden = !isOpen;
     if (!isOpen) return panel.replaceChildren();
-    const blocks = overview ? overviewBlocks(model) : spanBlocks(row);
-    panel.replaceChildren(detailsHead(overview ? 'Overview' : row.span.name || '(no name)'), ...blocks.filter(Boolean));
-    if (panel.childElementCount === 1) panel.append(text('p.none', 'Nothing more is known.'));
-    panel.scrollTop = 0;
+    const head = detailsHead(overview ? 'Overview' : row.span.name || '(no name)');
+    const blocks = (overview ? overviewBlocks(model) : spanBlocks(row)).filter(Boolean);
+    if (!blocks.length) blocks.push(text('p.none', 'Nothing more is known.'));
+    const told = [head, ...blocks].map((part) => part.outerHTML).join('');
+    if (isKnown && panel.childElementCount && told === state.told) return;
+    const top = isKnown ? panel.scrollTop : 0;
+    panel.replaceChildren(head, ...blocks);
+    panel.scrollTop = top;
+    state.told = told;
   }
 
   function closeDetails() {
@@ -1372,8 +1425,10 @@
   }
 
   async function openCompare(first, second) {
-    const traces = [await whole(first), await whole(second)];
+    const traces = await arriveAt([first, second]);
+    if (!traces) return;
     if (!traces[0] || !traces[1]) return showView('list');
+    const isKnown = document.body.dataset.view === 'compare' && String(state.pair) === String([first, second]);
     [compared.a, compared.b] = traces.map(modelOfTrace);
     compared.pairs = align(compared.a, compared.b);
     compared.longest = Math.max(0.001, compared.a.to - compared.a.from, compared.b.to - compared.b.from);
@@ -1381,9 +1436,9 @@
     showView('compare');
     drawTotals();
     at('pairs').setAttribute('aria-rowcount', compared.pairs.length);
-    at('pairs').scrollTop = 0;
+    if (!isKnown) at('pairs').scrollTop = 0;
     pairs.show(compared.pairs.length);
-    at('pairs').focus();
+    if (!isKnown) at('pairs').focus();
   }
 
   // ------------------------------------------------------------------------------------------------- nothing there
@@ -1477,8 +1532,7 @@
     state.traces = listed.map((trace) => (isSame(before.get(trace.id), trace) ? before.get(trace.id) : trace));
     refreshAgents();
     refreshList();
-    const opened = state.model && state.traces.find((trace) => trace.id === state.model.trace.id);
-    if (opened && opened !== state.model.trace) openTrace(opened.id);
+    if (isBehind()) arrive();
     else if (!location.hash && state.shown.length && !isNarrow()) show({ trace: state.shown[0].id });
     else if (document.body.dataset.view === 'list') showView('list');
   }
@@ -1500,7 +1554,7 @@
 
   /** Esc goes back by one: the search, the details, the trace. */
   function goBack() {
-    if (state.picking) return setPicking(false);
+    if (state.picking) return endPicking();
     if (document.body.dataset.view === 'compare') return show({ trace: state.pair[0] });
     if (document.body.dataset.view !== 'trace') return;
     if (at('find').value || at('kind').value) {
@@ -1657,7 +1711,7 @@
     on('expand', 'click', () => setAllClosed(false));
     on('overview', 'click', toggleOverview);
     on('compare-button', 'click', () => setPicking(true));
-    on('picking-end', 'click', () => setPicking(false));
+    on('picking-end', 'click', endPicking);
     on('compare-end', 'click', () => show({ trace: state.pair[0] }));
     on('swap', 'click', () => show({ compare: state.pair[1], with: state.pair[0] }));
     on('back', 'click', () => show({}));
