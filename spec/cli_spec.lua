@@ -560,6 +560,13 @@ describe("the command view", function()
       run({ "view", path, "--html", "/nowhere/x" }).err)
   end)
 
+  it("draws in whole columns", function()
+    local path = write_file(json.encode(samples.ordinary()))
+    local drawn = run({ "view", path }, { COLUMNS = "60" })
+    assert.equal(0, drawn.code)
+    assert.same(drawn, run({ "view", path }, { COLUMNS = "60.9" }))
+  end)
+
   it("writes a page for its user alone, where it is told to", function()
     local path, out = write_file(json.encode(samples.ordinary())), new_path()
     os.execute("chmod 644 " .. out)
@@ -614,7 +621,7 @@ describe("the command view", function()
 
   it("sends no file's name to Nexus", function()
     server:clear_requests()
-    for _, name in ipairs({ "missing.json", "no/such/trace" }) do
+    for _, name in ipairs({ "missing.json", "no/such/trace", "" }) do
       assert.same({ code = 1, out = "", err = "nexus-assistants: there is no file '" .. name .. "'\n" },
         run({ "view", name }, environment))
     end

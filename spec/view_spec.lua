@@ -1,3 +1,4 @@
+local core = require("nexus_assistants.core")
 local format = require("nexus_assistants.view.format")
 local json = require("nexus_assistants.json")
 local terminal = require("nexus_assistants.view.terminal")
@@ -48,10 +49,14 @@ end
 describe("the waterfall", function()
   it("says lengths of time in eight columns at most", function()
     local said = {}
-    for _, length in ipairs({ 0, 0.004, 0.03, 0.4, 20.5, 1500, 62000 }) do
+    local minute, day = 60000, 86400000
+    for _, length in ipairs({ 0, 0.004, 0.03, 0.4, 20.5, 999.6, 1500, 59960, 89000, 59.94 * minute, 59.96 * minute,
+      1.99 * day, 2.5 * day, 400 * day, 2000 * day }) do
       said[#said + 1] = format.duration(length)
+      assert(#said[#said] <= 8, said[#said])
     end
-    assert.same({ "0.0 ms", "0.004 ms", "0.03 ms", "0.4 ms", "20 ms", "1.50 s", "1 min" }, said)
+    assert.same({ "0.0 ms", "0.004 ms", "0.03 ms", "0.4 ms", "20 ms", "1.00 s", "1.50 s", "1.0 min", "1.5 min",
+      "59.9 min", "1.0 h", "47.8 h", "2.5 days", "400 days", "years" }, said)
   end)
 
   it("shows a trace, row by row", function()
@@ -292,6 +297,24 @@ describe("the waterfall's columns", function()
     assert.truthy(lines_of(render(trace(spans), { width = 60 }))[2]:find("123456 tokens"))
   end)
 
+  it("have a head within the page, of as many lines as it takes", function()
+    local names = { agent_name = ("agent "):rep(8), name = ("name "):rep(9), id = ("0b1e"):rep(16) }
+    for _, width in ipairs({ 40, 60, 100, 300 }) do
+      local lines = lines_of(render(trace({}, names), { width = width }))
+      for _, line in ipairs(lines) do assert(columns(line) <= width, line) end
+      assert.equal(width == 300 and 1 or width == 100 and 2 or 4, #lines)
+    end
+    assert.equal("bot  success  1.00 s  0b1e", lines_of(render(trace({}), { width = 40 }))[1])
+  end)
+
+  it("have a bar for what begins after the end", function()
+    local spans = { span("early", 0, 10), span("late", 9000, 4000) }
+    local lines = lines_of(render(trace(spans, { ended_at = at(1000) }), { width = 60 }))
+    assert.truthy(lines[1]:find("  9.00 s  ", 1, true))
+    assert.matches("^  early +▏▌ +10 ms", lines[2])
+    assert.matches("^  late +▏ +█ +0%.0 ms", lines[3])
+  end)
+
   it("show something of every name, however deep", function()
     local spans = {}
     for index = 1, 22 do
@@ -434,6 +457,15 @@ describe("the list of traces", function()
       end
     end
     assert.truthy(list.render(all(), { width = 160 }):find("0b1e4c52a9f04d0f8d6f0c2a3e5b7d11", 1, true))
+  end)
+
+  it("keeps to it, and to whole characters, whatever statuses and ids are", function()
+    local odd = { { id = "x" .. ("ä"):rep(40), status = ("s"):rep(300), name = ("n"):rep(90), started_at = "x" } }
+    for width = 40, 140 do
+      local drawn = list.render(odd, { width = width, unicode = true })
+      assert.truthy(core.utf8_valid(drawn))
+      for _, line in ipairs(lines_of(drawn)) do assert(text.width(line) <= width, width .. ": " .. line) end
+    end
   end)
 
   it("says the time alone of today", function()

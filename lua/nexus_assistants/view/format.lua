@@ -5,10 +5,12 @@ local format = {}
 format.RED, format.BOLD, format.DIM = "31", "1", "2"
 format.STATUS_COLORS = { ok = "32", success = "32", error = "31", timeout = "33", running = "36" }
 
+-- Up to how many of them each is told.
 local LONG_UNITS = {
-  { name = "min", milliseconds = 60000 }, { name = "h", milliseconds = 3600000 },
-  { name = "days", milliseconds = 86400000 },
+  { name = "min", milliseconds = 60000, most = 59.95 }, { name = "h", milliseconds = 3600000, most = 47.95 },
+  { name = "days", milliseconds = 86400000, most = 9.95 },
 }
+local DAY, MOST_DAYS = 86400000, 999.5
 
 --- A length of time, in 8 columns at most; nil is what has not ended.
 function format.duration(milliseconds)
@@ -16,14 +18,15 @@ function format.duration(milliseconds)
   if milliseconds > 0 and milliseconds < 0.00995 then return string.format("%.3f ms", milliseconds) end
   if milliseconds > 0 and milliseconds < 0.095 then return string.format("%.2f ms", milliseconds) end
   if milliseconds < 9.95 then return string.format("%.1f ms", milliseconds) end
-  if milliseconds < 1000 then return string.format("%.0f ms", milliseconds) end
+  if milliseconds < 999.5 then return string.format("%.0f ms", milliseconds) end
   if milliseconds < 9995 then return string.format("%.2f s", milliseconds / 1000) end
-  if milliseconds < 60000 then return string.format("%.1f s", milliseconds / 1000) end
+  if milliseconds < 59950 then return string.format("%.1f s", milliseconds / 1000) end
   for _, unit in ipairs(LONG_UNITS) do
     local count = milliseconds / unit.milliseconds
-    if count < 1000 then return string.format("%.0f %s", count, unit.name) end
+    if count < unit.most then return string.format("%.1f %s", count, unit.name) end
   end
-  return "years"
+  local days = milliseconds / DAY
+  return days < MOST_DAYS and string.format("%.0f days", days) or "years"
 end
 
 --- "1 token", "57 tokens", or nothing.

@@ -10,7 +10,7 @@ local values = require("nexus_assistants.values")
 local list = {}
 
 local GAP, SHORT_ID = 2, 8
-local LEAST_OF_NAME, WIDEST_AGENT = 10, 16
+local LEAST_OF_NAME, WIDEST_AGENT, WIDEST_STATUS = 10, 16, 8
 -- In the order in which they stand, and how soon they are left out where there is no room: the least important first.
 local COLUMNS = {
   { name = "started", rank = 5 }, { name = "status", color = true }, { name = "agent", rank = 2 }, { name = "name" },
@@ -43,7 +43,8 @@ local function cells_of(trace, options, harmless)
   local used = sums(trace, options.prices) or {}
   local spans = type(trace.spans) == "table" and #trace.spans or json.present(trace.span_count)
   return {
-    started = started(trace, options.today), status = harmless(format.present(trace.status) or "-"),
+    started = started(trace, options.today),
+    status = text.cut(harmless(format.present(trace.status) or "-"), WIDEST_STATUS, options.ellipsis),
     agent = text.cut(harmless(format.present(trace.agent_name) or ""), WIDEST_AGENT, options.ellipsis),
     name = harmless(format.present(trace.name) or ""), duration = duration(trace),
     id = harmless(format.present(trace.id) or "-"),
@@ -87,7 +88,7 @@ end
 local function cell(column, value, width, ellipsis)
   if column.right then return (" "):rep(width - text.width(value)) .. value end
   -- the beginning of an id is as good as the whole
-  return text.fit(column.name == "id" and value:sub(1, width) or value, width, ellipsis)
+  return text.fit(value, width, column.name == "id" and "" or ellipsis)
 end
 
 local function line_of(cells, widths, paint, ellipsis)

@@ -98,7 +98,7 @@ end
 
 -- What names a file alone is never sent to Nexus: ids have neither folders nor endings.
 local function from_id(target, wanted)
-  if wanted.trace or target:find("[/.]") then return nil, "there is no file '" .. target .. "'" end
+  if wanted.trace or target == "" or target:find("[/.]") then return nil, "there is no file '" .. target .. "'" end
   if wanted.is_list then return refuse_list(target) end
   local trace, problem = remote_trace(environment_url(), target)
   if problem then return nil, "there is no file '" .. target .. "', and " .. problem end

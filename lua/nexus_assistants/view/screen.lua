@@ -31,7 +31,7 @@ end
 --- How many columns it has; 100 where nobody says.
 function screen.width()
   local columns = core.terminal_width and core.terminal_width(STDOUT) or tonumber(core.environment("COLUMNS"))
-  return columns and columns > 0 and math.max(NARROWEST, math.min(columns, WIDEST)) or DEFAULT_WIDTH
+  return columns and columns > 0 and math.max(NARROWEST, math.min(math.floor(columns), WIDEST)) or DEFAULT_WIDTH
 end
 
 return screen

@@ -90,12 +90,16 @@ end
 
 local function header(page, trace, rows)
   local status = harmless(page, format.present(trace.status) or "unknown")
-  local parts, width = {}, -2
+  local said, column = "", 0
+  -- what has no room beside the others stands below them
   local function add(value, code)
     value = format.present(value)
     if not value then return end
-    local cut = text.cut(harmless(page, value), page.width, page.drawing.ellipsis)
-    parts[#parts + 1], width = page.paint(code, cut), width + 2 + text.width(cut)
+    local cut = text.cut(harmless(page, value), page.width - GAP, page.drawing.ellipsis)
+    local width = GAP + text.width(cut)
+    local breaks = column + width > page.width
+    said = said .. (breaks and "\n  " or column > 0 and "  " or "") .. page.paint(code, cut)
+    column = (breaks and 0 or column) + width - (column == 0 and GAP or 0)
   end
   add(trace.agent_name, BOLD)
   add(trace.name, BOLD)
@@ -104,12 +108,8 @@ local function header(page, trace, rows)
   local used, sum = usage.within(trace.metadata), usage.sum(rows, page.prices) or {}
   add(format.tokens(used and used.total or sum.total))
   add(format.cost(sum.cost))
-  local line = table.concat(parts, "  ")
-  local id = format.present(trace.id)
-  if not id then return line end
-  id = text.cut(harmless(page, id), page.width - 2, page.drawing.ellipsis)
-  local fits = width + 2 + text.width(id) <= page.width
-  return line .. (fits and "  " or "\n  ") .. page.paint(DIM, id)
+  add(trace.id, DIM)
+  return said
 end
 
 -- ------------------------------------------------------------------------------------------------------ layout
@@ -118,7 +118,7 @@ local function time_range(trace, rows)
   local from, to = timestamp.milliseconds(trace.started_at), timestamp.milliseconds(trace.ended_at)
   for _, row in ipairs(rows) do
     from = math.min(from or row.from, row.from)
-    to = math.max(to or row.from, row.to or row.from)
+    to = math.max(to or row.from, row.to or row.from, row.from)
   end
   return from or 0, math.max(to or 0, from or 0)
 end
