@@ -229,13 +229,27 @@ describe("the command doctor", function()
     assert.equal("ok", (verdict_of("traceparent")))
   end)
 
+  it("says nothing of the assistant where there is no such API", function()
+    environment.OPENAI_BASE_URL, environment.ASSISTANT_ID = server.url, "asst_local"
+    assert.equal("failed", (verdict_of("API")))
+    assert.is_nil((verdict_of("assistant")))
+  end)
+
+  it("names the variable that has no address in it", function()
+    for _, name in ipairs({ "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" }) do
+      environment[name] = "ftp://receiver"
+      local verdict, message = verdict_of("OTLP")
+      assert.same({ "failed", name .. " must begin with http:// or https://" }, { verdict, message })
+    end
+  end)
+
   it("tells what hinders reaching a server", function()
     local port = server.url:match(":(%d+)$")
     for url, expected in pairs({
       ["http://127.0.0.1:1/v1"] = { "could not connect to 127.0.0.1:1", "Check that it runs" },
       ["http://nowhere.invalid/v1"] = { "could not resolve host nowhere.invalid", "DNS" },
       ["https://127.0.0.1:" .. port .. "/v1"] = { "TLS handshake failed", "http or https" },
-      ["ftp://127.0.0.1/v1"] = { "base_url must begin with http:// or https://", "Correct OPENAI_BASE_URL" },
+      ["ftp://127.0.0.1/v1"] = { "OPENAI_BASE_URL must begin with http:// or https://", "Correct OPENAI_BASE_URL" },
     }) do
       environment.OPENAI_BASE_URL = url
       local verdict, message, advice = verdict_of("API")

@@ -381,6 +381,11 @@ describe("the command view", function()
     assert.equal("nexus-assistants: there is no file 'no-such?trace', and " .. server.url .. ": Trace not found\n",
       failure({ "view", "no-such?trace" }))
     assert.equal("nexus-assistants: NEXUS_API_KEY is not set\n", failure({ "view" }, { NEXUS_BASE_URL = server.url }))
+    for _, words in ipairs({ { "view" }, { "view", "--list" }, { "flush" } }) do
+      assert.equal("nexus-assistants: NEXUS_BASE_URL must begin with http:// or https://\n",
+        failure(words, { NEXUS_BASE_URL = "nowhere", NEXUS_API_KEY = "nxs_key", NEXUS_ASSISTANTS_SPOOL = "/nowhere" }))
+    end
+    assert.equal("nexus-assistants: the URL has no valid port\n", failure({ "view", "http://127.0.0.1:99999" }))
     server:faults({ { path = "/api", action = "status", status = 401, body = '{"error":"Invalid API key"}' } })
     assert.equal("nexus-assistants: " .. server.url .. ": Invalid API key\n", failure({ "view" }))
     server:faults({ { path = "/api", action = "text" } })

@@ -13,7 +13,7 @@ local NO_RECEIVER = "NEXUS_API_KEY is not set, and neither is OTEL_EXPORTER_OTLP
 local function receivers(values, folder, warn)
   local found = {}
   local endpoint, problem = core.endpoint({ base_url = values.nexus.base_url, key_environment = "NEXUS_API_KEY" })
-  if not endpoint then return nil, problem.message end
+  if not endpoint then return nil, (problem.message:gsub("^base_url", "NEXUS_BASE_URL")) end
   if endpoint:has_key() then found.nexus = { endpoint = endpoint, spool = folder } end
   found.otlp, problem = sinks.otlp_options(values, warn)
   if problem then return nil, problem.message end

@@ -38,11 +38,11 @@ local function api_target(values)
 end
 
 -- The assistant of runs that name none.
-local function assistant_target(values)
+local function assistant_target(values, api)
   local id = values.provider == "assistants" and values.assistant_id
   local endpoint = id and api_endpoint(values)
   return endpoint and {
-    name = "assistant", endpoint = endpoint, id = id, path = "/assistants/" .. operations.escape(id),
+    name = "assistant", endpoint = endpoint, id = id, api = api, path = "/assistants/" .. operations.escape(id),
   }
 end
 
@@ -168,10 +168,14 @@ local function reached(target)
   return of_answer(target)
 end
 
--- Nil where nothing was answered to that question: what is said of the API tells why.
+local function status_of(target)
+  return target.response and target.response.status or 0
+end
+
+-- Nil where nothing was answered to that question, or not by that API: what is said of the API tells why.
 local function assistant_verdict(target)
-  local status, id = target.response and target.response.status or 0, settings.shown(target.id)
-  if status == 0 or status == 401 then return nil end
+  local status, id = status_of(target), settings.shown(target.id)
+  if status == 0 or status == 401 or status_of(target.api) == 404 then return nil end
   if status < 300 then return check(target.name, "ok", id .. " is there") end
   local message = ("%s: %s answers %d"):format(id, target.endpoint:base_url(), status)
   if status == 404 then
@@ -185,7 +189,8 @@ end
 local function verdict(target)
   if target.id then return assistant_verdict(target) end
   if target.problem then
-    return check(target.name, "failed", "can't be asked: " .. target.problem,
+    local problem = target.problem:gsub("^base_url", target.place)
+    return check(target.name, "failed", "can't be asked: " .. problem,
       ("Correct %s or %s."):format(target.place, target.variable))
   end
   if target.response.status == 0 then return unreached(target) end
@@ -216,8 +221,8 @@ end
 --- Asks the API and where traces go (`otlp` is what `sinks.otlp_options` has of an OpenTelemetry receiver, or nil).
 -- None has more than `seconds` (5). Returns checks.
 function reach.checks(values, otlp, seconds)
-  local targets, checks = {}, {}
-  for _, target in ipairs({ api_target(values) or false, assistant_target(values) or false,
+  local targets, checks, api = {}, {}, api_target(values)
+  for _, target in ipairs({ api or false, assistant_target(values, api) or false,
     nexus_target(values) or false, otlp_target(otlp) or false }) do
     if target then targets[#targets + 1] = target end
   end

@@ -42,13 +42,18 @@ local function shown(value)
   return (value:gsub("//[^/]*@", "//***@"):gsub("^[^/]*@", "***@"):gsub("%?.*", "?***"))
 end
 
+--- Whether a variable of the environment is there and isn't empty.
+function settings.is_set(name)
+  local value = core.environment(name)
+  return value ~= nil and value ~= ""
+end
+
 local function variables_in_force()
   local names, found = variables_of(options.client, {}), {}
   for _, name in ipairs(COMMON) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do
-    local value = core.environment(name)
-    if value and value ~= "" then found[#found + 1] = name .. "=" .. shown(value) end
+    if settings.is_set(name) then found[#found + 1] = name .. "=" .. shown(core.environment(name)) end
   end
   return found
 end
