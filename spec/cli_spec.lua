@@ -387,7 +387,7 @@ describe("the command view", function()
     end
     assert.equal("nexus-assistants: the URL has no valid port\n", failure({ "view", "http://127.0.0.1:99999" }))
     server:faults({ { path = "/api", action = "status", status = 401, body = '{"error":"Invalid API key"}' } })
-    assert.equal("nexus-assistants: " .. server.url .. ": Invalid API key\n", failure({ "view" }))
+    assert.equal("nexus-assistants: " .. server.url .. ": Invalid API key: check NEXUS_API_KEY\n", failure({ "view" }))
     server:faults({ { path = "/api", action = "text" } })
     assert.matches("invalid JSON", failure({ "view" }))
     server:faults({ { path = "/api", action = "html" } })
@@ -592,7 +592,7 @@ describe("the command view", function()
     local path, out = write_file(json.encode(samples.ordinary())), new_path()
     local command = process.command({ COMMAND, "view", path, "--html" })
     local function assert_page(page) assert.matches("^<!.*</html>%s*$", page:sub(1, 20) .. page:sub(-20)) end
-    for _, place in ipairs({ "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1" }) do
+    for _, place in ipairs({ "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1" }) do
       assert_page(output_of(command .. " " .. place .. " 2>&1 | cat"))
     end
     os.execute("echo before >" .. out .. "; chmod 644 " .. out)

@@ -102,7 +102,7 @@ function view.draw(target, options)
   return text, problem or found.warning
 end
 
-local STANDARD_OUTPUT = { ["/dev/stdout"] = true, ["/dev/fd/1"] = true, ["/proc/self/fd/1"] = true }
+local STANDARD_OUTPUT = { ["-"] = true, ["/dev/stdout"] = true, ["/dev/fd/1"] = true, ["/proc/self/fd/1"] = true }
 local FOREIGN = "%s belongs to another user (id %d), who says whom it is open to"
 local OPEN_TO_OTHERS = "others may be able to read %s: %s"
 

@@ -13,8 +13,13 @@ local mt = { __index = methods }
 
 local TIMEOUT, DEADLINE, STEP = 10, 30, 1
 local PAGE, MOST_LOOKED_AT = 200, 2000
+local UNAUTHORIZED = 401
 -- How Nexus is asked for them.
 local STATUSES = { ok = "ok", success = "ok", error = "error", timeout = "error" }
+
+local function told_of(failure, base_url)
+  return base_url .. ": " .. failure.message .. (failure.status == UNAUTHORIZED and ": check NEXUS_API_KEY" or "")
+end
 
 local function get(self, path, parameters)
   local call, err = self.engine:call({
@@ -26,7 +31,7 @@ local function get(self, path, parameters)
   end
   local response
   response, err = call:result()
-  if err then return nil, self.endpoint:base_url() .. ": " .. errors.from_call(err, response).message end
+  if err then return nil, told_of(errors.from_call(err, response), self.endpoint:base_url()) end
   return json.decode(response.body)
 end
 
