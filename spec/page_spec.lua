@@ -12,7 +12,7 @@ local EVIL = '</script><script id="evil">window.evil = 1</script><!-- <script>'
 -- Each part, and how many things it looks at: fewer would mean that it ended early.
 local PARTS = {
   { "opens", 11 }, { "details", 11 }, { "zooms", 14 }, { "filters", 9 }, { "keys", 22 }, { "compares", 15 },
-  { "looks", 16 }, { "odd", 12 }, { "quick", 11 },
+  { "looks", 20 }, { "odd", 12 }, { "quick", 11 },
 }
 
 local function output_of(command)
@@ -87,6 +87,14 @@ local function long()
   return json.array({ trace })
 end
 
+-- Names of which nobody thought.
+local function wordy()
+  local trace = samples.ordinary("wordy")
+  trace.name, trace.agent_name, trace.spans[1].name = ("word "):rep(2000), ("agent"):rep(2000), ("x"):rep(9000)
+  trace.metadata.error = ("failed "):rep(2000)
+  return json.array({ trace })
+end
+
 local function all()
   local failed = samples.failed()
   failed.spans[1].output = EVIL
@@ -128,11 +136,11 @@ local function odd()
   })
 end
 
-local NAMES = { "all", "none", "odd", "heads", "brief", "long", "2000", "20000" }
+local NAMES = { "all", "none", "odd", "heads", "brief", "long", "wordy", "2000", "20000" }
 
 local function write_pages(folder)
   local found = {
-    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(), long = long(),
+    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(), long = long(), wordy = wordy(),
     ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
   }
   for _, name in ipairs(NAMES) do

@@ -353,6 +353,17 @@ const parts = {
         check(`${name} fits in ${width}`, await page.evaluate(() => document.documentElement.scrollWidth), width);
       }
     }
+    for (const width of [1280, 390]) {
+      const wordy = await open(browser, 'wordy.html#trace=wordy', { viewport: { width, height: 800 } });
+      await wordy.click('#spans .span');
+      const [spans, facts] = [wordy.locator('#spans'), wordy.locator('#details .facts')];
+      const tops = [(await spans.boundingBox()).y, (await facts.boundingBox()).y];
+      holds(`long names leave room at ${width}: ${tops}`, tops[0] < 450 && tops[1] < 780);
+      const over = await wordy
+        .locator('.facts')
+        .evaluateAll((all) => all.filter((one) => one.scrollWidth > one.clientWidth).length);
+      check('and stay within it', over, 0);
+    }
     const narrow = await open(browser, 'all.html', { viewport: { width: 390, height: 800 } });
     check(
       'a narrow page begins with the list',
