@@ -231,7 +231,7 @@ describe("the page in a browser", function()
 
   it("leaves whoever looks where they are while it follows", function()
     server = servers.start({})
-    check("stays", 8, server.url)
+    check("stays", 9, server.url)
   end)
 
   it("asks for the key that a server wants", function()

@@ -275,6 +275,17 @@ describe("the local server", function()
     assert.is_true(after.json[1].revision > before.json[1].revision)
   end)
 
+  it("takes no list of a server before it for its own", function()
+    local pages = require("nexus_assistants.serve.page")
+    local nexus = { revision = 3, refusal = function() return nil end, overview = function() return "[]" end }
+    local function ask(page, tag)
+      return page:handle({ method = "GET", path = "/view/traces", headers = { ["if-none-match"] = tag } })
+    end
+    local first, second = pages.new(nexus, "::1", false), pages.new(nexus, "::1", false)
+    local tag = ask(first).headers.ETag
+    assert.same({ 304, 200 }, { ask(first, tag).status, ask(second, tag).status })
+  end)
+
   it("shows nothing to others without a key", function()
     local pages = require("nexus_assistants.serve.page")
     local nexus = { revision = 1, refusal = function() return nil end, overview = function() return "[]" end }

@@ -570,6 +570,12 @@ const parts = {
     await frame(page);
     check('a late answer changes nothing', await page.textContent('#title'), 'three');
 
+    await page.route('**/view/traces', (route) =>
+      route.fulfill({ json: [{ id: 'x', agent_name: 'another', status: 'running', started_at: time(0) }] }),
+    );
+    await page.waitForFunction(() => document.querySelectorAll('#traces .item').length === 1);
+    check('agents are those of now', await texts(page, '#agent option'), ['All agents', 'another']);
+
     page = await open(browser, '', { viewport: { width: 400, height: 800 } });
     await page.click(`[data-id="${first}"]`);
     await page.click('#compare-button');

@@ -4,6 +4,7 @@
 -- The page holds no data, so anybody may have it. The data is for who is on this machine, or has the key that the
 -- server was told to want; it is asked for with a header that pages of other sites can't send.
 local hosts = require("nexus_assistants.serve.hosts")
+local ids = require("nexus_assistants.providers.runtime.id")
 local json = require("nexus_assistants.json")
 local page = require("nexus_assistants.view.page")
 
@@ -15,7 +16,8 @@ local MIME = "text/html; charset=UTF-8"
 
 --- `nexus` is the store; `host` the address that the server is bound to; `has_key` says that it wants a certain key.
 function served.new(nexus, host, has_key)
-  return setmetatable({ nexus = nexus, is_open = has_key or hosts.is_loopback(host) }, mt)
+  -- a server that starts again counts its revisions anew
+  return setmetatable({ nexus = nexus, is_open = has_key or hosts.is_loopback(host), id = ids.new("") }, mt)
 end
 
 --- True for paths that are answered here.
@@ -34,7 +36,7 @@ local function get_page()
 end
 
 local function get_list(self, request)
-  local tag = ('"%d"'):format(self.nexus.revision)
+  local tag = ('"%s-%d"'):format(self.id, self.nexus.revision)
   local headers = { ETag = tag, ["Cache-Control"] = "no-store" }
   if request.headers["if-none-match"] == tag then return { status = 304, headers = headers } end
   return { status = 200, body = self.nexus:overview(), headers = headers }

@@ -495,7 +495,7 @@
   function refreshAgents() {
     const select = at('agent');
     const names = [...new Set(state.traces.map((trace) => trace.agent_name).filter(Boolean))].sort();
-    if (names.length + 1 === select.options.length) return;
+    if (String(names) === String([...select.options].slice(1).map((option) => option.value))) return;
     const chosen = select.value;
     select.replaceChildren(
       element('option', { value: '', textContent: 'All agents' }),
