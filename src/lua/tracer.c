@@ -262,23 +262,32 @@ int nxa__lua_otlp_rejected(lua_State *L) {
   return 2;
 }
 
+static int push_buffer(lua_State *L) {
+  const nxa__buffer *buffer = lua_touserdata(L, 1);
+  lua_pushlstring(L, buffer->data, buffer->length);
+  return 1;
+}
+
 /* A text as gzip has it; or nil where it can't be packed. */
 int nxa__lua_gzip(lua_State *L) {
+  nxa__buffer packed;
   size_t length;
   const char *text = luaL_checklstring(L, 1, &length);
+  lua_pushcfunction(L, push_buffer);
+  lua_pushlightuserdata(L, &packed);
   nxa__gzip *gzip = nxa__gzip_new();
   if (!gzip)
     return nxa__lua_nothing(L);
-  nxa__buffer packed;
   nxa__buffer_init(&packed, SIZE_MAX);
   nxa__gzip_put(gzip, &packed, text, length, true);
   nxa__gzip_free(gzip);
+  int status = 0;
   if (packed.state == NXA_OK)
-    lua_pushlstring(L, packed.data, packed.length);
+    status = lua_pcall(L, 1, 1, 0);
   else
     lua_pushnil(L);
   nxa__buffer_free(&packed);
-  return 1;
+  return status == 0 ? 1 : lua_error(L);
 }
 
 static int tracer_gc(lua_State *L) {
