@@ -355,6 +355,7 @@ static void move_on(sink_otlp *sink) {
   switch (sink->state) {
   case GATHERING:
     start_batch(sink);
+    write_some(sink); /* now: before the next piece of work what waits may give way */
     break;
   case WRITING:
     write_some(sink);

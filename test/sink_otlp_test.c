@@ -946,6 +946,24 @@ static void room_is_made_while_a_batch_is_under_way(void **state) {
   }
 }
 
+/* As a step's budget may have it: the next thing would have been to make a batch of what is left. */
+static void what_gives_way_as_its_batch_begins_is_in_none(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  fix.tracer->options.max_spans = 512;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "long");
+  record_spans(trace, 512);
+  assert_true(do_next(fix.engine));
+  nxa_span *span = nxa_span_start(trace, NULL, "open", NULL);
+  assert_int_equal(stats_of(&fix).spans_spooled, 512);
+  run_for(fix.engine, 10 * SECOND);
+  assert_int_equal(fix.engine->warning_count, 0);
+  nxa_span_free(span);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
 /* What is on the disk takes no room in memory, whatever is under way: none of its spans is in the batch. */
 static void traces_give_way_while_a_batch_is_under_way(void **state) {
   fixture fix;
@@ -1272,6 +1290,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_batch_is_halved_in_pieces, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_being_halved_is_left_once, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(room_is_made_while_a_batch_is_under_way, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_gives_way_as_its_batch_begins_is_in_none, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(traces_give_way_while_a_batch_is_under_way, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_deleted_is_written_anew, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_deleted_is_written_before_it_leaves_memory, make_spool, remove_spool),
