@@ -334,10 +334,12 @@ bool nxa__otlp_queue_split(nxa__otlp_queue *queue) {
 
 static void move_to_half(nxa__otlp_queue *queue, item *moving) {
   bool is_second = moving->left || queue->halves[0]->spans >= queue->batch.spans / 2;
-  part(queue, moving, false);
+  nxa__otlp_page *whole = moving->page;
   join(moving, queue->halves[is_second]);
   if (!moving->left)
     put(queue, moving, nxa__otlp_page_put);
+  if (whole)
+    let_page_go(queue, whole, false);
 }
 
 static size_t moved_bytes(const nxa__otlp_queue *queue) {

@@ -223,21 +223,25 @@ static void a_flush_sends_what_there_is(void **state) {
   stop(&fix);
 }
 
-/* A step's budget counts between two pieces. */
-static void large_spans_make_small_batches_in_pieces(void **state) {
-  fixture fix;
+static void record_large_spans(nxa_trace *trace, int count) {
   static char text[200000];
-  (void)state;
-  start(&fix);
   memset(text, 'x', sizeof text);
   text[0] = text[sizeof text - 1] = '"';
-  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "weather");
-  for (int i = 0; i < 10; i++) {
+  for (int i = 0; i < count; i++) {
     nxa_span *span = nxa_span_start(trace, NULL, "large", NULL);
     nxa_span_set_metadata(span, "text", text, sizeof text);
     nxa_span_end(span, NXA_SPAN_OK);
     nxa_span_free(span);
   }
+}
+
+/* A step's budget counts between two pieces. */
+static void large_spans_make_small_batches_in_pieces(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "weather");
+  record_large_spans(trace, 10);
   nxa_tracer_flush(fix.tracer);
   assert_true(do_next(fix.engine));
   for (int i = 0; i < 6; i++) {
@@ -912,6 +916,45 @@ static void what_is_being_halved_is_left_once(void **state) {
   assert_int_equal(spans_there(), 512);
 }
 
+static int fewest_there;
+
+static void count_spans(void) {
+  int there = spans_there();
+  fewest_there = there < fewest_there ? there : fewest_there;
+}
+
+/* Each large span is put into memory of its own before it is on the disk. */
+static void *count_and_allocate(size_t size) {
+  count_spans();
+  return malloc(size);
+}
+
+static void *count_and_reallocate(void *block, size_t size) {
+  count_spans();
+  return realloc(block, size);
+}
+
+static void what_is_being_halved_is_always_on_the_disk(void **state) {
+  fixture fix;
+  (void)state;
+  start(&fix);
+  will_answer(status(413));
+  will_answer(status(200));
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "bot", "weather");
+  record_large_spans(trace, 4);
+  nxa_tracer_flush(fix.tracer);
+  while (requests_seen < 1)
+    assert_true(do_next(fix.engine));
+  fewest_there = 1000;
+  nxa_set_allocator(count_and_allocate, count_and_reallocate, free);
+  while (requests_seen < 2)
+    assert_true(do_next(fix.engine));
+  nxa_set_allocator(NULL, NULL, NULL);
+  assert_int_equal(fewest_there, 4);
+  nxa_trace_free(trace);
+  stop(&fix);
+}
+
 /* A trace goes with the batch that has its spans, though its own is in the file that is left. */
 static void room_is_made_while_a_batch_is_under_way(void **state) {
   for (int taken = 0; taken < 2; taken++) {
@@ -1289,6 +1332,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(halves_have_files_of_their_own, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_batch_is_halved_in_pieces, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_being_halved_is_left_once, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_being_halved_is_always_on_the_disk, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(room_is_made_while_a_batch_is_under_way, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_gives_way_as_its_batch_begins_is_in_none, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(traces_give_way_while_a_batch_is_under_way, make_spool, remove_spool),
