@@ -417,6 +417,7 @@ static bool read_page(nxa__otlp_queue *queue) {
     queue->page = NULL; /* what ends now isn't in the batch */
   while (first_page(&queue->waiting) == page) {
     item *next = nxa__list_take(&queue->waiting);
+    next->lost = false; /* of a batch that was halved: there was memory for its half */
     nxa__list_append(&queue->taken, &next->link);
   }
   return true;
