@@ -177,14 +177,20 @@ void nxa__nexus_doubt(nxa__nexus *sink, nxa__trace_notes *notes, nxa__loss loss)
   notes->doubt_until_ns = nxa__later(notes->doubt_until_ns, nxa__wall_ns() + grace);
 }
 
-static void keep_spans(nxa__nexus *sink, nxa__trace_notes *notes) {
+/* Returns whether all that have ended are there. */
+static bool keep_spans(nxa__nexus *sink, nxa__trace_notes *notes) {
+  bool all = true;
   for (nxa__link *link = notes->trace->spans.first; link; link = link->next) {
     nxa_span *span = link->owner;
     nxa__span_notes *own = notes_of_span(sink, span);
     bool wanted = (span->record.wanted >> sink->sink.index) & 1;
-    if (wanted && own && span->record.ended && !own->is_kept)
+    if (!wanted || !own || !span->record.ended)
+      continue;
+    if (!own->is_kept && !nxa__spool_rests(sink->spool))
       nxa__nexus_keep_span(sink, notes, own);
+    all = all && own->is_kept;
   }
+  return all;
 }
 
 static void keep_leaving(nxa__nexus *sink, nxa__trace_notes *notes) {
@@ -208,18 +214,17 @@ static void note_deleted(const nxa__nexus *sink, nxa__trace_notes *notes) {
 
 /* What Nexus has of it isn't in memory any more, and stands for nothing in the file. */
 bool nxa__nexus_keep_on_disk(nxa__nexus *sink, nxa__trace_notes *notes) {
-  if (nxa__spool_was_deleted(sink->spool, notes->file)) {
+  if (!notes->file)
+    return false;
+  if (nxa__spool_was_deleted(sink->spool, notes->file))
     note_deleted(sink, notes);
-    keep_spans(sink, notes);
-    nxa__nexus_keep_trace(sink, notes);
-  }
-  return notes->end_kept && nxa__spool_has_lines(notes->file);
+  bool all_spans = keep_spans(sink, notes);
+  nxa__nexus_keep_trace(sink, notes);
+  return all_spans && notes->end_kept && nxa__spool_has_lines(notes->file);
 }
 
 bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes) {
   nxa__nexus_keep_on_disk(sink, notes);
-  keep_spans(sink, notes);
-  nxa__nexus_keep_trace(sink, notes);
   if (notes->end_kept)
     keep_leaving(sink, notes);
   return nxa__spool_has_lines(notes->file); /* without its end it counts as interrupted, as if the process was killed */

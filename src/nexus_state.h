@@ -163,7 +163,8 @@ void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa
 void nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes);
 /* The trace's id at Nexus. */
 void nxa__nexus_keep_id(nxa__nexus *sink, nxa__trace_notes *notes);
-/* Whether all of a trace that has ended is on the disk; what somebody deleted meanwhile is written anew. */
+/* Whether all of a trace that has ended is on the disk; what somebody deleted meanwhile is written anew, and what could
+ * not be written before. */
 bool nxa__nexus_keep_on_disk(nxa__nexus *sink, nxa__trace_notes *notes);
 /* Writes what is still missing, and that the trace is left. False where not even the trace is there. */
 bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes);

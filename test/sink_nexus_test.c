@@ -1625,6 +1625,32 @@ static void what_is_on_the_disk_makes_room_in_memory(void **state) {
   stop(&fix);
 }
 
+/* Though its end is on the disk, a span of it isn't. */
+static void what_has_no_room_on_the_disk_stays_in_memory(void **state) {
+  (void)state;
+  fixture fix;
+  struct rlimit before, small;
+  char output[2002];
+  memset(output, '1', sizeof output);
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small = (struct rlimit){2000, before.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *span = span_under(trace, NULL, "span");
+  nxa_span_set_output(span, output, sizeof output);
+  end_and_free(span);
+  pass(6 * SECOND); /* the spool has rested */
+  finish(trace);
+  assert_true(stats_of(&fix).spool_files == 1);
+  fix.tracer->options.max_traces = 1;
+  assert_null(nxa_trace_start(fix.tracer, "a", "u"));
+  run_for(fix.engine, SECOND);
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  assert_delivered(&fix, 1, 1);
+  stop(&fix);
+}
+
 static void spans_of_a_trace_that_is_left_leave_memory(void **state) {
   (void)state;
   fixture fix;
@@ -1791,6 +1817,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_is_deleted_is_written_anew, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_had_no_room_on_the_disk_is_tried_again_at_the_end, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_has_no_room_on_the_disk_stays_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_tracer_that_is_just_freed_leaves_the_files, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(want_of_memory_is_survived_with_a_spool, make_spool, remove_spool),
