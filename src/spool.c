@@ -417,10 +417,18 @@ static void open_by_name(nxa__spool *spool, nxa__spool_file *file) {
     file->number = 0;
 }
 
+/* Somebody deleted it, or the folder, and with that what was in it; only what had nothing in it is made anew. */
+static void open_lost(nxa__spool *spool, nxa__spool_file *file) {
+  if (!lost_its_folder(spool))
+    lose_file(spool, file);
+  if (!file->dropped && (spool->folder >= 0 || make_folder(spool)))
+    open_by_name(spool, file);
+}
+
 static bool open_file(nxa__spool *spool, nxa__spool_file *file) {
   open_by_name(spool, file);
-  if (file->descriptor < 0 && errno == ENOENT && lost_its_folder(spool) && !file->dropped && make_folder(spool))
-    open_by_name(spool, file);
+  if (file->descriptor < 0 && errno == ENOENT)
+    open_lost(spool, file);
   if (file->descriptor < 0)
     return file->dropped || nxa__spool_rests(spool) ? false : fail_by_errno(spool);
   if (spool->open_files.count == OPEN_MOST)

@@ -350,6 +350,30 @@ static void test_a_file_that_is_deleted_is_begun_anew(void **state) {
   }
 }
 
+/* Others go on as if nothing had been. */
+static void test_a_file_that_is_deleted_while_it_is_not_open(void **state) {
+  (void)state;
+  fixture fix;
+  char path[360];
+  nxa__spool_file *files[40];
+  start(&fix, 100, 1000);
+  for (size_t i = 0; i < 40; i++)
+    files[i] = written(&fix, "a\n");
+  path_of(&fix, "1.jsonl", path, sizeof path);
+  assert_int_equal(unlink(path), 0);
+  assert_false(append(&fix, files[0], "b\n"));
+  assert_int_equal(fix.engine->warning_count, 0);
+  assert_int_equal(fix.stats.spool_bytes, 78);
+  assert_true(append(&fix, files[1], "b\n"));
+  assert_true(nxa__spool_was_deleted(fix.spool, files[0]));
+  assert_true(append(&fix, files[0], "a\n"));
+  assert_int_equal(fix.stats.spool_bytes, 82);
+  for (size_t i = 0; i < 40; i++)
+    nxa__spool_remove(fix.spool, files[i]);
+  assert_int_equal(fix.stats.spool_files, 0);
+  stop(&fix);
+}
+
 /* Files of more bytes can't be written until the limit is what it was. */
 static void limit_files(rlim_t bytes, struct rlimit *before) {
   assert_int_equal(getrlimit(RLIMIT_FSIZE, before), 0);
@@ -525,6 +549,7 @@ int main(void) {
       cmocka_unit_test(test_a_folder_that_cannot_be_made),
       cmocka_unit_test(test_a_folder_that_is_taken_away_is_made_anew),
       cmocka_unit_test(test_a_file_that_is_deleted_is_begun_anew),
+      cmocka_unit_test(test_a_file_that_is_deleted_while_it_is_not_open),
       cmocka_unit_test(test_what_is_written_in_part_does_not_count),
       cmocka_unit_test(test_the_limit_of_a_file_is_heeded),
       cmocka_unit_test(test_no_link_is_followed),
