@@ -16,15 +16,19 @@ typedef struct item {
   bool lost;            /* there was no memory to write it */
 } item;
 
-bool nxa__otlp_queue_init(nxa__otlp_queue *queue, nxa__sink *sink, const nxa__otlp_format *format,
-                          const char *service_name, const char *resource_attributes, bool content, bool *understood) {
+bool nxa__otlp_queue_init(nxa__otlp_queue *queue, nxa_engine *engine, nxa__sink *sink, const nxa__otlp_format *format,
+                          const char *service_name, const char *resource_attributes, bool content) {
+  bool understood = true;
   queue->sink = sink;
   queue->format = format;
   queue->content = content;
   queue->batch.body = &queue->body;
   nxa__buffer_init(&queue->body, SIZE_MAX);
   nxa__buffer_init(&queue->pages.lines, SIZE_MAX);
-  return nxa__otlp_resource_make(&queue->resource, service_name, resource_attributes, understood);
+  bool made = nxa__otlp_resource_make(&queue->resource, service_name, resource_attributes, &understood);
+  if (!understood)
+    nxa__engine_warn(engine, "resource attributes are left out: they aren't \"name=value,…\"");
+  return made;
 }
 
 bool nxa__otlp_queue_spool(nxa__otlp_queue *queue, nxa__spool *spool, const char *receiver) {

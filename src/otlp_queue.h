@@ -26,9 +26,9 @@ typedef struct nxa__otlp_queue {
   nxa__link *unsplit;        /* what goes into them next */
 } nxa__otlp_queue;
 
-/* The words of the options of sinks. False for want of memory; `*understood` as of nxa__otlp_resource_make. */
-bool nxa__otlp_queue_init(nxa__otlp_queue *queue, nxa__sink *sink, const nxa__otlp_format *format,
-                          const char *service_name, const char *resource_attributes, bool content, bool *understood);
+/* The words of the options of sinks; attributes that can't be read are warned of. False for want of memory. */
+bool nxa__otlp_queue_init(nxa__otlp_queue *queue, nxa_engine *engine, nxa__sink *sink, const nxa__otlp_format *format,
+                          const char *service_name, const char *resource_attributes, bool content);
 /* What is on the disk stays there. */
 void nxa__otlp_queue_free(nxa__otlp_queue *queue);
 /* Keeps what is to come in a spool, of which this takes ownership, for the receiver of that URL. False for want of

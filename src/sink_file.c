@@ -172,23 +172,19 @@ static sink_file *allocate_sink(nxa_engine *engine, const nxa_file_options *opti
   return sink;
 }
 
-static bool fill_sink(sink_file *sink, const nxa_file_options *options, bool *understood) {
+static bool fill_sink(sink_file *sink, const nxa_file_options *options) {
   return nxa__log_file_init(&sink->log, options->path, options->max_bytes, options->max_files) &&
-         nxa__otlp_queue_init(&sink->queue, &sink->sink, &nxa__otlp_json, options->service_name,
-                              options->resource_attributes, options->content, understood);
+         nxa__otlp_queue_init(&sink->queue, sink->engine, &sink->sink, &nxa__otlp_json, options->service_name,
+                              options->resource_attributes, options->content);
 }
 
 nxa__sink *nxa__file_new(nxa_engine *engine, const void *given, nxa_error *error) {
   const nxa_file_options *options = given;
-  bool understood = true;
   if (check_options(options, error) != NXA_OK)
     return NULL;
   sink_file *sink = allocate_sink(engine, options);
-  if (sink && fill_sink(sink, options, &understood)) {
-    if (!understood)
-      nxa__engine_warn(engine, "resource attributes are left out: they aren't \"name=value,…\"");
+  if (sink && fill_sink(sink, options))
     return &sink->sink;
-  }
   if (sink)
     free_sink(&sink->sink);
   nxa__error_memory(error);

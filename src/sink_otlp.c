@@ -563,25 +563,23 @@ static bool make_spool(sink_otlp *sink, const nxa_otlp_options *options) {
   return spool && nxa__otlp_queue_spool(&sink->queue, spool, url_of(sink));
 }
 
-static bool fill_sink(sink_otlp *sink, const nxa_otlp_options *options, bool *understood) {
+static bool fill_sink(sink_otlp *sink, const nxa_otlp_options *options) {
   sink->label = new_label(options);
   sink->gzip = options->gzip ? nxa__gzip_new() : NULL;
-  return nxa__otlp_queue_init(&sink->queue, &sink->sink, options->json ? &nxa__otlp_json : &nxa__otlp_protobuf,
-                              options->service_name, options->resource_attributes, options->content, understood) &&
-         sink->label && (sink->gzip || !options->gzip) && (!options->spool || make_spool(sink, options));
+  return sink->label && (sink->gzip || !options->gzip) &&
+         nxa__otlp_queue_init(&sink->queue, sink->engine, &sink->sink,
+                              options->json ? &nxa__otlp_json : &nxa__otlp_protobuf, options->service_name,
+                              options->resource_attributes, options->content) &&
+         (!options->spool || make_spool(sink, options));
 }
 
 nxa__sink *nxa__otlp_new(nxa_engine *engine, const void *given, nxa_error *error) {
   const nxa_otlp_options *options = given;
-  bool understood = true;
   if (check_options(options, error) != NXA_OK)
     return NULL;
   sink_otlp *sink = allocate_sink(engine, options);
-  if (sink && fill_sink(sink, options, &understood)) {
-    if (!understood)
-      nxa__engine_warn(engine, "resource attributes are left out: they aren't \"name=value,…\"");
+  if (sink && fill_sink(sink, options))
     return &sink->sink;
-  }
   if (sink)
     free_sink(&sink->sink);
   nxa__error_memory(error);
