@@ -182,6 +182,15 @@ size_t nxa__json_string(char *bytes, size_t limit, const char *text, size_t leng
   return out.used;
 }
 
+void nxa__json_append_string(nxa__buffer *out, const char *text, size_t length) {
+  size_t size = nxa__json_string(NULL, SIZE_MAX, text, length, NULL);
+  if (nxa__buffer_reserve(out, size) != NXA_OK)
+    return;
+  nxa__json_string(out->data + out->length, SIZE_MAX, text, length, NULL);
+  out->length += size;
+  out->data[out->length] = '\0';
+}
+
 /* ------------------------------------------------------------------------------------------------ values */
 
 /* Bytes of JSON that can be copied without a look: neither an escape nor beyond ASCII. Eight at a time. */

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "buffer.h"
+
 /* A piece of JSON: a value in a text, not terminated. */
 typedef struct nxa__json {
   char *text; /* NULL where absent */
@@ -25,9 +27,13 @@ typedef struct nxa__json {
  */
 size_t nxa__json_string(char *out, size_t limit, const char *text, size_t length, bool *cut);
 
+/* Appends all of a text as a JSON string. */
+void nxa__json_append_string(nxa__buffer *out, const char *text, size_t length);
+
 /*
- * Copies `json`, a valid JSON value, in the same way. Lone surrogates and bytes that are no UTF-8 become U+FFFD. Above
- * `limit`, a string keeps its beginning and gets a mark, anything else becomes {"cut":true,"bytes":n,"start":"…"}.
+ * Copies `json`, a valid JSON value, in the same way as nxa__json_string. Lone surrogates and bytes that are no UTF-8
+ * become U+FFFD. Above `limit`, a string keeps its beginning and gets a mark, anything else becomes
+ * {"cut":true,"bytes":n,"start":"…"}.
  */
 size_t nxa__json_value(char *out, size_t limit, const char *json, size_t length, bool *cut);
 

@@ -50,19 +50,12 @@ static void begin_line(nxa__buffer *lines, const nxa_trace *trace) {
 
 /* ------------------------------------------------------------------------------------------------ the trace */
 
-static void put_url(const nxa__nexus *sink, nxa__buffer *lines) {
-  const char *url = nxa_endpoint_base_url(sink->endpoint);
-  size_t size = nxa__json_string(NULL, SIZE_MAX, url, strlen(url), NULL);
-  if (nxa__buffer_reserve(lines, size) != NXA_OK)
-    return;
-  lines->length += nxa__json_string(lines->data + lines->length, SIZE_MAX, url, strlen(url), NULL);
-}
-
 static void put_state(const nxa__nexus *sink, const nxa__trace_notes *notes, nxa__buffer *lines) {
+  const char *url = nxa_endpoint_base_url(sink->endpoint);
   uint64_t cut = 0;
   begin_line(lines, notes->trace);
   nxa__buffer_append_text(lines, "\"nexus\":");
-  put_url(sink, lines);
+  nxa__json_append_string(lines, url, strlen(url));
   nxa__buffer_append_text(lines, ",\"state\":");
   nxa__nexus_put_trace(lines, notes->trace, &cut);
   nxa__buffer_append_text(lines, "}\n");

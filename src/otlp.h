@@ -112,7 +112,4 @@ typedef struct nxa__otlp_format {
 extern const nxa__otlp_format nxa__otlp_json;
 extern const nxa__otlp_format nxa__otlp_protobuf;
 
-/* Appends a text as a JSON string, its quotes included. */
-void nxa__otlp_put_quoted(nxa__buffer *out, const char *text, size_t length);
-
 #endif

@@ -32,7 +32,7 @@ static void put_value(nxa__buffer *body, const nxa__otlp_attribute *attribute) {
     break;
   case NXA__OTLP_JSON:
     PUT(body, "{\"stringValue\":");
-    nxa__otlp_put_quoted(body, attribute->value.text, attribute->value.length);
+    nxa__json_append_string(body, attribute->value.text, attribute->value.length);
     break;
   case NXA__OTLP_INTEGER:
     PUT(body, "{\"intValue\":\"");

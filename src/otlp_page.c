@@ -42,7 +42,7 @@ static void put_head(const nxa__otlp_pages *pages, nxa__buffer *lines, bool sent
   nxa__timestamp(now, nxa__wall_ns());
   nxa__buffer_append_format(lines, SENT "%d,\"started_at\":\"%s\",\"format\":\"%s\",\"otlp\":", sent, now,
                             pages->format == &nxa__otlp_json ? "json" : "protobuf");
-  nxa__otlp_put_quoted(lines, pages->receiver, strlen(pages->receiver));
+  nxa__json_append_string(lines, pages->receiver, strlen(pages->receiver));
   nxa__buffer_append_text(lines, "}\n");
   pages->format->begin(&batch, pages->resource);
   end_line(pages, lines);

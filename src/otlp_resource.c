@@ -16,7 +16,7 @@ typedef struct maker {
 /* Writes a text; the place of its inside is kept as an offset until all is written. */
 static nxa__json put_inside(maker *make, const char *text, size_t length) {
   size_t start = make->text.length;
-  nxa__otlp_put_quoted(&make->text, text, length);
+  nxa__json_append_string(&make->text, text, length);
   return (nxa__json){(char *)(start + 1), make->text.length - start - 2};
 }
 

@@ -88,14 +88,3 @@ bool nxa__otlp_set_value(nxa__otlp_attribute *attribute, nxa__json value) {
   attribute->value = attribute->type == NXA__OTLP_STRING ? nxa__otlp_inside(value) : value;
   return true;
 }
-
-/* ------------------------------------------------------------------------------------------------ texts */
-
-void nxa__otlp_put_quoted(nxa__buffer *out, const char *text, size_t length) {
-  size_t size = nxa__json_string(NULL, SIZE_MAX, text, length, NULL);
-  if (nxa__buffer_reserve(out, size) != NXA_OK)
-    return;
-  nxa__json_string(out->data + out->length, SIZE_MAX, text, length, NULL);
-  out->length += size;
-  out->data[out->length] = '\0';
-}
