@@ -138,6 +138,25 @@ void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_n
     note_state(sink, notes);
 }
 
+/* What is in the file is no more. */
+static void note_deleted(const nxa__nexus *sink, nxa__trace_notes *notes) {
+  notes->is_kept = notes->end_kept = false;
+  for (nxa__link *link = notes->trace->spans.first; link; link = link->next) {
+    nxa__span_notes *own = notes_of_span(sink, link->owner);
+    if (own)
+      own->is_kept = own->seen = false;
+  }
+}
+
+/* Of a trace that is leaving, the spans that have ended are in the file alone. */
+static void begin_anew(nxa__nexus *sink, nxa__trace_notes *notes) {
+  if (notes->leaving || nxa__spool_is_dropped(notes->file))
+    return;
+  nxa__spool_remove(sink->spool, notes->file);
+  notes->file = nxa__spool_take(sink->spool);
+  note_deleted(sink, notes);
+}
+
 void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span) {
   if (!notes->file || !span->seen)
     return;
@@ -145,7 +164,8 @@ void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa
   begin_line(lines, notes->trace);
   nxa__buffer_append_format(lines, "\"span\":\"%s\",\"parent\":\"%s\",\"open\":false,\"body\":null}\n", span->span->id,
                             span->span->parent ? span->span->parent->id : "");
-  write_lines(sink, notes);
+  if (!write_lines(sink, notes))
+    begin_anew(sink, notes);
 }
 
 /* ------------------------------------------------------------------------------------------------ leaving */
@@ -194,15 +214,6 @@ static void keep_leaving(nxa__nexus *sink, nxa__trace_notes *notes) {
   nxa__buffer_append_format(lines, "\"left\":true,\"doubt\":%s,\"until\":%" PRId64 "}\n",
                             notes->in_doubt ? "true" : "false", notes->doubt_until_ns / MILLISECOND);
   write_lines(sink, notes);
-}
-
-static void note_deleted(const nxa__nexus *sink, nxa__trace_notes *notes) {
-  notes->is_kept = notes->end_kept = false;
-  for (nxa__link *link = notes->trace->spans.first; link; link = link->next) {
-    nxa__span_notes *own = notes_of_span(sink, link->owner);
-    if (own)
-      own->is_kept = own->seen = false;
-  }
 }
 
 /* What Nexus has of it isn't in memory any more, and stands for nothing in the file. */

@@ -1651,6 +1651,36 @@ static void what_has_no_room_on_the_disk_stays_in_memory(void **state) {
   stop(&fix);
 }
 
+/* While the spool rests it can't be taken back in the file. */
+static void what_is_left_out_is_not_in_the_spool(void **state) {
+  (void)state;
+  fixture fix;
+  struct rlimit before, small;
+  char output[2002];
+  memset(output, '1', sizeof output);
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small = (struct rlimit){2000, before.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  start(&fix);
+  behaviour = silent;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t"), *other = nxa_trace_start(fix.tracer, "a", "o");
+  nxa_span *secret = span_under(trace, NULL, "secret"), *large = span_under(other, NULL, "large");
+  end_and_free(span_under(trace, secret, "child"));
+  nxa_span_set_output(large, output, sizeof output);
+  end_and_free(large);
+  nxa__span_leave_out(secret);
+  nxa_span_free(secret);
+  finish(trace);
+  assert_false(nxa_tracer_close(fix.tracer, 0));
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  const char *lines = collected(&fix);
+  assert_int_equal(occurrences(lines, "\"secret\""), 0);
+  assert_int_equal(occurrences(lines, "\"child\""), 1);
+  assert_int_equal(occurrences(lines, "\"left\":true"), 1);
+  nxa_trace_free(other);
+  stop(&fix);
+}
+
 static void spans_of_a_trace_that_is_left_leave_memory(void **state) {
   (void)state;
   fixture fix;
@@ -1818,6 +1848,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_had_no_room_on_the_disk_is_tried_again_at_the_end, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_has_no_room_on_the_disk_stays_in_memory, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_left_out_is_not_in_the_spool, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_tracer_that_is_just_freed_leaves_the_files, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(want_of_memory_is_survived_with_a_spool, make_spool, remove_spool),
