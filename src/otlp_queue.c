@@ -13,7 +13,7 @@ typedef struct item {
   nxa__otlp_page *page; /* NULL for none */
   bool kept;            /* it is in the page's file */
   bool left;            /* it is in a file that was left, and settled with the batch it is in */
-  bool lost;            /* there was no memory to write it */
+  bool lost;            /* it isn't in the batch that it is settled with */
 } item;
 
 bool nxa__otlp_queue_init(nxa__otlp_queue *queue, nxa_engine *engine, nxa__sink *sink, const nxa__otlp_format *format,
@@ -238,14 +238,16 @@ static bool has_spans_in_batch(const nxa__otlp_queue *queue, const nxa_trace *tr
 
 /* A trace is settled after its spans: where these are in the batch, with that. */
 static void let_go(nxa__otlp_queue *queue, item *leaving, bool spooled) {
-  if (!spooled && !leaving->left) {
-    settle(queue, leaving, false);
-  } else if (leaving->trace && has_spans_in_batch(queue, leaving->trace)) {
+  bool left = spooled || leaving->left;
+  if (leaving->trace && has_spans_in_batch(queue, leaving->trace)) {
     part(queue, leaving, false);
-    leaving->left = true;
+    leaving->left = left;
+    leaving->lost = !left;
     nxa__list_append(&queue->taken, &leaving->link);
-  } else {
+  } else if (left) {
     settle_spooled(queue, leaving);
+  } else {
+    settle(queue, leaving, false);
   }
 }
 
