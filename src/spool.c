@@ -363,7 +363,8 @@ static bool is_gone(const nxa__spool *spool, const nxa__spool_file *file) {
 }
 
 bool nxa__spool_was_deleted(nxa__spool *spool, nxa__spool_file *file) {
-  if (nxa__spool_has_lines(file) && is_gone(spool, file) && !lost_its_folder(spool))
+  bool is_made = file && file->number > 0 && !file->dropped;
+  if (is_made && is_gone(spool, file) && !lost_its_folder(spool))
     lose_file(spool, file);
   if (!file || !file->deleted)
     return false;

@@ -48,7 +48,7 @@ bool nxa__spool_has_lines(const nxa__spool_file *file);
 /* What was written is no more, and nothing is written any more. */
 bool nxa__spool_is_dropped(const nxa__spool_file *file);
 /* Looks whether somebody deleted it, which who has it open doesn't notice. If so it is told once, and the file is as
- * one that was just taken: what was in it may be written again. */
+ * one that was just taken: what was in it may be written again. Where nothing was, there is nothing to tell. */
 bool nxa__spool_was_deleted(nxa__spool *spool, nxa__spool_file *file);
 /* Appends what was written from `offset` on to `out`; false where it can't be read. */
 bool nxa__spool_read(nxa__spool *spool, nxa__spool_file *file, size_t offset, nxa__buffer *out);

@@ -350,6 +350,35 @@ static void test_a_file_that_is_deleted_is_begun_anew(void **state) {
   }
 }
 
+/* It was made, but there was no room for the first line. */
+static void test_an_empty_file_that_is_deleted_is_made_anew(void **state) {
+  (void)state;
+  struct rlimit before, small;
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small = (struct rlimit){30, before.rlim_max};
+  for (int way = 0; way < 2; way++) {
+    fixture fix;
+    char path[360];
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    start(&fix, 10, 1000);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    nxa__spool_file *file = nxa__spool_take(fix.spool);
+    assert_false(append(&fix, file, "this is a line that is too long\n"));
+    path_of(&fix, "1.jsonl", path, sizeof path);
+    if (way == 0)
+      assert_int_equal(unlink(path), 0);
+    else
+      remove_all(&fix);
+    pass(6 * SECOND);
+    assert_false(nxa__spool_was_deleted(fix.spool, file)); /* there was nothing in it */
+    assert_true(append(&fix, file, "short\n"));
+    assert_false(nxa__spool_was_deleted(fix.spool, file));
+    nxa__spool_leave(fix.spool, file);
+    assert_content(nxa__spool_collect(fix.spool), "short\n");
+    stop(&fix);
+  }
+}
+
 /* Others go on as if nothing had been. */
 static void test_a_file_that_is_deleted_while_it_is_not_open(void **state) {
   (void)state;
@@ -549,6 +578,7 @@ int main(void) {
       cmocka_unit_test(test_a_folder_that_cannot_be_made),
       cmocka_unit_test(test_a_folder_that_is_taken_away_is_made_anew),
       cmocka_unit_test(test_a_file_that_is_deleted_is_begun_anew),
+      cmocka_unit_test(test_an_empty_file_that_is_deleted_is_made_anew),
       cmocka_unit_test(test_a_file_that_is_deleted_while_it_is_not_open),
       cmocka_unit_test(test_what_is_written_in_part_does_not_count),
       cmocka_unit_test(test_the_limit_of_a_file_is_heeded),
