@@ -233,6 +233,29 @@ describe("sinks in Lua", function()
     assert.same({ "before", "failing" }, { got[1].name, got[2].name })
   end)
 
+  it("get what is too large to be held back, as other sinks do", function()
+    for count, there in pairs({ [1000] = 0, [1001] = 1002 }) do
+      got = {}
+      open({ sample = 0 })
+      client:trace({ name = "large" }, function(trace)
+        for number = 1, count do trace:span("s" .. number, function() end) end
+      end)
+      client:close(5)
+      assert.equal(there, #got)
+      if there > 0 then assert.same({ "s1", "s2", "large" }, { got[1].name, got[2].name, got[there].name }) end
+    end
+  end)
+
+  it("get errors within the most that a field may take", function()
+    open({ limits = { max_field_bytes = 1000 } })
+    pcall(client.trace, client, { name = "failing" }, function(trace)
+      trace:span("s", function() error(("e"):rep(5000), 0) end)
+    end)
+    client:close(2)
+    local text = ("e"):rep(1000)
+    assert.same({ text, text }, { named("s").error, named("failing").error })
+  end)
+
   it("stand beside others", function()
     local path = os.tmpname()
     open({ file = path })

@@ -15,6 +15,7 @@ local NOT_ENDED = "the span was not ended"
 local INTERRUPTED = "interrupted"
 local TEXTS = { "name", "type", "agent_id", "error" }
 local FIELD_BYTES = 256 * 1024 -- as the core has it
+local HELD_BACK_SPANS = 1000 -- of a trace that sampling would leave out: more aren't held for it, as in the core
 
 --- `parts`: take(copy), who gets what has ended; and, or nil, is_wanted(copy), who is asked of a span before that;
 -- sample, the share of traces that go on; max_field_bytes.
@@ -41,15 +42,25 @@ function methods:open_trace(owner, agent_id, name)
   local id = owner:id()
   owner.copy = {
     kind = "trace", trace_id = id, name = name, agent_id = agent_id, started_at = core.wall(),
-    started_monotonic = core.monotonic(), metadata = {}, open = {}, held = is_held_back(self, id) and {} or nil,
+    started_monotonic = core.monotonic(), metadata = {}, open = {}, begun = 0,
+    held = is_held_back(self, id) and {} or nil,
   }
   self.open_traces[owner] = true
+end
+
+-- What was held back goes on: a trace that fails, or is large, is kept, whatever the dice said.
+local function release(self, owner_copy)
+  local held = owner_copy.held
+  owner_copy.held = nil
+  for _, copy in ipairs(held or {}) do self.take(copy) end
 end
 
 --- Begins the copy of a span.
 function methods:open_span(span, name, kind)
   self.started = self.started + 1
   local above = span.trace.copy
+  if above.held and above.begun == HELD_BACK_SPANS then release(self, above) end
+  above.begun = above.begun + 1
   span.copy = {
     kind = "span", trace_id = above.trace_id, span_id = span:id(), name = name, type = kind,
     started_at = now(above), metadata = {}, number = self.started,
@@ -81,13 +92,6 @@ end
 local function pass_on(self, owner_copy, copy)
   local held = owner_copy.held
   if held then held[#held + 1] = copy else self.take(copy) end
-end
-
--- A trace that fails is kept, whatever the dice said.
-local function release(self, owner_copy)
-  local held = owner_copy.held
-  owner_copy.held = nil
-  for _, copy in ipairs(held or {}) do self.take(copy) end
 end
 
 -- What isn't wanted isn't in the core's sinks either.
@@ -126,7 +130,8 @@ end
 function methods:end_trace(owner, status, problem)
   local copy = owner.copy
   for _, span in ipairs(open_spans(copy)) do end_open_span(self, span, problem) end
-  copy.status, copy.error, copy.ended_at = status, problem, now(copy)
+  if problem then self:set_error(copy, problem) end
+  copy.status, copy.ended_at = status, now(copy)
   self.open_traces[owner] = nil
   if status ~= "success" then release(self, copy) end
   if not copy.held then self.take(copy) end
