@@ -133,6 +133,17 @@ describe("on_span_end", function()
     assert.same({ "other < " }, at_nexus())
   end)
 
+  it("is asked of spans that end with their client, whether or not there are sinks in Lua", function()
+    for _, sinks in ipairs({ {}, { function() end } }) do
+      counter = counter + 1
+      open(drop("left open"), { sinks = sinks })
+      local trace = client.nexus:start_trace({ name = "job" })
+      client.nexus:start_span(trace.id, { name = "left open" })
+      client.nexus:start_span(trace.id, { name = "other" })
+      assert.same({ "other < " }, at_nexus())
+    end
+  end)
+
   it("keeps a span where it fails, and says so once", function()
     open(function() error("no luck") end)
     client:trace({ name = "job" }, function(trace) nest(trace, { "a", "b" }) end)

@@ -336,6 +336,7 @@ function client_methods:close(timeout)
   self.scheduler:close(timeout, last_of(self))
   if self.runtime then self.runtime:close() end
   self.recorder:end_surrounding()
+  self.recorder:interrupt()
   surrounding.leave(self)
   self.delivered = not self.tracer or self.tracer:close(math.max(due - core.monotonic(), 0))
   if self.spools[1] then

@@ -582,7 +582,8 @@ function recorder_methods:end_surrounding()
   conclude(owner, around.failure == nil, around.failure)
 end
 
---- Ends, for the script's own sinks, what is still open when the client is closed; the core ends its own.
+--- Ends, for the script's own sinks and `on_span_end`, what is still open when the client is closed; the core ends its
+-- own.
 function recorder_methods:interrupt()
   if self.copies then self.copies:interrupt() end
 end
