@@ -169,8 +169,8 @@ describe("on_span_end", function()
       return ('{"trace":"%s","span":"%s","parent":"%s","open":%s,"body":%s}\n'):format(("a"):rep(32), name, parent,
         is_open and "true" or "false", body and '{"name":"' .. name .. '","started_at":"t"}' or "null")
     end
-    local state = ('{"trace":"%s","nexus":"http://x","state":{"started_at":"t","status":"running"}}\n'):format(
-      ("a"):rep(32))
+    local state = ('{"trace":"%s","nexus":"http://x","state":{"started_at":"2026-01-01T00:00:00Z",'
+      .. '"status":"running"}}\n'):format(("a"):rep(32))
     local found = record.read(state .. line("01", "", true, true) .. line("02", "01", true, true)
       .. line("03", "02", false, true) .. line("02", "01", false) .. line("04", "02", false, true))
     local spans = {}

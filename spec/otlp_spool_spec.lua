@@ -342,6 +342,13 @@ describe("the spool for a receiver of OTLP", function()
     assert.equal(1, deliverer.counts.unconfirmed)
   end)
 
+  it("says in a file that it was sent until it goes, where it was taken", function()
+    leave("t", 503)
+    local outcome, deliverer = attempt({ answering(200) })
+    assert.same({ "done", 3 }, { outcome, deliverer.counts.spans })
+    assert.is_true(batches.read(read_file(paths()[1])).sent)
+  end)
+
   for _, protocol in ipairs({ "http/json", "http/protobuf" }) do
     it("has only what is left of a file of which a part was taken (" .. protocol .. ")", function()
       server:faults({ { path = PATH, action = "status", status = 503 } })
@@ -496,6 +503,39 @@ describe("the spool for a receiver of OTLP", function()
     drive_until(client, function() return client:stats().spool_dropped == 1 end)
     client:close(0)
     assert.same({ {}, 0 }, { received(), files() })
+  end)
+
+  it("may be of any age", function()
+    for _, age in ipairs({ 5.4e10, 1e300 }) do
+      leave("t", 503)
+      local client = new_client(server.url, { limits = { max_spool_age = age } })
+      drive_until(client, function() return files() == 0 end)
+      assert.is_true(client:close(1))
+      assert.same({ once("t"), 0 }, { received(), client:stats().spool_dropped })
+    end
+  end)
+
+  it("stays where an attempt fails in itself, and others go on", function()
+    leave("t", 503)
+    local attempt_before = to_otlp.attempt
+    to_otlp.attempt = function() error("out of order") end
+    local client = new_client(server.url)
+    local deliverer = client.spools[1]
+    local ok, problem = pcall(drive_until, client, function() return deliverer.unread == 1 end)
+    local workers = deliverer.workers
+    to_otlp.attempt = attempt_before
+    client:close(0)
+    assert.same({ true, 0 }, { ok, workers }, problem)
+    assert.equal(1, files())
+  end)
+
+  it("stays where there is no memory to read it", function()
+    leave("t", 503)
+    local read = batches.read
+    batches.read = function() error("not enough memory", 0) end
+    local ok, outcome, deliverer = pcall(attempt, {})
+    batches.read = read
+    assert.same({ true, "unread", 0 }, { ok, outcome, deliverer.counts.unreadable })
   end)
 
   it("sends a file in parts that is too large", function()

@@ -257,7 +257,9 @@ describe("the spool", function()
     leave("listed")
     server:faults({
       { path = "/api/v1/traces", method = "POST", action = "drop_answered", times = 1 },
-      { path = "/api/v1/traces", method = "GET", action = "status", status = 200, body = '{"data":[]}', times = 2 },
+      { path = "/api/v1/traces", method = "GET", action = "status", status = 200, body = '{"data":[]}', times = 1 },
+      { path = "/api/v1/traces", method = "GET", action = "status", status = 200,
+        body = "[" .. ("1,"):rep(199) .. "1]", times = 1 },
     })
     local client = new_client(server.nexus_url)
     drive_until(client, function() return files() == 0 end)
@@ -583,6 +585,21 @@ describe("the spool", function()
   end)
 end)
 
+describe("what ended processes left", function()
+  it("isn't dropped for the room of what is too large or too old itself", function()
+    local folder, entries = { count = 5, kept = 0 }, {}
+    for index, size in ipairs({ 200, 40, 40, 40, 90 }) do
+      entries[index] = { path = "/nowhere/" .. index .. ".otlp", folder = folder, size = size,
+        started_at = "2026-01-0" .. 6 - index }
+    end
+    entries[5].failed = true
+    local kept, dropped = folders.cap(entries, { files = 9, bytes = 100, oldest = "2026-01-02" }, function() end)
+    local left = {}
+    for index, entry in ipairs(kept) do left[index] = entry.started_at end
+    assert.same({ { "2026-01-04", "2026-01-03" }, 3, 2 }, { left, dropped, folder.count })
+  end)
+end)
+
 describe("a file in the spool", function()
   local ID = ("ab"):rep(16)
   local STATE = '{"trace":"' .. ID .. '","nexus":"http://n","state":{"agent_id":"a","name":"n","status":"running",'
@@ -604,6 +621,13 @@ describe("a file in the spool", function()
     end
     assert.is_nil(record.read(""))
     assert.is_nil(record.read("-" .. whole:sub(2)))
+  end)
+
+  it("has no trace where that doesn't say when it began", function()
+    assert.truthy(record.read(STATE))
+    assert.is_nil(record.read((STATE:gsub('"started_at":"2026', '"started_at":"soon'))))
+    assert.is_nil(record.read((STATE:gsub('"started_at":"[^"]*",', ""))))
+    assert.is_nil(record.read((STATE:gsub('"state":.*', '"state":1}\n'))))
   end)
 
   it("is closed as interrupted where its process didn't", function()

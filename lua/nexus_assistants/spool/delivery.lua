@@ -78,7 +78,9 @@ local function look_for_trace(self, ask)
     if not json.is_array(answer.value) then return "later", "answers with a list that isn't understood" end
     self.nexus_id = find_in(self, answer.value)
     if self.nexus_id or #answer.value < PAGE then return nil end
-    after = answer.value[#answer.value].id
+    local last = answer.value[#answer.value]
+    after = type(last) == "table" and last.id
+    if type(after) ~= "string" then return "later", "answers with a list that isn't understood" end
   end
 end
 

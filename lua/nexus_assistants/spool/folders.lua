@@ -34,6 +34,11 @@ function folders.read_file(path)
   return content
 end
 
+--- Whether a content could not be understood for want of memory alone, by what was raised.
+function folders.is_want_of_memory(problem)
+  return problem == "not enough memory"
+end
+
 --- Whether a file isn't there any more.
 function folders.is_gone(path)
   local file, _, number = io.open(path, "rb")
@@ -199,14 +204,20 @@ local function put_in_order(entries, breathe)
   table.sort(entries, before)
 end
 
+-- What can't stay in any case takes no room from others.
+local function is_hopeless(entry, limits)
+  return entry.size > limits.bytes or entry.started_at < limits.oldest
+end
+
 --- Takes away what is above the limits (`files`, `bytes`, and `oldest`, the timestamp before which nothing is kept).
 -- Returns the entries that are left, and how many went.
 function folders.cap(entries, limits, breathe)
   local kept, bytes, dropped = {}, 0, 0
   if #entries > limits.files or total_size(entries) > limits.bytes then put_in_order(entries, breathe) end
   for _, entry in ipairs(entries) do
-    bytes = bytes + entry.size
-    if #kept < limits.files and bytes <= limits.bytes and entry.started_at >= limits.oldest then
+    local may_stay = not is_hopeless(entry, limits)
+    if may_stay then bytes = bytes + entry.size end
+    if may_stay and #kept < limits.files and bytes <= limits.bytes then
       kept[#kept + 1] = entry
     else
       folders.remove(entry)

@@ -178,9 +178,9 @@ end
 
 -- -------------------------------------------------------------------------------------------------------- age
 
--- As a timestamp: what began before goes.
+-- As a timestamp: what began before goes. No date is before 1970 here: of others not all have one, or four digits.
 local function oldest(limits)
-  local time = core.wall() - limits.age
+  local time = math.max(core.wall() - limits.age, 0)
   return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(time)) .. (".%03d"):format(math.floor(time % 1 * 1000))
 end
 
@@ -211,8 +211,9 @@ local function handle(self, entry)
     return "done"
   end
   self.under_way[entry] = true
-  local outcome, problem, seconds = self.kind.attempt(self, entry)
+  local ok, outcome, problem, seconds = self.scheduler:protected(self.kind.attempt, self, entry)
   self.under_way[entry] = nil
+  if not ok then outcome = "unread" end -- as for want of memory; whoever works on the others goes on
   OUTCOMES[outcome](self, entry, problem, seconds)
   return outcome
 end

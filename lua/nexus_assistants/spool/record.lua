@@ -1,6 +1,7 @@
 --- Pure: from the text of a trace's file in the spool to what is to be delivered. The lines are those that
 -- src/nexus_spool.c writes.
 local json = require("nexus_assistants.json")
+local timestamp = require("nexus_assistants.timestamp")
 
 local record = {}
 
@@ -56,6 +57,10 @@ local function drop_left_out(self)
   self.spans = spans
 end
 
+local function is_trace(state)
+  return type(state) == "table" and timestamp.milliseconds(state.started_at) ~= nil
+end
+
 --- Reads a file's text; nil where no trace is in it. `breathe`, where given, is called between lines.
 function record.read(text, breathe)
   local self = { spans = {}, by_id = {}, length = 0 }
@@ -69,7 +74,7 @@ function record.read(text, breathe)
     if breathe then breathe() end
   end
   drop_left_out(self)
-  return self.state and self or nil
+  return is_trace(self.state) and self or nil
 end
 
 -- ---------------------------------------------------------------------------------------------------- what ended not

@@ -77,6 +77,7 @@ local function read(self, entry)
   local content = folders.read_file(entry.path)
   if not content then return nil, "unread" end
   local ok, found = self.scheduler:protected(record.read, content, self:breather())
+  if not ok and folders.is_want_of_memory(found) then return nil, "unread" end
   if not ok or not found then return nil, content:sub(1, 1) == "{" and "unreadable" or "empty" end
   if found.nexus ~= self.endpoint:base_url() then return found end
   local marked

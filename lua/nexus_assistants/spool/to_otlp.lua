@@ -112,7 +112,7 @@ local function send(self, entry, found, piece)
     content_type = found.content_type, body = packed or body, headers = packed and GZIP or nil })
   entry.sent = response ~= nil and response.sent == true
   local verdict = verdict_of(response, err)
-  if not entry.sent and not entry.is_begun then mark(entry, false) end
+  if verdict ~= "taken" and not entry.sent and not entry.is_begun then mark(entry, false) end
   return verdict, response, err
 end
 
@@ -150,6 +150,7 @@ local function read(self, entry)
   if not content then return nil, "unread" end
   local ok, found = self.scheduler:protected(batches.read, content)
   if ok and found then return found end
+  if not ok and folders.is_want_of_memory(found) then return nil, "unread" end
   if content ~= "" then self.counts.unreadable = self.counts.unreadable + 1 end
   return nil, "done"
 end
