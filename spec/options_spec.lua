@@ -93,6 +93,7 @@ describe("options", function()
       { capture = { output = 10 } },
     ["nexus.new: option 'nexus.max_in_flight' must be a whole number from 1 to 100, got 0"] =
       { nexus = { max_in_flight = 0 } },
+    ["nexus.new: option 'lane' must be 'wait' or 'cancel' or 'reject', got 'nxs_****'"] = { lane = "nxs_of_nobody" },
     ["nexus.new: option 'provider' must be 'assistants' or 'responses' or 'chat' or 'script', got 'response'"] =
       { provider = "response" },
     ["nexus.new: unknown option 'model' (did you mean 'openai.model'?)"] = { model = "x" },

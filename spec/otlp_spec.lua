@@ -366,12 +366,13 @@ describe("a client's OTLP options", function()
   it("leave out what the environment can't mean, and say so", function()
     environment = {
       OTEL_EXPORTER_OTLP_ENDPOINT = server.url, OTEL_EXPORTER_OTLP_PROTOCOL = "grpc",
-      OTEL_EXPORTER_OTLP_TIMEOUT = "soon",
+      OTEL_EXPORTER_OTLP_TIMEOUT = "soon", OTEL_EXPORTER_OTLP_COMPRESSION = "sk-0123456789abcdef",
     }
     assert(new({}))
     assert.equal("application/x-protobuf", deliver().headers["content-type"])
     table.sort(warnings)
     assert.same({
+      "environment variable OTEL_EXPORTER_OTLP_COMPRESSION is left out: it can't be 'sk-****'",
       "environment variable OTEL_EXPORTER_OTLP_PROTOCOL is left out: it can't be 'grpc'",
       "environment variable OTEL_EXPORTER_OTLP_TIMEOUT is left out: it can't be 'soon'",
     }, warnings)

@@ -8,6 +8,7 @@
 local core = require("nexus_assistants.core")
 local dialects = require("nexus_assistants.models.chat.dialects")
 local query = require("nexus_assistants.query")
+local redaction = require("nexus_assistants.redaction")
 local checks = require("nexus_assistants.values")
 
 local options = {}
@@ -129,7 +130,7 @@ local ANY = { kind = "any" }
 local function got(value, field)
   if value == "" then return "an empty string" end
   if value ~= value then return "NaN" end
-  if field.choices and type(value) == "string" then return "'" .. value:sub(1, 40) .. "'" end
+  if field.choices and type(value) == "string" then return "'" .. redaction.text(value):sub(1, 40) .. "'" end
   if type(value) == "number" and kinds[field.kind].number then return tostring(value) end
   if type(value) == "boolean" then return tostring(value) end
   return ARTICLES[type(value)] or "a " .. type(value)
@@ -215,7 +216,7 @@ local function from_environment(where, field, environment)
   local text = field.environment and environment and environment(field.environment)
   if not text or text == "" then return field.default end
   local value = kinds[field.kind].number and tonumber(text) or text
-  local fault = fault_of(field, value, "'" .. text .. "'")
+  local fault = fault_of(field, value, "'" .. redaction.text(text) .. "'")
   if not fault then return value end
   return nil, where .. ": environment variable " .. field.environment .. " " .. fault, "environment"
 end

@@ -3,6 +3,7 @@ local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local operations = require("nexus_assistants.operations")
 local pem_files = require("nexus_assistants.pem_files")
+local redaction = require("nexus_assistants.redaction")
 local spools = require("nexus_assistants.spool")
 local state_folder = require("nexus_assistants.state_folder")
 local values_of = require("nexus_assistants.values")
@@ -24,7 +25,7 @@ local function from_environment(name, warn, check)
       local value, problem = text, nil
       if check then value, problem = check(text) end
       if value ~= nil then return value, variable end
-      problem = problem or "can't be '" .. text:sub(1, 40) .. "'"
+      problem = problem or "can't be '" .. redaction.text(text):sub(1, 40) .. "'"
       warn("environment variable " .. variable .. " is left out: it " .. problem)
     end
   end
