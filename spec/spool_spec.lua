@@ -461,6 +461,10 @@ describe("the spool", function()
     environment.NEXUS_ASSISTANTS_SPOOL = spool
     assert.same({ code = 0, out = "delivered 0 traces and 0 spans\n", err = "" },
       process.run({ command, "flush" }, environment))
+    assert(io.open(spool, "w")):close()
+    assert.same({ code = 1, out = "",
+      err = "nexus-assistants: can't read the folder '" .. spool .. "': Not a directory\n" },
+      process.run({ command, "flush" }, environment))
   end)
 
   -- ------------------------------------------------------------------------------------------------------- quota

@@ -89,15 +89,21 @@ local function flush(all)
   return table.concat(lines), complete
 end
 
+-- The folder, where it can be read; or nil and what is wrong.
+local function readable(folder)
+  local names, problem = core.list_folder(folder)
+  if names then return folder end
+  return nil, ("can't read the folder '%s': %s"):format(folder, problem)
+end
+
 -- The folder to look in; or nil and what is wrong. One that is named must be there.
 local function folder_of(values, named)
-  if named then
-    local names, problem = core.list_folder(named)
-    if names then return named end
-    return nil, ("can't read the folder '%s': %s"):format(named, problem)
-  end
+  if named then return readable(named) end
   if values.spool == "off" then return nil, "the spool is off (NEXUS_ASSISTANTS_SPOOL): name a folder" end
-  return sinks.spool_folder(values), "there is no spool: name a folder, or set HOME"
+  local folder = sinks.spool_folder(values)
+  if not folder then return nil, "there is no spool: name a folder, or set HOME" end
+  if core.look_at(folder) then return readable(folder) end
+  return folder -- where nothing was left yet
 end
 
 --- Delivers what is in `folder`, by default the user's. Returns what to say, and whether nothing was left or refused;
