@@ -172,11 +172,23 @@ static nxa_kind check(const nxa_request *request, nxa_error *error) {
 
 /* ---- freezing: measure, allocate once, fill */
 
+static bool is_ascii(char c) {
+  return ((unsigned char)c & 0x80) == 0;
+}
+
+/* Bytes that no URL can have on the wire take three. */
+static size_t escaped_length(const char *text) {
+  size_t length = 0;
+  for (; *text; text++)
+    length += is_ascii(*text) ? 1 : 3;
+  return length;
+}
+
 static size_t url_size(const nxa_request *request) {
   const char *query = nxa__endpoint_query(request->endpoint);
-  size_t size = strlen(nxa_endpoint_base_url(request->endpoint)) + strlen(request->path) + 1;
-  size += query ? 1 + strlen(query) : 0;
-  return size + (request->query ? 1 + strlen(request->query) : 0);
+  size_t size = escaped_length(nxa_endpoint_base_url(request->endpoint)) + escaped_length(request->path) + 1;
+  size += query ? 1 + escaped_length(query) : 0;
+  return size + (request->query ? 1 + escaped_length(request->query) : 0);
 }
 
 static size_t texts_size(const nxa_request *request) {
@@ -199,22 +211,40 @@ static const char *base_path(const nxa_endpoint *endpoint) {
   return host + strcspn(host, "/");
 }
 
+static char *put_escaped(char *at, const char *text) {
+  static const char digits[] = "0123456789ABCDEF";
+  for (; *text; text++) {
+    if (is_ascii(*text)) {
+      *at++ = *text;
+      continue;
+    }
+    *at++ = '%';
+    *at++ = digits[(unsigned char)*text >> 4];
+    *at++ = digits[(unsigned char)*text & 15];
+  }
+  return at;
+}
+
+/* The host's name is libcurl's to encode. */
 static char *put_url(nxa__frozen *frozen, const nxa_request *request, char *at) {
   const char *queries[2] = {nxa__endpoint_query(request->endpoint), request->query};
-  frozen->path = at;
-  at = put(at, base_path(request->endpoint));
-  at = put(at, request->path) + 1;
-  frozen->query = NULL;
+  const char *base = nxa_endpoint_base_url(request->endpoint), *path = base_path(request->endpoint);
+  char separator = '?';
+  frozen->url = at;
+  memcpy(at, base, (size_t)(path - base));
+  at += path - base;
+  frozen->target = at;
+  at = put_escaped(at, path);
+  at = put_escaped(at, request->path);
   for (int i = 0; i < 2; i++) {
     if (!queries[i] || !*queries[i])
       continue;
-    if (frozen->query)
-      at[-1] = '&';
-    else
-      frozen->query = at;
-    at = put(at, queries[i]) + 1;
+    *at++ = separator;
+    at = put_escaped(at, queries[i]);
+    separator = '&';
   }
-  return at;
+  *at = '\0';
+  return at + 1;
 }
 
 static struct curl_slist *put_line(struct curl_slist *node, char *line) {

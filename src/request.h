@@ -11,8 +11,9 @@ typedef struct nxa__frozen {
   size_t count;
   nxa_endpoint *endpoint;
   const char *method; /* static */
-  const char *path, *query;
-  const char *body; /* NULL for none */
+  const char *url;
+  const char *target; /* its end: path and query */
+  const char *body;   /* NULL for none */
   size_t body_length;
   nxa__parts *parts;          /* NULL for none */
   struct curl_slist *headers; /* nodes in this block; the endpoint's lines are shared with it */

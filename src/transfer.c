@@ -181,13 +181,18 @@ static bool is_proxy_named(void) {
 
 /* Libcurl looks through the environment for each request, while the host may change it. Where no proxy is named as the
  * handle is made, it needn't. */
-static bool set_proxies(CURL *easy) {
-  return is_proxy_named() || SET(CURLOPT_NOPROXY, "*");
+static bool set_proxies(nxa__transfer *transfer) {
+  CURL *easy = transfer->easy;
+  if (is_proxy_named())
+    return true;
+  transfer->url = curl_url();
+  return transfer->url && SET(CURLOPT_NOPROXY, "*") && SET(CURLOPT_CURLU, transfer->url);
 }
 
 /* Verifying certificates and not following redirects are libcurl's defaults. */
-static bool set_constants(CURL *easy) {
-  return set_signals(easy) && set_protocols(easy) && set_proxies(easy) && set_quick_exit(easy) &&
+static bool set_constants(nxa__transfer *transfer) {
+  CURL *easy = transfer->easy;
+  return set_signals(easy) && set_protocols(easy) && set_proxies(transfer) && set_quick_exit(easy) &&
          SET(CURLOPT_ACCEPT_ENCODING, "gzip") && SET(CURLOPT_TCP_KEEPALIVE, 1L) && SET(CURLOPT_PATH_AS_IS, 1L) &&
          SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) && SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 }
@@ -254,9 +259,8 @@ nxa__transfer *nxa__transfer_new(void) {
     return NULL;
   transfer->link.owner = transfer;
   transfer->easy = curl_easy_init();
-  transfer->url = curl_url();
-  if (transfer->easy && transfer->url && curl_easy_setopt(transfer->easy, CURLOPT_CURLU, transfer->url) == CURLE_OK &&
-      set_callbacks(transfer->easy, transfer) && set_constants(transfer->easy) && set_version(transfer, false))
+  if (transfer->easy && set_callbacks(transfer->easy, transfer) && set_constants(transfer) &&
+      set_version(transfer, false))
     return transfer;
   nxa__transfer_free(transfer);
   return NULL;
@@ -272,10 +276,6 @@ void nxa__transfer_free(nxa__transfer *transfer) {
   nxa__release(transfer);
 }
 
-static bool set_url_part(CURLU *url, CURLUPart part, const char *text) {
-  return curl_url_set(url, part, text, 0) == CURLUE_OK;
-}
-
 bool nxa__transfer_is_for(const nxa__transfer *transfer, const nxa_endpoint *endpoint) {
   return transfer->base_url && strcmp(transfer->base_url, nxa_endpoint_base_url(endpoint)) == 0;
 }
@@ -283,14 +283,19 @@ bool nxa__transfer_is_for(const nxa__transfer *transfer, const nxa_endpoint *end
 static bool set_base_url(nxa__transfer *transfer, const nxa_endpoint *endpoint) {
   nxa__release(transfer->base_url);
   transfer->base_url = nxa__copy_string(nxa_endpoint_base_url(endpoint));
-  return transfer->base_url && set_url_part(transfer->url, CURLUPART_URL, transfer->base_url);
+  return transfer->base_url && curl_url_set(transfer->url, CURLUPART_URL, transfer->base_url, 0) == CURLUE_OK;
 }
 
-/* Given as text, libcurl would take each URL apart and put it together again. */
+/*
+ * Given a whole URL, libcurl takes it apart and puts it together again each time. So it gets the base in parts and the
+ * rest as what is sent. Only a proxy is sent a whole URL.
+ */
 static bool set_url(nxa__transfer *transfer, const nxa__frozen *request) {
+  CURL *easy = transfer->easy;
+  if (!transfer->url)
+    return SET(CURLOPT_URL, request->url);
   return (nxa__transfer_is_for(transfer, request->endpoint) || set_base_url(transfer, request->endpoint)) &&
-         set_url_part(transfer->url, CURLUPART_PATH, request->path) &&
-         set_url_part(transfer->url, CURLUPART_QUERY, request->query);
+         SET(CURLOPT_REQUEST_TARGET, request->target);
 }
 
 bool nxa__transfer_prepare(nxa__transfer *transfer, nxa_call *call, nxa__frozen *request) {

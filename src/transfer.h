@@ -14,8 +14,8 @@
 
 struct nxa__transfer {
   CURL *easy;
-  CURLU *url;           /* the handle's */
-  char *base_url;       /* that it begins with, or NULL */
+  CURLU *url;           /* the handle's, where no proxy is named */
+  char *base_url;       /* what that is now, or NULL */
   nxa_call *call;       /* NULL: abandoned, nobody wants what comes */
   nxa__frozen *request; /* NULL: in the pool */
   nxa__link link;

@@ -94,9 +94,9 @@ static void one_server_after_another(void **state) {
   snprintf(url, sizeof url, "%s/v1/", fixture_url(n->server));
   nxa_endpoint *other = net_endpoint(url);
   n->request.path = "/threads/a%20b/\xC3\xA4";
-  assert_asked(n, n->endpoint, "after=1&x=%20", "GET /threads/a%20b/%c3%a4?after=1&x=%20");
-  assert_asked(n, n->endpoint, NULL, "GET /threads/a%20b/%c3%a4");
-  assert_asked(n, other, "limit=2", "GET /v1/threads/a%20b/%c3%a4?limit=2");
+  assert_asked(n, n->endpoint, "after=1&x=%2B", "GET /threads/a%20b/%C3%A4?after=1&x=%2B");
+  assert_asked(n, n->endpoint, NULL, "GET /threads/a%20b/%C3%A4");
+  assert_asked(n, other, "limit=2", "GET /v1/threads/a%20b/%C3%A4?limit=2");
   n->request.path = "/";
   assert_asked(n, other, NULL, "GET /v1/");
   assert_asked(n, n->endpoint, "", "GET /");
@@ -317,6 +317,20 @@ static void refused_connection(void **state) {
 }
 
 /* Who one is to it isn't told. */
+/* Which knows the way to the server, and is told the whole URL. */
+static void by_a_proxy(void **state) {
+  net *n = *state;
+  nxa_endpoint *server = net_endpoint("http://server.invalid/v1");
+  setenv("no_proxy", "", 1);
+  setenv("http_proxy", fixture_url(n->server), 1);
+  n->request.path = "/a%2Fb";
+  assert_asked(n, server, "x=%2B", "GET http://server.invalid/v1/a%2Fb?x=%2B");
+  assert_asked(n, server, NULL, "GET http://server.invalid/v1/a%2Fb");
+  unsetenv("http_proxy");
+  unsetenv("no_proxy");
+  nxa_endpoint_free(server);
+}
+
 static void refused_proxy(void **state) {
   net *n = *state;
   char proxy[128];
@@ -1152,6 +1166,7 @@ int main(void) {
       REAL(a_failed_status_cut_short),
       REAL(not_http),
       REAL(refused_connection),
+      REAL(by_a_proxy),
       REAL(refused_proxy),
       REAL(bodies_are_capped),
       REAL(decoded_bytes_count),

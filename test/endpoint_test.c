@@ -301,8 +301,8 @@ static void freezes_a_copy(void **state) {
   nxa__frozen *frozen = nxa__request_freeze(&request, NULL);
   memset(body, '#', strlen(body));
   memset(path, '#', strlen(path));
-  assert_string_equal(frozen->path, "/v1/x");
-  assert_string_equal(frozen->query, "api-version=2&limit=1");
+  assert_string_equal(frozen->url, "http://host/v1/x?api-version=2&limit=1");
+  assert_string_equal(frozen->target, "/v1/x?api-version=2&limit=1");
   assert_string_equal(frozen->body, "{\"a\":1}");
   const char *wanted[] = {"X-One: 1",
                           "AUTHORIZATION: other",
