@@ -585,6 +585,43 @@ describe("a call", function()
   end)
 end)
 
+describe("a call by HTTP/2", function()
+  local json = require("nexus_assistants.json")
+  local tls_server = require("spec.support.tls_server")
+  local server, engine
+
+  setup(function() server = tls_server.start({ http2 = true }) end)
+
+  teardown(function()
+    if server then server:stop() end
+  end)
+
+  before_each(function() engine = assert(core.engine({})) end)
+
+  after_each(function() engine:close() end)
+
+  local function asked(request)
+    request.endpoint = core.endpoint({ base_url = server.url .. "/v1", ca_file = server.certificate, key = "sk-1234" })
+    local call = assert(engine:call(request))
+    while not call:done() do engine:step(1) end
+    local response, err = call:result()
+    return json.decode(assert(response.body, err and err.message))
+  end
+
+  it("asks for what it is given, with its headers and its body", function()
+    if not server then return pending("node or openssl is absent") end
+    local seen = asked({ method = "GET", path = "/threads/a%2Fb", query = "include%5B%5D=x%2By" })
+    assert.same({ "2.0", "GET", "/v1/threads/a%2Fb?include%5B%5D=x%2By", "127.0.0.1" .. server.url:match(":%d+$") },
+      { seen.version, seen.method, seen.path, seen.authority })
+    assert.equal("Bearer sk-1234", seen.headers.authorization)
+    assert.equal("gzip", seen.headers["accept-encoding"])
+    assert.equal("nexus-assistants/" .. core.version, seen.headers["user-agent"])
+    seen = asked({ method = "POST", path = "/threads", body = '{"a":1}' })
+    assert.same({ "POST", "/v1/threads", "application/json", '{"a":1}' },
+      { seen.method, seen.path, seen.headers["content-type"], seen.body })
+  end)
+end)
+
 describe("waiting", function()
   local engine = assert(core.engine())
 
