@@ -4,7 +4,7 @@
 --   server.url, server.certificate           "https://127.0.0.1:PORT", the path of the certificate
 --   local server = tls_server.start({ asks = true })   only for who has server.client_certificate, server.client_key
 --   local server = tls_server.start({ asks = "anybody" })   takes all; it answers {"shown":true}, or false
---   local server = tls_server.start({ http2 = true })   by HTTP/2 alone; it answers with what it was asked for: version,
+--   local server = tls_server.start({ http2 = true })   by HTTP/2 alone; it answers with what it was asked: version,
 --                                                       method, authority, path, headers and body
 --   server:stop()
 local servers = require("spec.support.server")
