@@ -1,4 +1,5 @@
 local errors = require("nexus_assistants.error")
+local in_time = require("spec.support.in_time")
 local json = require("nexus_assistants.json")
 local nexus = require("nexus_assistants")
 local ports = require("spec.support.ports")
@@ -14,7 +15,7 @@ describe("client", function()
       agent_id = "spec",
       assistant_id = "asst_local",
       openai = { api_key = "sk-spec-secret", base_url = server.openai_url },
-      nexus = { api_key = "nxs_spec_secret", base_url = server.nexus_url },
+      nexus = { api_key = "nxs_spec_secret", base_url = server.nexus_url, flush_interval = 60 },
       on_warning = function(text) warnings[#warnings + 1] = text end,
     }
     for key, value in pairs(changes or {}) do given[key] = value end
@@ -232,29 +233,36 @@ describe("client", function()
 
   describe("tasks", function()
     it("call side by side", function()
-      server:faults({ { path = "/v1/threads", delay = 0.2 } })
+      server:faults({ { path = "/v1/threads", action = "hang" } })
+      server:clear_requests()
       new()
-      local started, tasks = socket.gettime(), {}
+      local tasks = {}
       for index = 1, 10 do
         tasks[index] = client:task(function() return assert(client.threads:create()).object end)
       end
+      local give_up_at = socket.gettime() + 20
+      repeat client:sleep(0.01) until #server:requests() == 10 or socket.gettime() > give_up_at
+      assert.equal(10, #server:requests())
+      server:clear_faults()
       for _, task in ipairs(tasks) do assert.equal("thread", client:wait(task)) end
-      assert.is_true(socket.gettime() - started < 1)
     end)
 
     it("are driven by update, which does not wait", function()
-      server:faults({ { path = "/v1/threads", delay = 0.1 } })
+      server:faults({ { path = "/v1/threads", action = "hang" } })
       new()
-      local task = client:task(function() return client.threads:create() end)
-      local longest, frames = 0, 0
-      while not task:done() do
+      local task, times = client:task(function() return client.threads:create() end), {}
+      for frame = 1, 100 do
         local before = socket.gettime()
         client:update(2)
-        longest, frames = math.max(longest, socket.gettime() - before), frames + 1
+        times[frame] = socket.gettime() - before
         socket.select(nil, nil, 0.001)
       end
-      assert.is_true(frames > 10)
-      assert.is_true(longest < 0.09, "an update took " .. longest .. " s")
+      assert.is_false(task:done())
+      table.sort(times)
+      assert.is_true(times[50] < 0.02, "most updates took more than " .. times[50] .. " s")
+      server:clear_faults()
+      local give_up_at = socket.gettime() + 20
+      while not task:done() and socket.gettime() < give_up_at do client:update(2) end
       assert.equal("thread", task:wait().object)
     end)
 
@@ -287,7 +295,7 @@ describe("client", function()
       local before = socket.gettime()
       task:cancel()
       local result, err = client:wait(task)
-      assert.is_true(socket.gettime() - before < 0.5)
+      assert.is_true(socket.gettime() - before < 5) -- without it, as long as a request may take
       assert.is_nil(result)
       assert.equal("cancelled", err.kind)
     end)
@@ -418,11 +426,15 @@ describe("client", function()
 
     it("returns in time where Nexus hangs", function()
       server:faults({ { path = "/api/v1", action = "hang" } })
-      new()
-      client:trace({ name = "x" }, function() return 1 end)
-      local before = socket.gettime()
-      assert.is_false(client:close(0.2))
-      assert.is_true(socket.gettime() - before < 0.6)
+      local function seconds_to_close()
+        new()
+        client:trace({ name = "x" }, function() return 1 end)
+        local before = socket.gettime()
+        assert.is_false(client:close(0.2))
+        return socket.gettime() - before
+      end
+      local seconds = in_time.least(0.6, seconds_to_close(), seconds_to_close)
+      assert.is_true(seconds < 0.6, seconds)
     end)
 
     it("does nothing a second time", function()

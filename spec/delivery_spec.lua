@@ -1,4 +1,5 @@
 -- Whatever Nexus does, the script's reply, exit code and time stay what they are, and what was not delivered is told.
+local in_time = require("spec.support.in_time")
 local json = require("nexus_assistants.json")
 local ports = require("spec.support.ports")
 local servers = require("spec.support.server")
@@ -33,13 +34,17 @@ describe("with Nexus", function()
     return result
   end
 
-  -- What else the machine does only adds: the best of three tries counts.
+  -- More tries go with others of a fast Nexus, since the machine may have become slower: the best of each count.
   local function assert_in_time(result, name, share)
-    local limit, best = up[name] * share, result[name]
-    for _ = 2, 3 do
-      if best > limit then best = math.min(best, result.again()[name]) end
-    end
-    assert.is_true(best <= limit, ("%.3f s with a fast Nexus, %.3f s now"):format(up[name], best))
+    local fast, now = math.huge, math.huge
+    local ratio = in_time.least(share, result[name] / up[name], function()
+      server:clear_faults()
+      fast = math.min(fast, run()[name])
+      if result.fault then server:faults({ result.fault }) end
+      now = math.min(now, result.again()[name])
+      return now / fast
+    end)
+    assert.is_true(ratio <= share, ("%.3f times what it takes with a fast Nexus"):format(ratio))
   end
 
   local function assert_unharmed(result)
@@ -71,7 +76,9 @@ describe("with Nexus", function()
   local function answering(fault)
     fault.path = "/api/v1"
     server:faults({ fault })
-    return run()
+    local result = run()
+    result.fault = fault
+    return result
   end
 
   it("up, all is delivered and nothing is warned of", function()
@@ -134,7 +141,7 @@ describe("with Nexus", function()
     for _, span in ipairs(traces[1].spans) do names[span.name] = true end -- in no order within a millisecond
     assert.is_true(names["trace.end"])
     assert.equal(result.stats.spans_started + 1, #traces[1].spans)
-    server:faults({ { path = "/api/v1", delay = 0.05 } })
+    server:faults({ result.fault })
     assert_in_time(result, "replied", 1.02)
   end)
 
@@ -142,6 +149,8 @@ describe("with Nexus", function()
     server:faults({ { path = "/api/v1", action = "hang" } })
     local result = run(nil, 0.1)
     assert.is_false(result.delivered)
-    assert.is_true(result.closed - result.replied <= 0.15)
+    local function seconds_of(one) return one.closed - one.replied end
+    local seconds = in_time.least(0.15, seconds_of(result), function() return seconds_of(result.again()) end)
+    assert.is_true(seconds <= 0.15, seconds)
   end)
 end)
