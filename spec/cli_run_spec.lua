@@ -51,7 +51,7 @@ describe("the command run", function()
 
   -- The traces that came since the case began, the oldest first.
   local function new_traces()
-    local all, found = server:traces(), {}
+    local all, found = server:restored_traces(), {}
     for index = #all - seen, 1, -1 do found[#found + 1] = all[index] end
     return found
   end

@@ -17,7 +17,7 @@ describe("streams of events", function()
   local function new_client(url)
     return assert(nexus.new({ agent_id = "streamer-" .. counter, on_warning = function() end,
       openai = { api_key = "sk-secret", base_url = url, retries = 0 },
-      nexus = { api_key = "nxs_x", base_url = collector.nexus_url } }))
+      nexus = { api_key = "nxs_x", base_url = collector.nexus_url, flush_interval = 60 } }))
   end
 
   before_each(function()
@@ -336,7 +336,7 @@ describe("operations of the APIs behind models", function()
     end })
     finally(function() endpoint:close() end)
     client = assert(nexus.new({ agent_id = "direct", openai = { api_key = "sk-x", base_url = endpoint.url },
-      nexus = { api_key = "nxs_x", base_url = collector.nexus_url } }))
+      nexus = { api_key = "nxs_x", base_url = collector.nexus_url, flush_interval = 60 } }))
     endpoint:run(client, function()
       client:trace({ name = "direct" }, function()
         local conversation = assert(client.conversations:create({ metadata = { a = "1" } }))
@@ -365,7 +365,7 @@ describe("operations of the APIs behind models", function()
     finally(function() endpoint:close() end)
     client = assert(nexus.new({ agent_id = "hosted", provider = "responses", store = "memory",
       openai = { api_key = "sk-x", base_url = endpoint.url, model = "m" },
-      nexus = { api_key = "nxs_x", base_url = collector.nexus_url } }))
+      nexus = { api_key = "nxs_x", base_url = collector.nexus_url, flush_interval = 60 } }))
     local tools = { { type = "mcp", server_label = "a", server_url = "https://e.org", authorization = "its-secret" },
       { type = "function", ["function"] = { name = "f" } } }
     endpoint:run(client, function()

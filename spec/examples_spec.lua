@@ -45,7 +45,7 @@ describe("examples", function()
         assert.equal("You said: hello\n", result.out)
         assert.equal("", result.err)
         assert.equal(0, result.code)
-        local traces = server:traces()
+        local traces = server:restored_traces()
         assert.equal(1, #traces)
         assert.equal("success", traces[1].status)
         assert.equal("example", traces[1].agent_name)
@@ -59,7 +59,7 @@ describe("examples", function()
         assert.equal("", result.out)
         assert.matches("Run ended with status: failed", result.err, 1, true)
         assert.equal(1, result.code)
-        local trace = server:traces()[1]
+        local trace = server:restored_traces()[1]
         assert.equal("error", trace.status)
         assert.matches("Run ended with status: failed", trace.metadata.error, 1, true)
       end)
@@ -71,7 +71,7 @@ describe("examples", function()
         assert.equal("", result.out)
         assert.matches("bad_request: no (400", result.err, 1, true)
         assert.equal(1, result.code)
-        assert.matches("bad_request: no (400", server:traces()[1].metadata.error, 1, true)
+        assert.matches("bad_request: no (400", server:restored_traces()[1].metadata.error, 1, true)
       end)
 
       it("says how it is used", function()
@@ -108,7 +108,7 @@ describe("examples", function()
       assert.equal("", result.out)
       assert.matches("^article.lua: bad_request: no %(400", result.err)
       assert.equal(1, result.code)
-      local trace = server:traces()[1]
+      local trace = server:restored_traces()[1]
       assert.matches("bad_request: no (400", trace.metadata.error, 1, true)
       local span
       for _, item in ipairs(trace.spans) do
@@ -132,7 +132,7 @@ describe("examples", function()
     }))
     assert.equal("", result.err)
     assert.same({ city = "Paris", celsius = 18, sky = "clear" }, json.decode((result.out:match("^Got (.*)\n$"))))
-    local trace = server:traces()[1]
+    local trace = server:restored_traces()[1]
     assert.equal("completed", trace.metadata["run.status"])
     assert.is_number(trace.metadata["run.usage.total_tokens"])
     assert.matches("threads.runs.createAndPoll > tool get_weather", table.concat(tree(trace), "\n"), 1, true)

@@ -20,7 +20,7 @@ describe("on_span_end", function()
   local function open(hook, given)
     local settings = {
       agent_id = "leaving-" .. counter, provider = "script", script = function() return "warm" end, file = path,
-      nexus = { api_key = "nxs_x", base_url = server.nexus_url }, on_span_end = hook,
+      nexus = { api_key = "nxs_x", base_url = server.nexus_url, flush_interval = 60 }, on_span_end = hook,
       on_warning = function(text) warnings[#warnings + 1] = text end,
       sinks = { function(batch) for _, span in ipairs(batch) do got[#got + 1] = span end end },
     }

@@ -19,7 +19,7 @@ describe("the runtime in a client", function()
 
   local function new(options)
     local given = { provider = "script", script = ask_for_weather, agent_id = "local",
-      nexus = { base_url = server.nexus_url, api_key = "nxs_x" } }
+      nexus = { base_url = server.nexus_url, api_key = "nxs_x", flush_interval = 60 } }
     for name, value in pairs(options or {}) do given[name] = value end
     client = assert(nexus.new(given))
     return client

@@ -74,7 +74,7 @@ describe("real traffic, replayed", function()
         OPENAI_API_KEY = "sk-x", OPENAI_BASE_URL = server.openai_url, ASSISTANT_ID = "asst_D2BqLQ9rNgOjd5A3NpS9m9s4",
         NEXUS_API_KEY = "nxs_x", NEXUS_BASE_URL = nexus.nexus_url, NEXUS_ASSISTANTS_POLL_INTERVAL = "0",
       })
-      return result, server:report(), nexus:traces()[1]
+      return result, server:report(), nexus:restored_traces()[1]
     end)
   end
 

@@ -10,7 +10,7 @@ describe("sampling", function()
 
   local function new_client(agent_id, sample)
     return assert(nexus.new({ agent_id = agent_id, provider = "script", store = "memory", sample = sample,
-      nexus = { base_url = server.nexus_url, api_key = "nxs_local" } }))
+      nexus = { base_url = server.nexus_url, api_key = "nxs_local", flush_interval = 60 } }))
   end
 
   local function delivered(agent_id)

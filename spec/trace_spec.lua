@@ -18,7 +18,7 @@ describe("tracing", function()
       agent_id = "agent-" .. counter,
       assistant_id = "asst_local",
       openai = { api_key = "sk-x", base_url = server.openai_url },
-      nexus = { api_key = "nxs_x", base_url = server.nexus_url },
+      nexus = { api_key = "nxs_x", base_url = server.nexus_url, flush_interval = 60 }, -- they are told of as they end
       poll = { interval = 0.002 },
       on_warning = function(text) warnings[#warnings + 1] = text end,
     }))

@@ -376,7 +376,7 @@ describe("files", function()
     it("are recorded as their options say", function()
       local traced = assert(nexus.new({
         openai = { api_key = "sk-x", base_url = server.openai_url },
-        nexus = { api_key = "nxs_x", base_url = server.nexus_url },
+        nexus = { api_key = "nxs_x", base_url = server.nexus_url, flush_interval = 60 },
       }))
       echo()
       server:faults({ { path = "/v1", action = "echo" } })

@@ -16,7 +16,7 @@ function told.client(server, changes)
   local given = {
     assistant_id = "asst_local",
     openai = { api_key = "sk-x", base_url = server.openai_url, retries = 0 },
-    nexus = { api_key = "nxs_x", base_url = server.nexus_url },
+    nexus = { api_key = "nxs_x", base_url = server.nexus_url, flush_interval = 60 }, -- traces are told of as they end
     poll = { interval = 0.002 },
   }
   for key, value in pairs(changes or {}) do given[key] = value end
