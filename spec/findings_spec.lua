@@ -86,11 +86,11 @@ describe("the doctor finds", function()
     run_expired = function() return pretended({ status = "expired", created_at = 1000, expires_at = 1600 }) end,
     poll_deadline = function()
       tell({ wait = 600, text = "late" })
-      return findings_of(run({}, { deadline = 0.1 }))
+      return findings_of(run({}, { deadline = 0.5 }))
     end,
     poll_stalled = function()
       tell({ wait = 600, text = "late" })
-      return findings_of(run({}, { deadline = 60, stall = 0.1 }))
+      return findings_of(run({}, { deadline = 60, stall = 0.5 }))
     end,
     run_incomplete = function()
       return pretended({ status = "incomplete", incomplete_details = { reason = "content_filter" } })

@@ -73,7 +73,7 @@ describe("pain", function()
 
   it("2: a wait has a deadline over all of it, which cancels the run and makes the trace a timeout", function()
     tell({ wait = 600, text = "late" })
-    local trace, _, _, err = traced(function() return run({}, { deadline = 0.1 }) end)
+    local trace, _, _, err = traced(function() return run({}, { deadline = 0.5 }) end)
     assert.same({ "timeout", "poll_deadline" }, { err.kind, err.findings[1].id })
     assert.equal("timeout", trace.status)
     assert.equal(1, #requests("POST", "/cancel$"))
@@ -171,7 +171,7 @@ describe("pain", function()
     pretend({ status = "requires_action", required_action = { submit_tool_outputs = { tool_calls = {
       { id = "call_1", ["function"] = { name = "a", arguments = "" } } } } } })
     seen = nil
-    run({ tools = { tool("a", function(arguments) seen = arguments end) } }, { deadline = 0.05 })
+    run({ tools = { tool("a", function(arguments) seen = arguments end) } }, { deadline = 0.5 })
     assert.same({}, seen)
   end)
 

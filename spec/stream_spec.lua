@@ -74,6 +74,13 @@ describe("streamed runs", function()
     return found
   end
 
+  -- Drives the client until something is so, for some seconds at most.
+  local function drive_until(is_so)
+    local give_up_at = socket.gettime() + 20
+    while not is_so() and socket.gettime() < give_up_at do client:sleep(0.005) end
+    assert.is_truthy(is_so())
+  end
+
   local function start(params, options)
     return assert(client.threads.runs:stream("t", params, options))
   end
@@ -339,7 +346,7 @@ describe("streamed runs", function()
 
   it("don't stall while a tool works", function()
     serve(streams({ run("queued"), asks("w"), DONE }, { run("in_progress"), run("completed"), DONE }))
-    local stream = start(w_tool(function() client:sleep(0.1) end), { stall = 0.05 })
+    local stream = start(w_tool(function() client:sleep(1.2) end), { stall = 1 })
     assert.equal("completed", assert(stream:result()).status)
   end)
 
@@ -356,15 +363,17 @@ describe("streamed runs", function()
 
   it("leave no run behind where their task is cancelled", function()
     serve(cancelled(streams({ run("in_progress"), delta("x") })))
+    local event
     local task = client:task(function()
       local stream = assert(client.threads.runs:stream("t"))
-      stream:next()
+      event = stream:next()
       client:sleep(600)
       stream:close()
     end)
-    client:sleep(0.05)
+    drive_until(function() return event end)
     task:cancel()
     task:wait(5)
+    drive_until(function() return #requests("/cancel$") > 0 end)
     client:sleep(0.05)
     assert.equal(1, #requests("/cancel$"))
   end)
@@ -402,9 +411,13 @@ describe("streamed runs", function()
 
   it("can be closed while another task reads them", function()
     serve(cancelled(streams({ run("queued"), asks("w"), DONE })))
-    local stream = start(w_tool(function() client:sleep(600) end))
+    local is_working
+    local stream = start(w_tool(function()
+      is_working = true
+      client:sleep(600)
+    end))
     local reader = client:task(function() return stream:result() end)
-    client:sleep(0.02)
+    drive_until(function() return is_working end)
     assert.is_true(stream:close())
     assert.equal("the stream was closed", select(2, reader:wait(5)).message)
     assert.equal(0, #requests("/submit_tool_outputs$"))
