@@ -232,10 +232,14 @@ describe("streams of events", function()
 
   it("end with a task that is cancelled", function()
     answer = function() return { output = { { text = "One two." } }, breaks_off = 6, stays_open = true } end
-    local task = client:task(function() return failure_of(assert(client.responses:stream(BODY))) end)
+    local has_begun
+    local task = client:task(function()
+      local stream = assert(client.responses:stream(BODY))
+      has_begun = stream:next() ~= nil
+      return failure_of(stream)
+    end)
     endpoint:run(client, function()
-      repeat client:sleep(0.01) until #endpoint.requests > 0
-      client:sleep(0.05)
+      repeat client:sleep(0.01) until has_begun
       task:cancel()
     end)
     assert.equal("cancelled", client:wait(task).kind)

@@ -88,7 +88,7 @@ describe("the spool for a receiver of OTLP", function()
   end
 
   local function drive_until(client, is_so)
-    local due = core.monotonic() + 10
+    local due = core.monotonic() + 30
     while not is_so() and core.monotonic() < due do client:sleep(0.01) end
     assert.is_true(is_so())
   end

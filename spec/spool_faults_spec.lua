@@ -7,7 +7,7 @@ local spools = require("nexus_assistants.spool")
 
 local CLIENTS, TRACES = 20, 50 -- of each
 local TIMEOUT, DELAY = 0.3, 0.4 -- seconds; what is delayed arrives after its sender has given up
-local MOST_FLUSHES = 20
+local MOST_FLUSHES, PATIENCE = 20, 5 -- seconds that a request of a flush may take
 
 local function faults(seed)
   local list = {}
@@ -79,7 +79,7 @@ describe("a server that fails in every way", function()
   local function flush()
     local engine = assert(core.engine({}))
     local deliverer = spools.new({
-      scheduler = scheduler.new(engine, core.monotonic, error), engine = engine, folder = spool, timeout = TIMEOUT,
+      scheduler = scheduler.new(engine, core.monotonic, error), engine = engine, folder = spool, timeout = PATIENCE,
       grace = 2 * TIMEOUT,
       endpoint = assert(core.endpoint({ base_url = server.nexus_url, key = "nxs_local" })),
       limits = { files = 10000, bytes = 1e9, age = 3600 },

@@ -146,17 +146,21 @@ describe("tools of a run", function()
   end)
 
   it("are cancelled with the task that waits for them, and so is the run", function()
-    local seen
+    local is_working, seen
     tell(calls("slow"), "x")
     local task = client:task(function()
-      return run({ tools = { tool("slow", function() seen = select(2, client:sleep(600)) end) } })
+      return run({ tools = { tool("slow", function()
+        is_working = true
+        seen = select(2, client:sleep(600))
+      end) } })
     end)
-    while not client:stats().tasks or client:stats().tasks < 2 do client:sleep(0.001) end
-    client:sleep(0.05)
+    while not is_working do client:sleep(0.001) end
     task:cancel()
     local _, err = task:wait(5)
     assert.equal("cancelled", err.kind)
-    client:sleep(0.05)
+    for _ = 1, 100 do
+      if not seen then client:sleep(0.01) end
+    end
     assert.equal("cancelled", seen.kind)
     assert.equal("cancelled", assert(client.threads.runs:retrieve(thread.id, err.run.id)).status)
   end)

@@ -7,7 +7,7 @@ local servers = require("spec.support.server")
 
 local endpoint = {}
 
-local PATIENCE = 10 -- seconds that something must happen in
+local PATIENCE = 30 -- seconds that something must happen in
 
 local known_names = {} -- by the schema's name
 

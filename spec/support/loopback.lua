@@ -71,11 +71,11 @@ end
 --- Moves engine and server on until `finished()`; an error after some seconds.
 function loopback:run(engine, finished)
   local core = require("nexus_assistants.core")
-  local deadline = core.monotonic() + 10
+  local deadline = core.monotonic() + 30
   while not finished() do
     engine:step(0.001)
     self:step()
-    assert(core.monotonic() < deadline, "nothing came of it within 10 seconds")
+    assert(core.monotonic() < deadline, "nothing came of it within 30 seconds")
   end
 end
 
