@@ -71,8 +71,8 @@ describe("core.signals", function()
     end
   end)
 
-  -- How a wait of the system's ends that a signal comes into, and whether that is before what is waited for, which isn't
-  -- waited for at the end.
+  -- How a wait of the system's ends that a signal comes into, and whether that is before what is waited for, which
+  -- isn't waited for at the end.
   local READING = [[
     local s = core.signals()
     s:interrupt(5) %s
