@@ -222,7 +222,8 @@ typedef struct nxa_request {
   double timeout;           /* seconds for one attempt; default 600. See below for streams and parts */
   double deadline;          /* seconds for the whole call, all attempts and waits; default 1800; always > 0 */
   int retries;              /* attempts after the first; default 2 */
-  size_t max_response;      /* bytes of decoded body; default 64 MiB. For a stream of events: of one event */
+  size_t max_response;      /* bytes of decoded body; default 64 MiB. For a stream of events: of one event. An answer of
+                               64 KiB or less is asked for without compression */
   nxa_stream_mode stream;   /* default NXA_STREAM_NONE */
   bool progress;            /* tell how far it is, by NXA_EVENT_PROGRESS and nxa_call_progress; default false */
 } nxa_request;

@@ -9,7 +9,7 @@
 #include "nexus_body.h"
 
 #define BURST_BYTES ((size_t)64 << 10) /* bodies built at one go: a step's budget counts between two */
-#define ANSWER_BYTES ((size_t)256 << 10)
+#define ANSWER_BYTES ((size_t)64 << 10)
 
 nxa__errand *nxa__nexus_job(const nxa__flight *sent) {
   switch (sent->kind) {

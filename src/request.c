@@ -14,12 +14,15 @@ static const char default_type[] = "application/json";
 /* Lines that libcurl could write, too; but what it is given it formats once, and its own twice, byte by byte. */
 static char agent[] = "User-Agent: nexus-assistants/" NXA_VERSION;
 static char encoding[] = "Accept-Encoding: gzip";
-/* libcurl must not wait for leave to send a body, nor call one a form */
+/* Libcurl must not ask for compression where that isn't worth it, nor wait for leave to send a body, nor call one a
+ * form. */
+static char no_encoding[] = "Accept-Encoding:";
 static char no_expect[] = "Expect:";
 static char no_type[] = "Content-Type:";
 /* bytes of a body; below, no libcurl asks for leave */
 #define MAY_EXPECT 1024
-#define OWN_HEADERS 4 /* at most: agent, encoding, type, Expect */
+#define SHORT_ANSWER ((size_t)64 << 10) /* bytes of one that needs no compression */
+#define OWN_HEADERS 4                   /* at most: agent, encoding, type, Expect */
 
 void nxa_request_init(nxa_request *request) {
   memset(request, 0, sizeof *request);
@@ -294,7 +297,7 @@ static char *put_headers(nxa__frozen *frozen, const nxa_request *request, struct
   if (!is_named(request, NXA__HEADER_AGENT))
     node = put_line(node, agent);
   if (!frozen->stream && !is_named(request, NXA__HEADER_ENCODING))
-    node = put_line(node, encoding);
+    node = put_line(node, request->max_response > SHORT_ANSWER ? encoding : no_encoding);
   at = put_type(frozen, request, &node, at);
   if (request->parts || request->body_length >= MAY_EXPECT)
     node = put_line(node, no_expect);

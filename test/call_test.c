@@ -137,6 +137,21 @@ static void a_compressed_answer(void **state) {
   nxa_call_free(call);
 }
 
+/* Though one that comes so all the same is understood, see decoded_bytes_count. */
+static void short_answers_without_compression(void **state) {
+  net *n = *state;
+  n->request.max_response = (size_t)64 << 10;
+  nxa_call_free(net_run(n));
+  n->request.max_response++;
+  nxa_call_free(net_run(n));
+  char *request = fixture_request(n->server, 0);
+  assert_has_not(request, "Accept-Encoding");
+  free(request);
+  request = fixture_request(n->server, 1);
+  assert_has(request, "\r\nAccept-Encoding: gzip\r\n");
+  free(request);
+}
+
 static void no_content_and_interim_answers(void **state) {
   net *n = *state;
   fixture_add(n->server, (fixture_reply){.bytes = "HTTP/1.1 204 No Content\r\nX-Request-ID: r\r\n\r\n"});
@@ -1153,6 +1168,7 @@ int main(void) {
       REAL(refused_at_start),
       REAL(an_answer_byte_by_byte),
       REAL(a_compressed_answer),
+      REAL(short_answers_without_compression),
       REAL(no_content_and_interim_answers),
       REAL(an_answer_until_the_connection_closes),
       REAL(headers_of_interest),

@@ -40,7 +40,7 @@ end
 local function lane_of(self, thread_id)
   local found = self.lanes[thread_id]
   if not found then
-    found = { thread_id = thread_id, queue = {} }
+    found = { thread_id = thread_id, holder = nil, active = nil, queue = {} }
     self.lanes[thread_id] = found
   end
   return found
@@ -179,7 +179,7 @@ function lanes_methods:enter(thread_id, policy, seconds, under_way)
   collect_forgotten(self, lane_of(self, thread_id))
   local found = lane_of(self, thread_id) -- it may have been forgotten with its holder
   local ticket = {
-    lane = found, owner = owner_of(self), policy = policy or self.policy, under_way = under_way,
+    lane = found, owner = owner_of(self), policy = policy or self.policy, under_way = under_way, holds = false,
   }
   if found.holder then return enter_taken(self, found, ticket, seconds) end
   found.holder, ticket.holds = ticket, true

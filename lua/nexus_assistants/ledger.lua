@@ -46,7 +46,7 @@ local function entry_of(self, thread_id)
   local entry = self.threads[thread_id]
   if not entry then
     make_room(self)
-    entry = { id = thread_id, created = false, uses = 0, turns = {} }
+    entry = { id = thread_id, created = false, created_at = nil, uses = 0, used_at = nil, turns = {} }
     self.threads[thread_id] = entry
     self.count = self.count + 1
   end

@@ -107,7 +107,8 @@ end
 -- Opens a span of a trace; where it was dropped, or there is no trace, it has no handle and records nothing.
 local function open_span(owner, parent, name, kind)
   local handle = owner.handle and not owner.recorder.hooks.busy and owner.handle:span(name, kind, parent)
-  local span = setmetatable({ handle = handle or nil, trace = owner, name = name, keeper = owner.keeper }, span_mt)
+  local span = setmetatable({ handle = handle or nil, trace = owner, name = name, keeper = owner.keeper,
+    finished = false }, span_mt)
   if handle and owner.copy then owner.recorder.copies:open_span(span, name, kind) end
   return span
 end
@@ -505,7 +506,8 @@ function start(self, values)
   local is_mute = self.hooks.busy or own_context(self) == MUTE
   local keeper = not is_mute and self.keepers[values.capture or self.capture] -- none: nothing is recorded
   local handle = self.tracer and keeper and self.tracer:trace(values.agent_id or self.agent_id, values.name)
-  local owner = setmetatable({ recorder = self, handle = handle or nil, keeper = keeper, open = true }, trace_mt)
+  local owner = setmetatable({ recorder = self, handle = handle or nil, keeper = keeper, open = true,
+    thread_id = nil, made_threads = nil }, trace_mt)
   if handle then
     continue(self, owner, values.traceparent or self.traceparent)
     if self.copies then self.copies:open_trace(owner, values.agent_id or self.agent_id, values.name) end
