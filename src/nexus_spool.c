@@ -126,16 +126,41 @@ void nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes) {
     note_state(sink, notes);
 }
 
+/* Those below a span that ended with it. */
+static void put_children(const nxa__span_notes *span, nxa__buffer *lines) {
+  for (nxa__link *link = span->children.first; link; link = link->next) {
+    const nxa__span_notes *child = link->owner;
+    if (!child->is_kept)
+      put_span(child->span, lines);
+  }
+}
+
+static void note_span(nxa__span_notes *span) {
+  span->is_kept = true;
+  for (nxa__link *link = span->children.first; link; link = link->next)
+    ((nxa__span_notes *)link->owner)->is_kept = true;
+}
+
 void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span) {
   if (!notes->file)
     return;
   nxa__buffer *lines = begin(sink);
   bool has_state = put_state_if_due(sink, notes, lines);
   put_open_spans(sink, notes->trace, lines);
+  put_children(span, lines);
   put_span(span->span, lines);
-  span->is_kept = write_lines(sink, notes);
+  if (write_lines(sink, notes))
+    note_span(span);
   if (span->is_kept && has_state)
     note_state(sink, notes);
+}
+
+void nxa__nexus_keep_children(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span) {
+  for (nxa__link *link = span->children.first; link; link = link->next) {
+    nxa__span_notes *child = link->owner;
+    if (!child->is_kept)
+      nxa__nexus_keep_span(sink, notes, child);
+  }
 }
 
 /* What is in the file is no more. */

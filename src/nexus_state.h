@@ -157,6 +157,8 @@ void nxa__nexus_settle_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span
 /* Each does nothing without a spool. What can't be written now is tried again before the trace is left. */
 void nxa__nexus_keep_trace(nxa__nexus *sink, nxa__trace_notes *notes);
 void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span);
+/* Writes those below a span that were to be written with it. */
+void nxa__nexus_keep_children(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span);
 /* Of a span that is left out: takes back what the file has of it. */
 void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span);
 /* The spans that have begun. */

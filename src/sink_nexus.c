@@ -70,6 +70,11 @@ static bool place_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_note
   return true;
 }
 
+/* Not so where a trace that was held back is told from its start on. */
+static bool ends_with_parent(const nxa_span *span) {
+  return span->with_parent && !span->parent->record.ended;
+}
+
 static void span_ended(nxa__sink *base, nxa_span *span) {
   nxa__nexus *sink = nexus_of(base);
   nxa__trace_notes *notes = notes_of(sink, span->trace);
@@ -80,7 +85,8 @@ static void span_ended(nxa__sink *base, nxa_span *span) {
   }
   own->state = SPAN_WAITING;
   notes->unsettled++;
-  nxa__nexus_keep_span(sink, notes, own);
+  if (notes->leaving || !ends_with_parent(span))
+    nxa__nexus_keep_span(sink, notes, own);
   if (notes->leaving && own->is_kept) {
     nxa__span_spooled(base, span);
     return;
@@ -109,6 +115,7 @@ static void span_left_out(nxa__sink *base, nxa_span *span) {
   nxa__nexus_forget_span(sink, notes, own);
   if (notes->leaving)
     return;
+  nxa__nexus_keep_children(sink, notes, own);
   place_children(sink, notes, own);
   nxa__nexus_file(sink, notes);
   nxa__nexus_schedule(sink);

@@ -600,6 +600,12 @@ static void hand_children_on(nxa_span *span) {
   }
 }
 
+void nxa__span_end_with_parent(nxa_span *span, nxa_span_status status) {
+  if (span)
+    span->with_parent = span->parent != NULL;
+  nxa_span_end(span, status);
+}
+
 void nxa__span_leave_out(nxa_span *span) {
   if (!span || span->record.ended || !recording(span->trace->tracer))
     return;

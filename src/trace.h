@@ -75,6 +75,7 @@ struct nxa_span {
   nxa_span_status status;
   int64_t given_end_ns; /* by nxa_span_set_times; negative where it wasn't */
   bool left_out;        /* by nxa__span_leave_out */
+  bool with_parent;     /* ended by nxa__span_end_with_parent */
   nxa__json type;
   char id[17];
   char text[]; /* name, type */
@@ -107,6 +108,9 @@ void nxa__trace_release(nxa_trace *trace);
 
 /* Ends a span that is to go nowhere. What is below it, and will be, goes below what it is in itself. */
 void nxa__span_leave_out(nxa_span *span);
+/* The same as nxa_span_end where the parent, if there is one, ends at once, before anything is waited for: then one
+ * write to the disk is enough for both. */
+void nxa__span_end_with_parent(nxa_span *span, nxa_span_status status);
 
 /* Releases the texts and gives their bytes back. */
 void nxa__record_drop_texts(nxa_tracer *tracer, nxa__record *record);

@@ -1681,6 +1681,65 @@ static void what_is_left_out_is_not_in_the_spool(void **state) {
   stop(&fix);
 }
 
+/* What is on the disk now, of traces under way. */
+static const char *on_the_disk(void) {
+  static char text[8192];
+  char command[64];
+  snprintf(command, sizeof command, "cat '%s'/*/*.jsonl 2>&1", spool_path);
+  FILE *pipe = popen(command, "r");
+  assert_non_null(pipe);
+  text[fread(text, 1, sizeof text - 1, pipe)] = '\0';
+  pclose(pipe);
+  return text;
+}
+
+static void end_with_parent(nxa_span *span) {
+  nxa__span_end_with_parent(span, NXA_SPAN_OK);
+  nxa_span_free(span);
+}
+
+static void what_ends_with_its_parent_is_written_with_it(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = silent;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *parent = span_under(trace, NULL, "parent");
+  end_with_parent(span_under(trace, parent, "one"));
+  end_with_parent(span_under(trace, parent, "two"));
+  assert_int_equal(occurrences(on_the_disk(), "\"open\":false"), 0);
+  nxa_span_end(parent, NXA_SPAN_OK);
+  const char *lines = on_the_disk();
+  assert_int_equal(occurrences(lines, "\"open\":false"), 3);
+  assert_true(occurrences(lines, "\"one\"") == 1 && occurrences(lines, "\"two\"") == 1);
+  end_with_parent(span_under(trace, parent, "later"));
+  end_with_parent(span_under(trace, NULL, "top"));
+  assert_int_equal(occurrences(on_the_disk(), "\"open\":false"), 5);
+  nxa_span_free(parent);
+  finish(trace);
+  stop(&fix);
+}
+
+static void what_was_to_be_written_with_its_parent_is_kept_without(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = silent;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *secret = span_under(trace, NULL, "secret"), *open = span_under(trace, NULL, "open");
+  end_with_parent(span_under(trace, secret, "one"));
+  nxa__span_leave_out(secret);
+  nxa_span_free(secret);
+  const char *lines = on_the_disk();
+  assert_true(occurrences(lines, "\"one\"") == 1 && occurrences(lines, "\"secret\"") == 0);
+  end_with_parent(span_under(trace, open, "two"));
+  assert_int_equal(occurrences(on_the_disk(), "\"two\""), 0);
+  finish(trace);
+  assert_int_equal(occurrences(on_the_disk(), "\"two\""), 1);
+  nxa_span_free(open);
+  stop(&fix);
+}
+
 static void spans_of_a_trace_that_is_left_leave_memory(void **state) {
   (void)state;
   fixture fix;
@@ -1849,6 +1908,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_has_no_room_on_the_disk_stays_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_left_out_is_not_in_the_spool, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_ends_with_its_parent_is_written_with_it, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_was_to_be_written_with_its_parent_is_kept_without, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(a_tracer_that_is_just_freed_leaves_the_files, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(want_of_memory_is_survived_with_a_spool, make_spool, remove_spool),

@@ -165,17 +165,22 @@ function span_methods:times(started_at, ended_at)
   if self.handle then self.handle:times(started_at, ended_at) end
 end
 
-local function finish_span(span)
+-- `with_parent`: the span above ends at once.
+local function end_span(span, with_parent)
   if span.trace.recorder.hooks.busy then return end
   local status = span.failed and "error" or "ok"
   if span.copy and not span.copy.ended_at then copies_of(span):end_span(span, status) end
-  span.handle:finish(status)
+  span.handle:finish(status, with_parent)
+end
+
+local function finish_span(span, with_parent)
+  if span.handle and not span.finished then end_span(span, with_parent) end
+  span.finished = true
 end
 
 -- Ends the span; a second time does nothing.
 function span_methods:finish()
-  if self.handle and not self.finished then finish_span(self) end
-  self.finished = true
+  finish_span(self)
 end
 
 -- A function's results: nil and something are a failure.
@@ -452,7 +457,7 @@ local function record_call(run_span, step, call, before)
   record_step_error(span, step)
   local started_at, finished_at = times_of(step, before)
   span:times(started_at, finished_at)
-  span:finish()
+  finish_span(span, true)
   return finished_at and finished_at + ORDER or before
 end
 

@@ -80,7 +80,11 @@ static int span_finish(lua_State *L) {
   static const char *const names[] = {"ok", "error", NULL};
   static const nxa_span_status statuses[] = {NXA_SPAN_OK, NXA_SPAN_ERROR};
   const nxa__lua_span *self = check(L);
-  nxa_span_end(self->span, statuses[luaL_checkoption(L, 2, NULL, names)]);
+  nxa_span_status status = statuses[luaL_checkoption(L, 2, NULL, names)];
+  if (lua_toboolean(L, 3))
+    nxa__span_end_with_parent(self->span, status);
+  else
+    nxa_span_end(self->span, status);
   return 0;
 }
 
