@@ -62,6 +62,23 @@ describe("on_span_end", function()
     trace:span(names[index], { input = names[index] }, function() nest(trace, names, index + 1) end)
   end
 
+  it("ends no spans itself", function()
+    local outer
+    open(function(span) if span.name == "inner" then outer:finish() end end)
+    client:trace({ name = "job" }, function(trace)
+      trace:span("outer", function(span)
+        outer = span
+        trace:span("inner", function() end)
+      end)
+      trace:span("after", function() end)
+    end)
+    assert.is_true(client:close(5))
+    local statuses = {}
+    for _, span in ipairs(got) do statuses[span.name] = span.status end
+    assert.same({ outer = "ok", inner = "ok", after = "ok" }, { outer = statuses.outer, inner = statuses.inner,
+      after = statuses.after })
+  end)
+
   it("is told of each span, as it is kept", function()
     local seen = {}
     open(function(span) seen[#seen + 1] = span end, { capture = "metadata" })

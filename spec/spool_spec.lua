@@ -1,5 +1,6 @@
 -- The spool as a script meets it: what stays, what is taken over, what the disk and Nexus may refuse.
 local core = require("nexus_assistants.core")
+local delivery = require("nexus_assistants.spool.delivery")
 local folders = require("nexus_assistants.spool.folders")
 local in_time = require("spec.support.in_time")
 local match = require("nexus_assistants.spool.match")
@@ -609,6 +610,43 @@ describe("what ended processes left", function()
     local left = {}
     for index, entry in ipairs(kept) do left[index] = entry.started_at end
     assert.same({ { "2026-01-04", "2026-01-03" }, 3, 2 }, { left, dropped, folder.count })
+  end)
+end)
+
+describe("what is asked of Nexus for a trace of the spool", function()
+  local ID = ("ab"):rep(16)
+  local TIMES = '"started_at":"2026-01-01T00:00:00.000Z","ended_at":"2026-01-01T00:00:02.000Z"'
+  local SPAN = '{"trace":"%s","span":"%s","parent":"%s","open":false,"body":{"name":"n","status":"ok",%s}}\n'
+
+  local function made(more)
+    local found = record.read(('{"trace":"%s","nexus":"http://n","state":{%s,"agent_id":"a","name":"n",' ..
+      '"status":"success","metadata":{"trace_id":"%s"}}}\n'):format(ID, TIMES, ID) .. SPAN:format(ID, "a1", "", TIMES)
+      .. SPAN:format(ID, "a2", "a1", TIMES))
+    record.close(found)
+    for name, value in pairs(more or {}) do found[name] = value end
+    return found
+  end
+
+  it("has an end where nothing is made, though many others began at its time", function()
+    local others, asked = {}, 0
+    for index = 1, 200 do others[index] = { id = "t" .. index } end
+    local outcome = delivery.deliver(made({ doubt = true }), { wall = os.time, ask = function(method)
+      asked = asked + 1
+      assert.equal("GET", method)
+      return { status = 200, value = others }
+    end })
+    assert.same({ "later", 100 }, { outcome, asked })
+  end)
+
+  it("names no parent whose id isn't known", function()
+    local posted = {}
+    assert.equal("done", delivery.deliver(made(), { wall = os.time, ask = function(_, path, _, body)
+      if path == delivery.TRACES then return { status = 201, value = { trace_id = "t1" } } end
+      posted[#posted + 1] = body
+      return { status = 201, value = {} }
+    end }))
+    assert.equal(2, #posted)
+    assert.is_nil(posted[2]:find("parent_span_id", 1, true))
   end)
 end)
 

@@ -329,7 +329,7 @@ function client_methods:close(timeout)
   if timeout == nil then timeout = DEFAULT_CLOSE end
   check_number("client:close", "timeout", timeout)
   if self.closed then return self.delivered end
-  self.closed = true
+  self.closed, self.delivered = true, false
   local due = core.monotonic() + timeout
   for open, drop in pairs(self.open_streams) do drop(open) end
   self.lanes:abandon_all()

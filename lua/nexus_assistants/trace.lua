@@ -167,13 +167,14 @@ end
 
 -- `with_parent`: the span above ends at once.
 local function end_span(span, with_parent)
-  if span.trace.recorder.hooks.busy then return end
   local status = span.failed and "error" or "ok"
   if span.copy and not span.copy.ended_at then copies_of(span):end_span(span, status) end
   span.handle:finish(status, with_parent)
 end
 
+-- Within a hook nothing is recorded, not even an end.
 local function finish_span(span, with_parent)
+  if span.handle and span.trace.recorder.hooks.busy then return end
   if span.handle and not span.finished then end_span(span, with_parent) end
   span.finished = true
 end

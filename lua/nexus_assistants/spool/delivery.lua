@@ -82,6 +82,7 @@ local function look_for_trace(self, ask)
     after = type(last) == "table" and last.id
     if type(after) ~= "string" then return "later", "answers with a list that isn't understood" end
   end
+  return "later", "has more traces around its start than are looked through"
 end
 
 local function path_of(self)
@@ -128,7 +129,8 @@ local function post(self, parts, text)
   local answer = parts.ask("POST", path_of(self) .. "/spans", nil, text)
   if is_taken(answer) then
     self.counts.spans = self.counts.spans + 1
-    return tostring(answer.value.span_id)
+    local id = answer.value.span_id
+    return type(id) == "string" and id or nil
   end
   if answer.lost then doubt(self, parts, answer) end
   if answer.status == NOT_FOUND then return nil, "gone" end
