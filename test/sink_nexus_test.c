@@ -1342,6 +1342,16 @@ static int remove_spool(void **state) {
   return system(command);
 }
 
+/* Sets the bytes that files may become; returns what it was. */
+static rlim_t limit_files(rlim_t bytes) {
+  struct rlimit limit;
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+  rlim_t before = limit.rlim_cur;
+  limit.rlim_cur = bytes;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  return before;
+}
+
 static void assert_spooled(const fixture *fix, size_t traces, size_t spans) {
   nxa_stats stats = stats_of(fix);
   assert_int_equal(stats.traces_spooled, traces);
@@ -1515,15 +1525,12 @@ static void half_kept(const fixture *fix) {
 static void what_is_on_the_disk_stays_though_its_end_has_no_room(void **state) {
   (void)state;
   fixture fix;
-  struct rlimit before, small;
-  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-  small = (struct rlimit){2000, before.rlim_max};
-  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  rlim_t before = limit_files(2000);
   start(&fix);
   behaviour = refused_limit;
   half_kept(&fix);
   run_for(fix.engine, SECOND);
-  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  limit_files(before);
   assert_spooled(&fix, 1, 1);
   assert_failed(&fix, 0, 0);
   const char *lines = collected(&fix);
@@ -1629,12 +1636,9 @@ static void what_is_on_the_disk_makes_room_in_memory(void **state) {
 static void what_has_no_room_on_the_disk_stays_in_memory(void **state) {
   (void)state;
   fixture fix;
-  struct rlimit before, small;
   char output[2002];
   memset(output, '1', sizeof output);
-  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-  small = (struct rlimit){2000, before.rlim_max};
-  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  rlim_t before = limit_files(2000);
   start(&fix);
   nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
   nxa_span *span = span_under(trace, NULL, "span");
@@ -1646,7 +1650,7 @@ static void what_has_no_room_on_the_disk_stays_in_memory(void **state) {
   fix.tracer->options.max_traces = 1;
   assert_null(nxa_trace_start(fix.tracer, "a", "u"));
   run_for(fix.engine, SECOND);
-  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  limit_files(before);
   assert_delivered(&fix, 1, 1);
   stop(&fix);
 }
@@ -1655,12 +1659,9 @@ static void what_has_no_room_on_the_disk_stays_in_memory(void **state) {
 static void what_is_left_out_is_not_in_the_spool(void **state) {
   (void)state;
   fixture fix;
-  struct rlimit before, small;
   char output[2002];
   memset(output, '1', sizeof output);
-  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-  small = (struct rlimit){2000, before.rlim_max};
-  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  rlim_t before = limit_files(2000);
   start(&fix);
   behaviour = silent;
   nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t"), *other = nxa_trace_start(fix.tracer, "a", "o");
@@ -1672,7 +1673,7 @@ static void what_is_left_out_is_not_in_the_spool(void **state) {
   nxa_span_free(secret);
   finish(trace);
   assert_false(nxa_tracer_close(fix.tracer, 0));
-  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  limit_files(before);
   const char *lines = collected(&fix);
   assert_int_equal(occurrences(lines, "\"secret\""), 0);
   assert_int_equal(occurrences(lines, "\"child\""), 1);
