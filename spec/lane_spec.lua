@@ -86,7 +86,7 @@ describe("lanes", function()
   for _, name in ipairs({ "create_and_poll", "stream" }) do
     it("know a run again whose creation was answered and the answer lost: " .. name, function()
       local patient = new({ openai = { api_key = "sk-x", base_url = server.openai_url, retries = 2 } })
-      tell({ wait = 0.8, text = "made once" })
+      tell({ wait = 2, text = "made once" })
       server:faults({ { path = "/v1/threads/" .. thread.id .. "/runs", method = "POST", action = "drop_answered",
         times = 1 } })
       local runs = patient.threads.runs

@@ -312,10 +312,7 @@ static void not_http(void **state) {
 }
 
 static nxa_endpoint *closed_port(void) {
-  fixture *gone = fixture_start();
-  nxa_endpoint *endpoint = net_endpoint(fixture_url(gone));
-  fixture_stop(gone);
-  return endpoint;
+  return net_endpoint(fixture_nobody());
 }
 
 static void refused_connection(void **state) {
@@ -331,7 +328,6 @@ static void refused_connection(void **state) {
   nxa_endpoint_free(endpoint);
 }
 
-/* Who one is to it isn't told. */
 /* Which knows the way to the server, and is told the whole URL. */
 static void by_a_proxy(void **state) {
   net *n = *state;
@@ -346,6 +342,7 @@ static void by_a_proxy(void **state) {
   nxa_endpoint_free(server);
 }
 
+/* Who one is to it isn't told. */
 static void refused_proxy(void **state) {
   net *n = *state;
   char proxy[128];

@@ -304,11 +304,12 @@ static void freezes_a_copy(void **state) {
   assert_string_equal(frozen->url, "http://host/v1/x?api-version=2&limit=1");
   assert_string_equal(frozen->target, "/v1/x?api-version=2&limit=1");
   assert_string_equal(frozen->body, "{\"a\":1}");
+  const char *agent = "User-Agent: nexus-assistants/" NXA_VERSION;
   const char *wanted[] = {"X-One: 1",
                           "AUTHORIZATION: other",
                           "X-Empty;",
                           "OpenAI-Beta: assistants=v2",
-                          "User-Agent: nexus-assistants/" NXA_VERSION,
+                          agent,
                           "Accept-Encoding: gzip",
                           "Content-Type: application/json"};
   for (size_t i = 0; i < 7; i++)

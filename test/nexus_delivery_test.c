@@ -120,9 +120,7 @@ static void closing_repeats_what_stumbled(void **state) {
 }
 
 static void nobody_listens(void **state) {
-  fixture *gone = fixture_start();
-  delivery made = start(state, fixture_url(gone));
-  fixture_stop(gone);
+  delivery made = start(state, fixture_nobody());
   record(&made);
   assert_true(close_within(&made, 30, false) < 5); /* 15 ms, on a machine with nothing else to do */
   assert_warned(made.net, "not delivered to Nexus: 1 trace and 3 spans; it cannot be reached at http://127.0.0.1:");

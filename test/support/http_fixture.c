@@ -15,7 +15,7 @@
 #define MSG_NOSIGNAL 0
 #endif
 
-enum { MOST = 4096 };
+enum { MOST = 4096, URL_SIZE = 64 };
 
 typedef struct script_entry {
   fixture_reply reply;
@@ -25,7 +25,7 @@ typedef struct script_entry {
 
 struct fixture {
   int listener;
-  char url[64];
+  char url[URL_SIZE];
   pthread_t acceptor;
   pthread_mutex_t lock;
   pthread_cond_t changed;
@@ -274,15 +274,30 @@ static void *accept_all(void *data) {
   return NULL;
 }
 
-fixture *fixture_start(void) {
-  fixture *server = calloc(1, sizeof *server);
+/* A socket of its own on a port that nobody has. */
+static int bind_any(char url[URL_SIZE]) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t size = sizeof address;
-  server->listener = socket(AF_INET, SOCK_STREAM, 0);
-  if (bind(server->listener, (struct sockaddr *)&address, size) != 0 || listen(server->listener, 512) != 0)
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (bind(fd, (struct sockaddr *)&address, size) != 0)
     abort();
-  getsockname(server->listener, (struct sockaddr *)&address, &size);
-  snprintf(server->url, sizeof server->url, "http://127.0.0.1:%d", ntohs(address.sin_port));
+  getsockname(fd, (struct sockaddr *)&address, &size);
+  snprintf(url, URL_SIZE, "http://127.0.0.1:%d", ntohs(address.sin_port));
+  return fd;
+}
+
+const char *fixture_nobody(void) {
+  static char url[URL_SIZE];
+  if (!*url)
+    bind_any(url);
+  return url;
+}
+
+fixture *fixture_start(void) {
+  fixture *server = calloc(1, sizeof *server);
+  server->listener = bind_any(server->url);
+  if (listen(server->listener, 512) != 0)
+    abort();
   pthread_mutex_init(&server->lock, NULL);
   pthread_cond_init(&server->changed, NULL);
   pthread_create(&server->acceptor, NULL, accept_all, server);

@@ -35,6 +35,8 @@ fixture *fixture_start(void);
 /* Ends all connections and waits for their threads. */
 void fixture_stop(fixture *server);
 const char *fixture_url(const fixture *server); /* "http://127.0.0.1:port" */
+/* The URL of a port where nobody listens, nor can while this process runs. */
+const char *fixture_nobody(void);
 void fixture_add(fixture *server, fixture_reply reply);
 /* The same for bytes that the fixture frees when it stops. */
 void fixture_add_owned(fixture *server, fixture_reply reply);
