@@ -9,6 +9,7 @@
 #include "nexus_body.h"
 
 #define BURST_BYTES ((size_t)64 << 10) /* bodies built at one go: a step's budget counts between two */
+#define LOOK_EVERY (500 * MILLISECOND)
 #define ANSWER_BYTES ((size_t)64 << 10)
 
 nxa__errand *nxa__nexus_job(const nxa__flight *sent) {
@@ -159,8 +160,27 @@ static void wake_running(nxa__nexus *sink) {
     if (notes->due_ns > now)
       return;
     notes->create.wanted = true;
-    nxa__nexus_keep_open_spans(sink, notes);
     nxa__nexus_file(sink, notes);
+  }
+}
+
+void nxa__nexus_look_later(nxa__nexus *sink, nxa__trace_notes *notes) {
+  nxa__list_remove(&notes->open_link);
+  if (!notes->file)
+    return;
+  notes->look_ns = nxa__monotonic_ns() + LOOK_EVERY;
+  nxa__list_append(&sink->open, &notes->open_link);
+}
+
+/* What has begun and goes on is in the file before long, so that a process that is killed tells what it was at. */
+static void keep_running(nxa__nexus *sink) {
+  int64_t now = nxa__monotonic_ns();
+  while (sink->open.first) {
+    nxa__trace_notes *notes = sink->open.first->owner;
+    if (notes->look_ns > now)
+      return;
+    nxa__nexus_keep_open_spans(sink, notes);
+    nxa__nexus_look_later(sink, notes);
   }
 }
 
@@ -168,6 +188,7 @@ static void wake_running(nxa__nexus *sink) {
 void nxa__nexus_pump(nxa__nexus *sink) {
   size_t bytes = 0;
   wake_running(sink);
+  keep_running(sink);
   while (may_send(sink) && held_until(sink) <= nxa__monotonic_ns() && bytes < BURST_BYTES) {
     nxa__trace_notes *notes = nxa__list_take(&sink->ready);
     bool sent = send_for(sink, notes, &bytes);
@@ -180,16 +201,18 @@ void nxa__nexus_pump(nxa__nexus *sink) {
   nxa__nexus_schedule(sink);
 }
 
+static int64_t earlier(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
 static int64_t next_due(const nxa__nexus *sink) {
-  int64_t due = NXA__NEVER;
+  int64_t due = sink->open.first ? ((nxa__trace_notes *)sink->open.first->owner)->look_ns : NXA__NEVER;
   if (sink->stopped || sink->sends_no_more)
-    return NXA__NEVER;
+    return due;
   if (may_send(sink))
-    due = held_until(sink);
-  if (sink->running.first) {
-    int64_t first = ((nxa__trace_notes *)sink->running.first->owner)->due_ns;
-    due = first < due ? first : due;
-  }
+    due = earlier(due, held_until(sink));
+  if (sink->running.first)
+    due = earlier(due, ((nxa__trace_notes *)sink->running.first->owner)->due_ns);
   return due;
 }
 

@@ -52,10 +52,15 @@ static void forget_file(nxa__nexus *sink, nxa__trace_notes *notes) {
   notes->file = NULL;
 }
 
+void nxa__nexus_unlist(nxa__trace_notes *notes) {
+  nxa__list_remove(&notes->link);
+  nxa__list_remove(&notes->open_link);
+}
+
 void nxa__nexus_give_up_trace(nxa__nexus *sink, nxa__trace_notes *notes) {
   if (notes->flying > 0)
     orphan_requests(sink, notes);
-  nxa__list_remove(&notes->link);
+  nxa__nexus_unlist(notes);
   forget_file(sink, notes);
   nxa__trace_settled(&sink->sink, notes->trace, false);
 }
@@ -78,7 +83,7 @@ void nxa__nexus_leave_now(nxa__nexus *sink, nxa__trace_notes *notes) {
     nxa__nexus_give_up_trace(sink, notes);
     return;
   }
-  nxa__list_remove(&notes->link);
+  nxa__nexus_unlist(notes);
   settle_kept_spans(sink, notes->trace);
   nxa__trace_spooled(&sink->sink, notes->trace);
   nxa__engine_queue_event(sink->engine, &sink->left);
@@ -167,7 +172,7 @@ void nxa__nexus_settle_or_file(nxa__nexus *sink, nxa__trace_notes *notes) {
     nxa__nexus_file(sink, notes);
     return;
   }
-  nxa__list_remove(&notes->link);
+  nxa__nexus_unlist(notes);
   forget_file(sink, notes);
   nxa__trace_settled(&sink->sink, notes->trace, !notes->end_failed);
 }

@@ -32,6 +32,8 @@ typedef struct nxa__trace_notes {
   nxa__link link; /* in one of the sink's lists of traces */
   nxa__trace_state state;
   int64_t due_ns;
+  nxa__link open_link; /* in the sink's open, until it has ended */
+  int64_t look_ns;     /* when what has begun in it is written next */
   nxa__errand create, end, last;
   bool ends_known;       /* whether Nexus was told the end */
   bool end_failed;       /* it refused to hear it */
@@ -70,6 +72,7 @@ typedef struct nxa__nexus {
   nxa_nexus_options options;
   nxa__timer timer;
   nxa__list running, ready, resting; /* traces: not due yet, with something to send, without */
+  nxa__list open;                    /* those that go on and have a file, in the order in which they are looked at */
   nxa__list flying;                  /* requests */
   bool stopped;                      /* for good */
   char *refused[AGENTS_MOST];        /* agent ids, as JSON */
@@ -132,6 +135,8 @@ nxa__span_notes *nxa__nexus_note_span(const nxa__nexus *sink, nxa_span *span);
 /* Puts a trace into the list it belongs to; one that stays among the ready keeps its place. */
 void nxa__nexus_file(nxa__nexus *sink, nxa__trace_notes *notes);
 /* Lets a trace go, from the spool too; what is under way for it is left to end by itself. */
+/* Takes a trace that is settled out of all lists. */
+void nxa__nexus_unlist(nxa__trace_notes *notes);
 void nxa__nexus_give_up_trace(nxa__nexus *sink, nxa__trace_notes *notes);
 /* Sends nothing more for a trace and leaves it in the spool, at its end where that is to come; gives it up where it
  * isn't there. The notes may be gone afterwards. */
@@ -181,6 +186,8 @@ nxa__errand *nxa__nexus_job(const nxa__flight *sent);
 void nxa__nexus_pump(nxa__nexus *sink);
 /* Sees to it that the timer fires when there is something to do. Cheap where it is armed for that already. */
 void nxa__nexus_schedule(nxa__nexus *sink);
+/* Has what begins in a trace that goes on written after some time. */
+void nxa__nexus_look_later(nxa__nexus *sink, nxa__trace_notes *notes);
 
 /* ------------------------------------------------------------------------------------------------ nexus_outcome.c */
 

@@ -32,9 +32,10 @@ static void trace_started(nxa__sink *base, nxa_trace *trace) {
   }
   notes->trace = trace;
   notes->leaving = !may_create;
-  notes->link.owner = notes;
+  notes->link.owner = notes->open_link.owner = notes;
   notes->due_ns = trace->started_monotonic_ns + nxa__ns_of(sink->options.flush_interval);
   trace->record.slots[base->index] = notes;
+  nxa__nexus_look_later(sink, notes);
   nxa__nexus_file(sink, notes);
   nxa__nexus_schedule(sink);
 }
@@ -44,6 +45,7 @@ static void trace_ended(nxa__sink *base, nxa_trace *trace) {
   nxa__trace_notes *notes = notes_of(sink, trace);
   if (notes->state == TRACE_NEW)
     notes->create.wanted = true;
+  nxa__list_remove(&notes->open_link);
   nxa__nexus_keep_trace(sink, notes);
   nxa__nexus_want_end(notes);
   nxa__nexus_settle_or_file(sink, notes);
@@ -230,7 +232,7 @@ static void settle_left(nxa__nexus *sink, nxa__list *list) {
       nxa__nexus_leave_now(sink, notes);
       continue;
     }
-    nxa__list_remove(&notes->link);
+    nxa__nexus_unlist(notes);
     nxa__trace_settled(&sink->sink, notes->trace, notes->state == TRACE_CREATED && notes->ends_known);
   }
 }

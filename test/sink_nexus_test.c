@@ -1694,6 +1694,29 @@ static const char *on_the_disk(void) {
   return text;
 }
 
+/* Also long after the trace was created, and without anything else to write. */
+static void what_goes_on_is_on_the_disk_before_long(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t"), *other = nxa_trace_start(fix.tracer, "a", "o");
+  run_for(fix.engine, 5 * SECOND);
+  finish(other);
+  nxa_span *span = span_under(trace, NULL, "long");
+  assert_int_equal(occurrences(on_the_disk(), "\"long\""), 0);
+  run_for(fix.engine, SECOND);
+  assert_int_equal(occurrences(on_the_disk(), "\"name\":\"long\""), 1);
+  assert_int_equal(occurrences(on_the_disk(), "\"open\":true"), 1);
+  run_for(fix.engine, 5 * SECOND);
+  assert_int_equal(occurrences(on_the_disk(), "\"name\":\"long\""), 1);
+  nxa_trace_end(trace, NXA_TRACE_SUCCESS, NULL);
+  nxa_span_free(span);
+  nxa_trace_free(trace);
+  run_for(fix.engine, SECOND);
+  assert_null(fix.engine->timers); /* nothing wakes the host any more */
+  stop(&fix);
+}
+
 static void end_with_parent(nxa_span *span) {
   nxa__span_end_with_parent(span, NXA_SPAN_OK);
   nxa_span_free(span);
@@ -1909,6 +1932,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_has_no_room_on_the_disk_stays_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_left_out_is_not_in_the_spool, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_goes_on_is_on_the_disk_before_long, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_ends_with_its_parent_is_written_with_it, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_was_to_be_written_with_its_parent_is_kept_without, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),
