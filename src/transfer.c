@@ -179,12 +179,14 @@ static bool is_proxy_named(void) {
   return false;
 }
 
-/* Libcurl looks through the environment for each request, while the host may change it. Where no proxy is named as the
- * handle is made, it needn't. */
+/*
+ * Libcurl looks through the environment for each request, while the host may change it. Where no proxy is named as the
+ * handle is made, it needn't. A proxy that is asked for a tunnel has none of a request's lines, but is told who asks.
+ */
 static bool set_proxies(nxa__transfer *transfer) {
   CURL *easy = transfer->easy;
   if (is_proxy_named())
-    return true;
+    return SET(CURLOPT_USERAGENT, "nexus-assistants/" NXA_VERSION);
   transfer->url = curl_url();
   return transfer->url && SET(CURLOPT_NOPROXY, "*") && SET(CURLOPT_CURLU, transfer->url);
 }

@@ -342,6 +342,26 @@ static void by_a_proxy(void **state) {
   nxa_endpoint_free(server);
 }
 
+/* Which is told who asks, but has neither the key nor what else is for the server. */
+static void through_a_proxy(void **state) {
+  net *n = *state;
+  nxa_endpoint *server = net_endpoint("https://server.invalid/v1");
+  setenv("no_proxy", "", 1);
+  setenv("https_proxy", fixture_url(n->server), 1);
+  fixture_add(n->server, (fixture_reply){.bytes = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"});
+  n->request.endpoint = server;
+  nxa_call_free(net_run(n));
+  unsetenv("https_proxy");
+  unsetenv("no_proxy");
+  char *request = fixture_request(n->server, 0);
+  assert_has(request, "CONNECT server.invalid:443 HTTP/1.1\r\n");
+  assert_has(request, "\r\nUser-Agent: nexus-assistants/" NXA_VERSION "\r\n");
+  assert_has_not(request, "Authorization");
+  assert_has_not(request, "Accept-Encoding");
+  free(request);
+  nxa_endpoint_free(server);
+}
+
 /* Who one is to it isn't told. */
 static void refused_proxy(void **state) {
   net *n = *state;
@@ -1180,6 +1200,7 @@ int main(void) {
       REAL(not_http),
       REAL(refused_connection),
       REAL(by_a_proxy),
+      REAL(through_a_proxy),
       REAL(refused_proxy),
       REAL(bodies_are_capped),
       REAL(decoded_bytes_count),
