@@ -153,8 +153,7 @@ static int64_t held_until(const nxa__nexus *sink) {
 }
 
 /* Traces that have run for flush_interval are created as they are. */
-static void wake_running(nxa__nexus *sink) {
-  int64_t now = nxa__monotonic_ns();
+static void wake_running(nxa__nexus *sink, int64_t now) {
   while (sink->running.first) {
     nxa__trace_notes *notes = sink->running.first->owner;
     if (notes->due_ns > now)
@@ -173,8 +172,7 @@ void nxa__nexus_look_later(nxa__nexus *sink, nxa__trace_notes *notes) {
 }
 
 /* What has begun and goes on is in the file before long, so that a process that is killed tells what it was at. */
-static void keep_running(nxa__nexus *sink) {
-  int64_t now = nxa__monotonic_ns();
+static void keep_running(nxa__nexus *sink, int64_t now) {
   while (sink->open.first) {
     nxa__trace_notes *notes = sink->open.first->owner;
     if (notes->look_ns > now)
@@ -187,8 +185,9 @@ static void keep_running(nxa__nexus *sink) {
 /* One request for each trace in turn, so that none starves another. */
 void nxa__nexus_pump(nxa__nexus *sink) {
   size_t bytes = 0;
-  wake_running(sink);
-  keep_running(sink);
+  int64_t now = nxa__monotonic_ns();
+  wake_running(sink, now);
+  keep_running(sink, now);
   while (may_send(sink) && held_until(sink) <= nxa__monotonic_ns() && bytes < BURST_BYTES) {
     nxa__trace_notes *notes = nxa__list_take(&sink->ready);
     bool sent = send_for(sink, notes, &bytes);
