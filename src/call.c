@@ -205,13 +205,9 @@ void nxa__call_transfer_ended(nxa_call *call, nxa__outcome *outcome) {
 
 /* ---- time */
 
-static int64_t earlier(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
 static int64_t end_of_silence(const nxa_call *call) {
   bool brief = call->transfer->refusal_awaited && call->timeout > refusal_timeout;
-  return earlier(call->moved_ns + nxa__ns_of(brief ? refusal_timeout : call->timeout), call->deadline_ns);
+  return nxa__earlier(call->moved_ns + nxa__ns_of(brief ? refusal_timeout : call->timeout), call->deadline_ns);
 }
 
 static void describe_timeout(nxa_call *call) {
@@ -300,8 +296,8 @@ static void on_timer(nxa__timer *timer) {
 static void set_attempt_times(nxa_call *call) {
   int64_t now = nxa__monotonic_ns();
   call->moved_ns = 0;
-  call->attempt_end_ns = earlier(now + nxa__ns_of(call->timeout), call->deadline_ns);
-  nxa__timer_arm(call->engine, &call->timer, earlier(now + nxa__ns_of(connect_timeout), call->attempt_end_ns));
+  call->attempt_end_ns = nxa__earlier(now + nxa__ns_of(call->timeout), call->deadline_ns);
+  nxa__timer_arm(call->engine, &call->timer, nxa__earlier(now + nxa__ns_of(connect_timeout), call->attempt_end_ns));
 }
 
 static void reset_answer(nxa_call *call) {

@@ -19,4 +19,12 @@ int64_t nxa__monotonic_true_ns(void);
 int64_t nxa__ns_of(double seconds);
 double nxa__seconds_of(int64_t ns);
 
+static inline int64_t nxa__earlier(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static inline int64_t nxa__later(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
 #endif

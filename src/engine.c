@@ -558,10 +558,6 @@ static void do_phases(nxa_engine *engine, stint *work) {
     take_messages(engine, work);
 }
 
-static int64_t earlier(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
 /* True where whoever steps has something to do now. */
 static bool is_wanted(const nxa_engine *engine) {
   return engine->over ? engine->over(engine->over_data) : !nxa__list_empty(&engine->events);
@@ -572,9 +568,9 @@ static int64_t idle_ns(const nxa_engine *engine, int64_t most) {
   if (is_wanted(engine) || may_begin(engine) || engine->unread_messages)
     return 0;
   if (engine->libcurl_armed)
-    most = earlier(most, engine->libcurl_due_ns - nxa__monotonic_true_ns());
+    most = nxa__earlier(most, engine->libcurl_due_ns - nxa__monotonic_true_ns());
   if (engine->first_timer)
-    most = earlier(most, engine->first_timer->due_ns - nxa__monotonic_ns());
+    most = nxa__earlier(most, engine->first_timer->due_ns - nxa__monotonic_ns());
   return most > 0 ? most : 0;
 }
 

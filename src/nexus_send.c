@@ -10,6 +10,7 @@
 
 #define BURST_BYTES ((size_t)64 << 10) /* bodies built at one go: a step's budget counts between two */
 #define LOOK_EVERY (500 * MILLISECOND)
+#define LOOKS_AT_ONCE 8 /* each may make a file; a host has a frame to draw */
 #define ANSWER_BYTES ((size_t)64 << 10)
 
 nxa__errand *nxa__nexus_job(const nxa__flight *sent) {
@@ -173,7 +174,7 @@ void nxa__nexus_look_later(nxa__nexus *sink, nxa__trace_notes *notes) {
 
 /* What has begun and goes on is in the file before long, so that a process that is killed tells what it was at. */
 static void keep_running(nxa__nexus *sink, int64_t now) {
-  while (sink->open.first) {
+  for (int left = LOOKS_AT_ONCE; left > 0 && sink->open.first; left--) {
     nxa__trace_notes *notes = sink->open.first->owner;
     if (notes->look_ns > now)
       return;
@@ -200,18 +201,14 @@ void nxa__nexus_pump(nxa__nexus *sink) {
   nxa__nexus_schedule(sink);
 }
 
-static int64_t earlier(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
 static int64_t next_due(const nxa__nexus *sink) {
   int64_t due = sink->open.first ? ((nxa__trace_notes *)sink->open.first->owner)->look_ns : NXA__NEVER;
   if (sink->stopped || sink->sends_no_more)
     return due;
   if (may_send(sink))
-    due = earlier(due, held_until(sink));
+    due = nxa__earlier(due, held_until(sink));
   if (sink->running.first)
-    due = earlier(due, ((nxa__trace_notes *)sink->running.first->owner)->due_ns);
+    due = nxa__earlier(due, ((nxa__trace_notes *)sink->running.first->owner)->due_ns);
   return due;
 }
 

@@ -120,10 +120,6 @@ static inline nxa__span_notes *notes_of_span(const nxa__nexus *sink, const nxa_s
   return span->record.slots[sink->sink.index];
 }
 
-static inline int64_t nxa__later(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-
 static inline nxa_stats *stats_of(nxa__nexus *sink) {
   return &sink->sink.tracer->stats;
 }

@@ -1717,6 +1717,30 @@ static void what_goes_on_is_on_the_disk_before_long(void **state) {
   stop(&fix);
 }
 
+/* A step of the host's must not write for all that go on at once. */
+static void what_goes_on_is_written_a_little_at_a_time(void **state) {
+  (void)state;
+  enum { MANY = 12 };
+  fixture fix;
+  nxa_trace *traces[MANY];
+  start(&fix);
+  for (int i = 0; i < MANY; i++) {
+    traces[i] = nxa_trace_start(fix.tracer, "a", "t");
+    nxa_span_free(span_under(traces[i], NULL, "long"));
+  }
+  pass(SECOND / 2);
+  nxa__timer *timer = fix.engine->timers;
+  nxa__timer_disarm(fix.engine, timer);
+  timer->fire(timer);
+  size_t written = occurrences(on_the_disk(), "\"long\"");
+  assert_true(written > 0 && written < MANY);
+  run_for(fix.engine, MILLISECOND);
+  assert_int_equal(occurrences(on_the_disk(), "\"long\""), MANY);
+  for (int i = 0; i < MANY; i++)
+    finish(traces[i]);
+  stop(&fix);
+}
+
 static void end_with_parent(nxa_span *span) {
   nxa__span_end_with_parent(span, NXA_SPAN_OK);
   nxa_span_free(span);
@@ -1933,6 +1957,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_has_no_room_on_the_disk_stays_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_left_out_is_not_in_the_spool, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_goes_on_is_on_the_disk_before_long, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_goes_on_is_written_a_little_at_a_time, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_ends_with_its_parent_is_written_with_it, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_was_to_be_written_with_its_parent_is_kept_without, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),
