@@ -180,8 +180,9 @@ describe("the spool", function()
     assert.is_true(seconds <= 1.05, seconds)
     assert.same({ 50, 100 }, { client:stats().traces_spooled, client:stats().spans_spooled })
     assert.equal(50, files())
-    assert.same({ "not delivered to Nexus, but kept in the spool, where that can be, for the next client or "
-      .. "nexus-assistants flush: 50 traces and 100 spans; the time to close was over" }, warnings)
+    assert.same({ "not delivered to Nexus, but kept in the spool for the next client or nexus-assistants flush: "
+      .. "50 traces and 100 spans; it did not answer at http://127.0.0.1:" .. port
+      .. " before the time to close was over" }, warnings)
   end)
 
   it("takes away what has no trace in it", function()
@@ -357,7 +358,8 @@ describe("the spool", function()
     assert.is_false(client:close(0.2))
     server:clear_faults()
     client = new_client(server.nexus_url)
-    drive_until(client, function() return client:stats().spool_spans == 3 end)
+    drive_until(client, function() return client:stats().spool_traces == 1 end)
+    assert.equal(2, client:stats().spool_spans)
     client:close(1)
     local there = traces_named("long")[1]
     assert_whole(there)
@@ -403,6 +405,40 @@ describe("the spool", function()
     assert_whole(traces_named("flushed")[1])
     assert.equal(0, files())
     assert.equal("delivered 0 traces and 0 spans\n", flush().out)
+  end)
+
+  -- Runs a script until something is so, for some seconds at most, and kills it.
+  local function kill_once(is_so, text)
+    local pipe = assert(io.popen("echo $$; " .. servers.command({ "-e", text }) .. " 2>&1"))
+    local pid, due = pipe:read("*l"), core.monotonic() + 30
+    while not is_so() and core.monotonic() < due do socket.sleep(0.01) end
+    os.execute("kill -9 " .. pid)
+    assert.equal("", pipe:read("*a"))
+    pipe:close()
+  end
+
+  it("of a killed process ends when that was at work last, and counts as one trace", function()
+    kill_once(function() return traces_named("killed")[1] end, ([[
+      local nexus = require("nexus_assistants")
+      local client = nexus.new({ agent_id = "killed", provider = "script", store = "memory", spool = %q,
+        nexus = { base_url = %q, api_key = %q, flush_interval = 0.01 } })
+      client:trace({ name = "killed" }, function(traced)
+        traced:span("outer", function()
+          traced:span("inner", function() end)
+          while true do client:sleep(1) end
+        end)
+      end)
+    ]]):format(spool, server.nexus_url, KEY))
+    os.execute("touch -d 2037-01-02T03:04:05.5Z " .. servers.quote(spool) .. "/*/lock")
+    local client = new_client(server.nexus_url)
+    drive_until(client, function() return files() == 0 end)
+    assert.same({ 1, 2 }, { client:stats().spool_traces, client:stats().spool_spans })
+    client:close(1)
+    local there = traces_named("killed")[1]
+    assert.equal("2037-01-02T03:04:05.500000Z", there.ended_at)
+    for _, span in ipairs(there.spans) do
+      assert.equal(span.name ~= "inner", span.ended_at:sub(1, 4) == "2037", span.name)
+    end
   end)
 
   it("that is for another Nexus is no concern of the command's while a process is at work on it", function()
@@ -692,6 +728,17 @@ describe("a file in the spool", function()
     local order = record.in_order(found)
     assert.same({ "b2", "a1" }, { order[1].id, order[2].id })
     assert.equal('{"parent_span_id":"p","name":"a1"', record.span_text(found.by_id.a1, "p"):sub(1, 33))
+  end)
+
+  it("is closed at the time its process was seen at work last, where that is later", function()
+    local function end_of_b2(seen_at)
+      local found = record.read(STATE .. span("a1", "b2", "false", BEGIN .. END) .. span("b2", "", "true", BEGIN))
+      record.close(found, seen_at)
+      assert.equal(found.state.ended_at, found.by_id.b2.body.ended_at)
+      return found.state.ended_at
+    end
+    assert.equal("2026-01-01T00:00:07.250000Z", end_of_b2("2026-01-01T00:00:07.250000Z"))
+    assert.equal("2026-01-01T00:00:02.000000Z", end_of_b2("2026-01-01T00:00:01.500000Z"))
   end)
 
   it("has spans that are told apart by what is in them, or not at all", function()

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "nexus_assistants.h"
 
@@ -25,6 +26,9 @@ ptrdiff_t nxa__lock_read(const char *path, char *text, size_t size);
 
 /* The file's path, as it was given. */
 const char *nxa__lock_path(const nxa__lock *lock);
+
+/* Sets the file's time, in nanoseconds since 1970: nothing else does, once it is written. */
+void nxa__lock_set_time(const nxa__lock *lock, int64_t ns);
 
 /* Frees the lock. The file stays. NULL does nothing. */
 void nxa__lock_release(nxa__lock *lock);

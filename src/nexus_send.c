@@ -172,12 +172,17 @@ void nxa__nexus_look_later(nxa__nexus *sink, nxa__trace_notes *notes) {
   nxa__list_append(&sink->open, &notes->open_link);
 }
 
-/* What has begun and goes on is in the file before long, so that a process that is killed tells what it was at. */
+static bool look_is_due(const nxa__nexus *sink, int64_t now) {
+  return sink->open.first && ((const nxa__trace_notes *)sink->open.first->owner)->look_ns <= now;
+}
+
+/* What has begun and goes on is in the file before long, so that a process that is killed tells what it was at, and
+ * until when. */
 static void keep_running(nxa__nexus *sink, int64_t now) {
-  for (int left = LOOKS_AT_ONCE; left > 0 && sink->open.first; left--) {
+  if (look_is_due(sink, now))
+    nxa__spool_note_time(sink->spool);
+  for (int left = LOOKS_AT_ONCE; left > 0 && look_is_due(sink, now); left--) {
     nxa__trace_notes *notes = sink->open.first->owner;
-    if (notes->look_ns > now)
-      return;
     nxa__nexus_keep_open_spans(sink, notes);
     nxa__nexus_look_later(sink, notes);
   }

@@ -221,8 +221,7 @@ static bool keep_spans(nxa__nexus *sink, nxa__trace_notes *notes) {
   for (nxa__link *link = notes->trace->spans.first; link; link = link->next) {
     nxa_span *span = link->owner;
     nxa__span_notes *own = notes_of_span(sink, span);
-    bool wanted = (span->record.wanted >> sink->sink.index) & 1;
-    if (!wanted || !own || !span->record.ended)
+    if (!wants_span(sink, span) || !own || !span->record.ended)
       continue;
     if (!own->is_kept && !nxa__spool_rests(sink->spool))
       nxa__nexus_keep_span(sink, notes, own);

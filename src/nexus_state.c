@@ -67,11 +67,17 @@ void nxa__nexus_give_up_trace(nxa__nexus *sink, nxa__trace_notes *notes) {
 
 /* ------------------------------------------------------------------------------------------------ leaving */
 
+bool nxa__nexus_lacks(const nxa__trace_notes *notes) {
+  return !(notes->state == TRACE_CREATED && notes->ends_known);
+}
+
 static void settle_kept_spans(nxa__nexus *sink, nxa_trace *trace) {
   for (nxa_span *span = nxa__span_first(trace); span; span = nxa__span_next(span)) {
     const nxa__span_notes *own = notes_of_span(sink, span);
-    if (own && own->is_kept)
-      nxa__span_spooled(&sink->sink, span);
+    if (!own || !own->is_kept)
+      continue;
+    sink->kept.spans += wants_span(sink, span);
+    nxa__span_spooled(&sink->sink, span);
   }
 }
 
@@ -84,6 +90,7 @@ void nxa__nexus_leave_now(nxa__nexus *sink, nxa__trace_notes *notes) {
     return;
   }
   nxa__nexus_unlist(notes);
+  sink->kept.traces += nxa__nexus_lacks(notes);
   settle_kept_spans(sink, notes->trace);
   nxa__trace_spooled(&sink->sink, notes->trace);
   nxa__engine_queue_event(sink->engine, &sink->left);

@@ -65,6 +65,10 @@ typedef struct nxa__span_notes {
   char id[NXA__NEXUS_ID_SIZE];
 } nxa__span_notes;
 
+typedef struct nxa__tally {
+  size_t traces, spans;
+} nxa__tally;
+
 typedef struct nxa__nexus {
   nxa__sink sink; /* first */
   nxa_engine *engine;
@@ -93,6 +97,7 @@ typedef struct nxa__nexus {
   nxa__spool *spool; /* NULL for none */
   nxa__buffer lines; /* to be written to it */
   nxa__event left;   /* NXA_EVENT_SPOOLED */
+  nxa__tally kept;   /* what was left in it so far, that Nexus hasn't */
 } nxa__nexus;
 
 /* Under way. */
@@ -120,6 +125,10 @@ static inline nxa__span_notes *notes_of_span(const nxa__nexus *sink, const nxa_s
   return span->record.slots[sink->sink.index];
 }
 
+static inline bool wants_span(const nxa__nexus *sink, const nxa_span *span) {
+  return (span->record.wanted >> sink->sink.index) & 1;
+}
+
 static inline nxa_stats *stats_of(nxa__nexus *sink) {
   return &sink->sink.tracer->stats;
 }
@@ -130,9 +139,11 @@ static inline nxa_stats *stats_of(nxa__nexus *sink) {
 nxa__span_notes *nxa__nexus_note_span(const nxa__nexus *sink, nxa_span *span);
 /* Puts a trace into the list it belongs to; one that stays among the ready keeps its place. */
 void nxa__nexus_file(nxa__nexus *sink, nxa__trace_notes *notes);
-/* Lets a trace go, from the spool too; what is under way for it is left to end by itself. */
 /* Takes a trace that is settled out of all lists. */
 void nxa__nexus_unlist(nxa__trace_notes *notes);
+/* Whether Nexus hasn't the trace with its end; spans of it may be missing all the same. */
+bool nxa__nexus_lacks(const nxa__trace_notes *notes);
+/* Lets a trace go, from the spool too; what is under way for it is left to end by itself. */
 void nxa__nexus_give_up_trace(nxa__nexus *sink, nxa__trace_notes *notes);
 /* Sends nothing more for a trace and leaves it in the spool, at its end where that is to come; gives it up where it
  * isn't there. The notes may be gone afterwards. */

@@ -186,12 +186,12 @@ static void forget_requests(nxa__nexus *sink) {
   }
 }
 
-static void count_left(const nxa__nexus *sink, const nxa__list *list, size_t *traces, size_t *spans) {
+static void count_undelivered(const nxa__nexus *sink, const nxa__list *list, nxa__tally *tally) {
   for (nxa__link *link = list->first; link; link = link->next) {
     const nxa__trace_notes *notes = link->owner;
-    *traces += !(notes->state == TRACE_CREATED && notes->ends_known);
+    tally->traces += nxa__nexus_lacks(notes);
     for (nxa__link *at = notes->trace->spans.first; at; at = at->next)
-      *spans += (((nxa_span *)at->owner)->record.wanted >> sink->sink.index) & 1;
+      tally->spans += wants_span(sink, at->owner);
   }
 }
 
@@ -204,24 +204,27 @@ static void doubt_requests(nxa__nexus *sink) {
   }
 }
 
-static const char *kept_in_spool(const nxa__nexus *sink) {
-  return sink->spool ? ", but kept in the spool, where that can be, for the next client or nexus-assistants flush" : "";
+/* Where nothing failed yet, as far as that can be told while what is under way is. */
+static void note_late(nxa__nexus *sink) {
+  bool has_failed = *sink->cause && (sink->outage || sink->sends_no_more);
+  if (!has_failed && sink->flying.first)
+    snprintf(sink->cause, sizeof sink->cause, "did not answer at %s before the time to close was over",
+             nxa_endpoint_base_url(sink->endpoint));
+  else if (!has_failed)
+    *sink->cause = '\0';
 }
 
-/* Whoever was told of the outage was told what it means for what is left. */
-static void warn_of_loss(nxa__nexus *sink) {
-  size_t traces = 0, spans = 0;
-  if (sink->told_of_outage)
+/* Whoever was told of the outage was told what it means for what is left, unless that is lost in spite of the spool. */
+static void say_what_is_left(const nxa__nexus *sink, nxa__tally left, nxa__tally kept) {
+  nxa__tally lost = {left.traces - kept.traces, left.spans - kept.spans};
+  bool all_kept = lost.traces + lost.spans == 0;
+  nxa__tally told = all_kept ? kept : lost;
+  if (told.traces + told.spans == 0 || (sink->told_of_outage && (all_kept || !sink->spool)))
     return;
-  const char *cause = *sink->cause && (sink->outage || sink->sends_no_more) ? sink->cause : "";
-  count_left(sink, &sink->running, &traces, &spans);
-  count_left(sink, &sink->ready, &traces, &spans);
-  count_left(sink, &sink->resting, &traces, &spans);
-  if (traces + spans == 0)
-    return;
-  nxa__engine_warn(sink->engine, "not delivered to Nexus%s: %zu trace%s and %zu span%s; %s%s", kept_in_spool(sink),
-                   traces, traces == 1 ? "" : "s", spans, spans == 1 ? "" : "s",
-                   *cause ? "it " : "the time to close was over", cause);
+  nxa__engine_warn(sink->engine, "not delivered to Nexus%s: %zu trace%s and %zu span%s; %s%s",
+                   all_kept ? ", but kept in the spool for the next client or nexus-assistants flush" : "", told.traces,
+                   told.traces == 1 ? "" : "s", told.spans, told.spans == 1 ? "" : "s",
+                   *sink->cause ? "it " : "the time to close was over", sink->cause);
 }
 
 /* A trace that Nexus has, with its end, counts as delivered though spans of it were not. */
@@ -239,13 +242,19 @@ static void settle_left(nxa__nexus *sink, nxa__list *list) {
 
 static void give_up(nxa__sink *base) {
   nxa__nexus *sink = nexus_of(base);
+  nxa__tally left = {0, 0};
+  note_late(sink);
   doubt_requests(sink);
   forget_requests(sink);
-  warn_of_loss(sink);
+  count_undelivered(sink, &sink->running, &left);
+  count_undelivered(sink, &sink->ready, &left);
+  count_undelivered(sink, &sink->resting, &left);
   nxa__spool_try_again(sink->spool);
+  sink->kept = (nxa__tally){0, 0};
   settle_left(sink, &sink->ready);
   settle_left(sink, &sink->running);
   settle_left(sink, &sink->resting);
+  say_what_is_left(sink, left, sink->kept);
   sink->stopped = true;
   nxa__nexus_schedule(sink);
 }

@@ -552,6 +552,11 @@ size_t nxa__spool_most(const nxa__spool *spool) {
   return spool->limits.bytes;
 }
 
+void nxa__spool_note_time(const nxa__spool *spool) {
+  if (spool->lock)
+    nxa__lock_set_time(spool->lock, nxa__wall_ns());
+}
+
 void nxa__spool_try_again(nxa__spool *spool) {
   if (spool)
     spool->rests_until_ns = 0;

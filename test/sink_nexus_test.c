@@ -5,6 +5,7 @@
 #include "support/json_check.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -1028,7 +1029,8 @@ static void closing_keeps_to_its_time_where_it_hangs(void **state) {
   behaviour = hanging;
   whole_trace(&fix, "a", "t", 1);
   assert_int_equal(close_within(&fix, 2, false), 2 * SECOND);
-  assert_warned(&fix, "not delivered to Nexus: 1 trace and 1 span; the time to close was over");
+  assert_warned(&fix, "not delivered to Nexus: 1 trace and 1 span; it did not answer at http://nexus.test:8080 "
+                      "before the time to close was over");
   stop(&fix);
 }
 
@@ -1576,20 +1578,28 @@ static void what_is_deleted_is_written_anew(void **state) {
   }
 }
 
+static void put_a_file_in_place_of_the_spool(void) {
+  assert_int_equal(rmdir(spool), 0);
+  close(open(spool, O_CREAT | O_WRONLY, 0600));
+}
+
+static void put_the_spool_back(void) {
+  assert_int_equal(unlink(spool), 0);
+  assert_int_equal(mkdir(spool, 0700), 0);
+}
+
 static void what_is_deleted_for_good_stays_in_memory(void **state) {
   (void)state;
   fixture fix;
   start(&fix);
   whole_trace(&fix, "a", "t", 2);
   remove_folders();
-  assert_int_equal(rmdir(spool), 0);
-  close(open(spool, O_CREAT | O_WRONLY, 0600)); /* no folder */
+  put_a_file_in_place_of_the_spool();
   fix.tracer->options.max_traces = 1;
   assert_null(nxa_trace_start(fix.tracer, "a", "u"));
   run_for(fix.engine, SECOND);
   assert_delivered(&fix, 1, 2);
-  assert_int_equal(unlink(spool), 0);
-  assert_int_equal(mkdir(spool, 0700), 0);
+  put_the_spool_back();
   stop(&fix);
 }
 
@@ -1598,15 +1608,51 @@ static void what_had_no_room_on_the_disk_is_tried_again_at_the_end(void **state)
   fixture fix;
   start(&fix);
   behaviour = silent;
-  assert_int_equal(rmdir(spool), 0);
-  close(open(spool, O_CREAT | O_WRONLY, 0600)); /* no folder */
+  put_a_file_in_place_of_the_spool();
   whole_trace(&fix, "a", "t", 2);
   assert_int_equal(fix.engine->warning_count, 1);
-  assert_int_equal(unlink(spool), 0);
+  put_the_spool_back();
   close_within(&fix, 1, false);
   assert_spooled(&fix, 1, 2);
   assert_failed(&fix, 0, 0);
   stop(&fix);
+}
+
+/* The warning says of each what became of it. */
+static void what_has_no_room_on_the_disk_at_the_end_is_lost(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = silent;
+  put_a_file_in_place_of_the_spool();
+  whole_trace(&fix, "a", "t", 2);
+  close_within(&fix, 1, false);
+  assert_int_equal(fix.engine->warning_count, 2);
+  assert_non_null(strstr(fix.engine->warnings[0], "traces can't be kept in '"));
+  assert_string_equal(fix.engine->warnings[1], "not delivered to Nexus: 1 trace and 2 spans; it did not answer at "
+                                               "http://nexus.test:8080 before the time to close was over");
+  assert_failed(&fix, 1, 2);
+  stop(&fix);
+  put_the_spool_back();
+}
+
+static void what_is_lost_at_the_end_in_spite_of_the_spool_is_told_after_an_outage(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = answers_500;
+  well_at_ns = INT64_MAX;
+  put_a_file_in_place_of_the_spool();
+  whole_trace(&fix, "a", "t", 3);
+  run_for(fix.engine, 60 * SECOND);
+  assert_int_equal(fix.engine->warning_count, 2);
+  close_within(&fix, 5, false);
+  assert_failed(&fix, 1, 3);
+  assert_int_equal(fix.engine->warning_count, 3);
+  assert_string_equal(fix.engine->warnings[2],
+                      "not delivered to Nexus: 1 trace and 3 spans; it answers 500 at http://nexus.test:8080");
+  stop(&fix);
+  put_the_spool_back();
 }
 
 static void what_is_on_the_disk_makes_room_in_memory(void **state) {
@@ -1714,6 +1760,30 @@ static void what_goes_on_is_on_the_disk_before_long(void **state) {
   nxa_trace_free(trace);
   run_for(fix.engine, SECOND);
   assert_null(fix.engine->timers); /* nothing wakes the host any more */
+  stop(&fix);
+}
+
+static int64_t time_of_lock(void) {
+  char path[64];
+  struct stat known;
+  glob_t found;
+  snprintf(path, sizeof path, "%s/*/lock", spool_path);
+  assert_int_equal(glob(path, 0, NULL, &found), 0);
+  assert_int_equal(found.gl_pathc, 1);
+  assert_int_equal(stat(found.gl_pathv[0], &known), 0);
+  globfree(&found);
+  return known.st_mtim.tv_sec * SECOND + known.st_mtim.tv_nsec;
+}
+
+static void until_when_it_went_on_is_on_the_disk(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  run_for(fix.engine, 20 * SECOND);
+  int64_t late = nxa__wall_ns() - time_of_lock();
+  assert_true(late >= 0 && late <= SECOND / 2);
+  finish(trace);
   stop(&fix);
 }
 
@@ -1956,6 +2026,10 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_is_on_the_disk_makes_room_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_has_no_room_on_the_disk_stays_in_memory, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_left_out_is_not_in_the_spool, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_has_no_room_on_the_disk_at_the_end_is_lost, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_lost_at_the_end_in_spite_of_the_spool_is_told_after_an_outage, make_spool,
+                                      remove_spool),
+      cmocka_unit_test_setup_teardown(until_when_it_went_on_is_on_the_disk, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_goes_on_is_on_the_disk_before_long, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_goes_on_is_written_a_little_at_a_time, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_ends_with_its_parent_is_written_with_it, make_spool, remove_spool),

@@ -44,4 +44,10 @@ function timestamp.milliseconds(text)
   return seconds * 1000 + math.floor(fraction * 1e6 + 0.5) / 1000
 end
 
+--- The timestamp of a time in seconds since 1970, in the form that the core writes.
+function timestamp.of(seconds)
+  local whole = math.floor(seconds)
+  return os.date("!%Y-%m-%dT%H:%M:%S", whole) .. (".%06dZ"):format(math.floor((seconds - whole) * 1e6))
+end
+
 return timestamp

@@ -10,6 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __APPLE__
+#define st_mtim st_mtimespec
+#endif
+
 static int fail(lua_State *L, int code) {
   lua_pushnil(L);
   lua_pushstring(L, strerror(code));
@@ -84,20 +88,27 @@ static void set_flag(lua_State *L, const char *name, bool value) {
   lua_setfield(L, -2, name);
 }
 
+/* Seconds since 1970. */
+static lua_Number time_of(const struct stat *known) {
+  return (lua_Number)known->st_mtim.tv_sec + (lua_Number)known->st_mtim.tv_nsec / 1e9;
+}
+
 /*
  * What a path leads to, without opening it, since opening a pipe waits for its other end: {kind=, is_link=, is_own=,
- * owner=, is_readable=}; or nil, message.
+ * owner=, is_readable=, modified_at=, in seconds since 1970}; or nil, message.
  */
 int nxa__lua_look_at(lua_State *L) {
   struct stat known, itself;
   const char *path = nxa__lua_whole_text(L, 1);
   if (stat(path, &known) != 0)
     return fail(L, errno);
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 6);
   lua_pushstring(L, kind_of(known.st_mode));
   lua_setfield(L, -2, "kind");
   lua_pushinteger(L, (lua_Integer)known.st_uid);
   lua_setfield(L, -2, "owner");
+  lua_pushnumber(L, time_of(&known));
+  lua_setfield(L, -2, "modified_at");
   set_flag(L, "is_own", known.st_uid == geteuid());
   set_flag(L, "is_link", lstat(path, &itself) == 0 && S_ISLNK(itself.st_mode));
   set_flag(L, "is_readable", access(path, R_OK) == 0);

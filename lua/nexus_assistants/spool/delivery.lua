@@ -117,7 +117,7 @@ local function create(self, parts)
   local answer = parts.ask("POST", TRACES, nil, self.state_text)
   if answer.status == CREATED and answer.value and type(answer.value.trace_id) == "string" then
     self.nexus_id, self.index = answer.value.trace_id, match.index({})
-    self.counts.traces = self.counts.traces + 1
+    self.counts.created = true
     return nil
   end
   if answer.lost then doubt(self, parts, answer) end
@@ -174,7 +174,9 @@ local function tell_rest(self, parts)
   if not there or self.index.names["trace.end"] or match.same(present(there.metadata), self.state.metadata) then
     return nil
   end
+  local spans = self.counts.spans
   local _, outcome, problem, seconds = post(self, parts, record.last_span_text(self))
+  self.counts.spans = spans -- that one is the trace's own
   return outcome, problem, seconds
 end
 
@@ -193,13 +195,13 @@ local STAGES = { find, tell_end, deliver_spans, tell_rest }
 
 --- Delivers what `record.read` made, once closed. `parts` has `ask(method, path, query, body)` → { status (0 where no
 -- answer came), value, problem, retry_after, lost (what was asked may be done all the same), settles_in (the seconds
--- after which it is, or never will be) }, and `wall()`, seconds. Returns an outcome. `counts` of the record says what
--- was delivered and refused.
+-- after which it is, or never will be) }, and `wall()`, seconds. Returns an outcome. `counts` of the record says
+-- what was: whether the trace was created, and how many spans were posted and refused.
 function delivery.deliver(self, parts)
   local left = self.doubt and (self.doubt_until or 0) / 1000 - parts.wall() or 0
   if left > 0 then return "wait", left end
   self.there, self.index = nil, nil
-  self.counts = { traces = 0, spans = 0, refused = 0 }
+  self.counts = { created = false, spans = 0, refused = 0 }
   for _, stage in ipairs(STAGES) do
     local outcome, problem, seconds = stage(self, parts)
     if outcome then return outcome, problem, seconds end

@@ -1,6 +1,7 @@
 --- The folders that ended processes left in the spool. Who has the lock of one has the files in it.
 local core = require("nexus_assistants.core")
 local record = require("nexus_assistants.spool.record")
+local timestamp = require("nexus_assistants.timestamp")
 
 local folders = {}
 
@@ -111,12 +112,18 @@ local function is_elsewhere(path, label)
   return named ~= "" and named ~= label
 end
 
+-- When the process whose folder it was was at work last: the core sets its lock's time, nobody does later.
+local function seen_at(path)
+  local seen = core.look_at(path .. "/lock")
+  return seen and timestamp.of(seen.modified_at)
+end
+
 -- An empty folder is what a process left that had nothing to leave. Nil where somebody has it.
 local function take(path, label, breathe, ending)
   if is_elsewhere(path, label) then return {} end
   local lock, problem = core.lock_file(path .. "/lock")
   if not lock then return problem ~= "locked" and {} or nil end
-  local folder = { path = path, lock = lock, kept = 0 }
+  local folder = { path = path, lock = lock, kept = 0, seen_at = seen_at(path) }
   local entries = entries_of(folder, breathe, ending)
   if not entries[1] then remove_folder(folder) end
   return entries

@@ -5,6 +5,7 @@
 -- or the address, is tried again rarely, and when something else was taken.
 local core = require("nexus_assistants.core")
 local folders = require("nexus_assistants.spool.folders")
+local timestamp = require("nexus_assistants.timestamp")
 local to_nexus = require("nexus_assistants.spool.to_nexus")
 
 local spool = {}
@@ -180,8 +181,7 @@ end
 
 -- As a timestamp: what began before goes. No date is before 1970 here: of others not all have one, or four digits.
 local function oldest(limits)
-  local time = math.max(core.wall() - limits.age, 0)
-  return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(time)) .. (".%03d"):format(math.floor(time % 1 * 1000))
+  return timestamp.of(math.max(core.wall() - limits.age, 0))
 end
 
 local function drop(self, entry)

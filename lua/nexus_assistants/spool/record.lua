@@ -80,8 +80,9 @@ end
 -- ---------------------------------------------------------------------------------------------------- what ended not
 
 -- Timestamps of one form are in order as texts.
-local function latest_time(self)
+local function latest_time(self, seen_at)
   local latest = self.state.started_at
+  if seen_at and seen_at > latest then latest = seen_at end
   for _, span in ipairs(self.spans) do
     local time = json.present(span.body.ended_at) or span.body.started_at
     if time > latest then latest = time end
@@ -103,9 +104,10 @@ local function interrupt_trace(self, time)
   self.state_text = json.encode(state)
 end
 
---- Ends what had not ended when its process did, as an error that says so, at the latest time that is known.
-function record.close(self)
-  local time = latest_time(self)
+--- Ends what had not ended when its process did, as an error that says so, at the latest time that is known: of what is
+-- in the file, and `seen_at`, when its process was seen at work last (a timestamp; may be nil).
+function record.close(self, seen_at)
+  local time = latest_time(self, seen_at)
   for _, span in ipairs(self.spans) do
     if span.open then interrupt_span(span, time) end
   end

@@ -61,7 +61,7 @@ end
 
 -- What a file says is overruled by what happened here since.
 local function take_over(self, entry, found)
-  record.close(found)
+  record.close(found, entry.folder and entry.folder.seen_at)
   local settled = (core.wall() + self.grace) * 1000
   if not found.left then found.doubt, found.doubt_until = true, settled end
   if entry.known then
@@ -86,12 +86,15 @@ local function read(self, entry)
   return ok and found or nil, "unreadable"
 end
 
-local function note_counts(self, found)
+-- A trace counts once all of it is at Nexus, whoever created it there.
+local function note_counts(self, found, outcome)
   local counts = found.counts
   if not counts then return end
-  for name, count in pairs(counts) do self.counts[name] = self.counts[name] + count end
+  if outcome == "done" then self.counts.traces = self.counts.traces + 1 end
+  self.counts.spans = self.counts.spans + counts.spans
+  self.counts.refused = self.counts.refused + counts.refused
   self.counts.undecided = self.counts.undecided + (found.index and found.index.undecided or 0)
-  if counts.traces > 0 then self:resume() end
+  if counts.created then self:resume() end
 end
 
 local function asker(self)
@@ -117,7 +120,7 @@ function to_nexus.attempt(self, entry)
   local outcome, problem, seconds = delivery.deliver(found, {
     ask = asker(self), wall = core.wall,
   })
-  note_counts(self, found)
+  note_counts(self, found, outcome)
   entry.known, entry.nexus_id = true, found.nexus_id
   entry.doubt, entry.doubt_until = found.doubt, found.doubt_until
   if outcome == "wait" then return outcome, nil, problem end
