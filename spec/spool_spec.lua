@@ -587,13 +587,27 @@ describe("the spool", function()
     assert.truthy(text:find("done\ttrue"), text)
   end)
 
+  -- Where this user may, a disk in place of the spool.
+  local function mount(options)
+    local path = servers.quote(spool)
+    return os.execute(("mkdir -p %s && mount -t tmpfs -o %s none %s 2>/dev/null"):format(path, options, path))
+  end
+
+  local function unmount() os.execute("umount " .. servers.quote(spool)) end
+
+  it("is warned of once where the disk is read-only, and all is delivered", function()
+    if not mount("ro") then return pending("a disk can't be mounted") end
+    finally(unmount)
+    local text = run_job("", server.nexus_url, 5)
+    assert_one_warning(text, "Read%-only file system")
+    assert.truthy(text:find("done\ttrue"), text)
+  end)
+
   it("is warned of once where the disk is full", function()
-    os.execute("mkdir -p " .. servers.quote(spool))
-    if not os.execute("mount -t tmpfs -o size=16k none " .. servers.quote(spool) .. " 2>/dev/null") then
-      return pending("a small disk can't be mounted")
-    end
-    finally(function() os.execute("umount " .. servers.quote(spool)) end)
+    if not mount("size=16k") then return pending("a disk can't be mounted") end
+    finally(unmount)
     local text = run_job("", NOBODY, 1)
+    assert.truthy(text:find("not delivered to Nexus, nor kept in the spool: %d+ traces"), text)
     assert_one_warning(text, "No space left")
     assert.truthy(text:find("done\tfalse"), text)
     assert.is_true(files() >= 1)

@@ -219,10 +219,12 @@ static void say_what_is_left(const nxa__nexus *sink, nxa__tally left, nxa__tally
   nxa__tally lost = {left.traces - kept.traces, left.spans - kept.spans};
   bool all_kept = lost.traces + lost.spans == 0;
   nxa__tally told = all_kept ? kept : lost;
+  const char *where = all_kept      ? ", but kept in the spool for the next client or nexus-assistants flush"
+                      : sink->spool ? ", nor kept in the spool"
+                                    : "";
   if (told.traces + told.spans == 0 || (sink->told_of_outage && (all_kept || !sink->spool)))
     return;
-  nxa__engine_warn(sink->engine, "not delivered to Nexus%s: %zu trace%s and %zu span%s; %s%s",
-                   all_kept ? ", but kept in the spool for the next client or nexus-assistants flush" : "", told.traces,
+  nxa__engine_warn(sink->engine, "not delivered to Nexus%s: %zu trace%s and %zu span%s; %s%s", where, told.traces,
                    told.traces == 1 ? "" : "s", told.spans, told.spans == 1 ? "" : "s",
                    *sink->cause ? "it " : "the time to close was over", sink->cause);
 }

@@ -438,24 +438,29 @@ static bool pending(const nxa__sink *base) {
 }
 
 /* Who was told of the outage was told what it means for what is left, unless that is lost in spite of the spool. */
-static void say_what_is_left(sink_otlp *sink, size_t left, size_t failed) {
+static void say_what_is_left(sink_otlp *sink, size_t left, size_t failed, bool was_asked) {
   bool spools = sink->queue.pages.spool;
-  const char *cause =
-      *sink->cause && (sink->failures || sink->sends_no_more) ? sink->cause : "the time to close was over";
+  size_t told = failed > 0 ? failed : left;
+  const char *cause = *sink->cause && (sink->failures || sink->sends_no_more) ? sink->cause
+                      : was_asked ? "it did not answer before the time to close was over"
+                                  : "the time to close was over";
+  const char *where = failed == 0 ? ", but kept in the spool for the next client or nexus-assistants flush"
+                      : spools    ? ", nor kept in the spool"
+                                  : "";
   if (left == 0 || (sink->told && !(spools && failed > 0)))
     return;
-  nxa__engine_warn(sink->engine, "not delivered to %s%s: %zu span%s; %s", url_of(sink),
-                   failed > 0 ? "" : ", but kept in the spool for the next client or nexus-assistants flush",
-                   failed > 0 ? failed : left, (failed > 0 ? failed : left) == 1 ? "" : "s", cause);
+  nxa__engine_warn(sink->engine, "not delivered to %s%s: %zu span%s; %s", url_of(sink), where, told,
+                   told == 1 ? "" : "s", cause);
 }
 
 static void give_up(nxa__sink *base) {
   sink_otlp *sink = otlp_of(base);
+  bool was_asked = sink->call;
   nxa_call_free(sink->call);
   sink->call = NULL;
   size_t left = sink->queue.taken.count + sink->queue.waiting.count;
   size_t failed = nxa__otlp_queue_give_up(&sink->queue);
-  say_what_is_left(sink, left, failed);
+  say_what_is_left(sink, left, failed, was_asked);
   if (failed < left)
     fate(sink, failed);
   sink->stopped = true;

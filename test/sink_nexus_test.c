@@ -1629,8 +1629,9 @@ static void what_has_no_room_on_the_disk_at_the_end_is_lost(void **state) {
   close_within(&fix, 1, false);
   assert_int_equal(fix.engine->warning_count, 2);
   assert_non_null(strstr(fix.engine->warnings[0], "traces can't be kept in '"));
-  assert_string_equal(fix.engine->warnings[1], "not delivered to Nexus: 1 trace and 2 spans; it did not answer at "
-                                               "http://nexus.test:8080 before the time to close was over");
+  assert_string_equal(fix.engine->warnings[1],
+                      "not delivered to Nexus, nor kept in the spool: 1 trace and 2 spans; it did not answer at "
+                      "http://nexus.test:8080 before the time to close was over");
   assert_failed(&fix, 1, 2);
   stop(&fix);
   put_the_spool_back();
@@ -1650,7 +1651,8 @@ static void what_is_lost_at_the_end_in_spite_of_the_spool_is_told_after_an_outag
   assert_failed(&fix, 1, 3);
   assert_int_equal(fix.engine->warning_count, 3);
   assert_string_equal(fix.engine->warnings[2],
-                      "not delivered to Nexus: 1 trace and 3 spans; it answers 500 at http://nexus.test:8080");
+                      "not delivered to Nexus, nor kept in the spool: 1 trace and 3 spans; it answers 500 at "
+                      "http://nexus.test:8080");
   stop(&fix);
   put_the_spool_back();
 }

@@ -560,6 +560,8 @@ static void closing_ends_in_time_where_nobody_answers(void **state) {
   assert_false(nxa_tracer_close(fix.tracer, 1));
   assert_int_equal(nxa__monotonic_ns() - before, SECOND);
   assert_counts(&fix, 0, 0, 1, 1);
+  assert_true(is_there(&fix, "not delivered to http://collector:4318/v1/traces: 2 spans; "
+                             "it did not answer before the time to close was over"));
   stop(&fix);
 }
 
