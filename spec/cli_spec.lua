@@ -588,6 +588,56 @@ describe("the command view", function()
     assert.equal("other", output_of("cat " .. target))
   end)
 
+  it("writes a page over nothing but a page", function()
+    local traces = json.encode(samples.ordinary()) .. "\n"
+    local path, folder = write_file(traces), new_path()
+    os.execute("rm " .. folder .. "; mkdir " .. folder .. "; ln " .. path .. " " .. folder .. "/hard.jsonl")
+    finally(function() os.execute("rm -r " .. folder) end)
+    os.execute("ln -s " .. path .. " " .. folder .. "/link.jsonl; echo '<!DOCTYPE html><title>Mine' >" .. folder
+      .. "/mine.html")
+    local function refused(input, out)
+      local result = run({ "view", input, "--html", out })
+      assert.same({ 1, "" }, { result.code, result.out })
+      assert.equal(traces, output_of("cat " .. path))
+      return result.err
+    end
+    local said = "nexus-assistants: %s is there already and isn't a page of traces, so it stays as it is: remove it, "
+      .. "or name another file\n"
+    for _, out in ipairs({ path, "/tmp/." .. path:sub(5), folder .. "/hard.jsonl", folder .. "/mine.html" }) do
+      assert.equal(said:format(out), refused(path, out))
+    end
+    assert.equal(said:format(folder .. "/hard.jsonl"), refused(folder, folder .. "/hard.jsonl"))
+    assert.matches("can't make the file", refused(path, folder .. "/link.jsonl"), 1, true)
+    assert.equal("<!DOCTYPE html><title>Mine\n", output_of("cat " .. folder .. "/mine.html"))
+  end)
+
+  it("leaves the page that was there, where there is no room for another", function()
+    local path, folder = write_file(json.encode(samples.ordinary())), new_path()
+    os.execute("rm " .. folder .. "; mkdir " .. folder)
+    finally(function() os.execute("rm -r " .. folder) end)
+    local out = folder .. "/page.html"
+    assert.equal(0, run({ "view", path, "--html", out }).code)
+    local before = output_of("cat " .. out)
+    -- files of 8 KiB at most
+    local small = "( trap '' XFSZ; ulimit -f 16; " .. process.command({ COMMAND, "view", path, "--html", out })
+      .. " ) 2>&1"
+    assert.equal("nexus-assistants: " .. out .. ": File too large\n", output_of(small))
+    assert.is_true(before == output_of("cat " .. out))
+    assert.equal("page.html\n", output_of("ls -A " .. folder))
+    os.remove(out)
+    assert.equal("nexus-assistants: " .. out .. ": File too large\n", output_of(small))
+    assert.equal("", output_of("ls -A " .. folder))
+    -- what is somebody's own beside it stays, and what a killed process left there goes
+    os.execute("echo mine >" .. out .. ".part")
+    for _ = 1, 2 do assert.equal(0, run({ "view", path, "--html", out }).code) end
+    assert.equal("mine\n", output_of("cat " .. out .. ".part"))
+    os.execute("head -c 2000 " .. out .. " >" .. out .. ".part")
+    assert.equal(0, run({ "view", path, "--html", out }).code)
+    assert.equal(#before, #output_of("cat " .. out))
+    assert.equal("page.html\n", output_of("ls -A " .. folder))
+    assert.equal("-rw-------", output_of("ls -l " .. out):sub(1, 10))
+  end)
+
   it("writes a page to pipes and descriptors as they are", function()
     local path, out = write_file(json.encode(samples.ordinary())), new_path()
     local command = process.command({ COMMAND, "view", path, "--html" })

@@ -295,7 +295,8 @@ local COMMANDS = {
     },
     options = {
       { name = "html", value = "OUT", check = text,
-        help = "write one page for a browser, that needs nothing else; - is standard output" },
+        help = "write one page for a browser, that needs nothing else, over nothing but such a page; - is standard "
+          .. "output" },
       { name = "trace", value = "ID", check = text,
         help = "the trace with this id, or the beginning of it, of one digit or more" },
       { name = "list", help = "a list, also where there is one trace" },

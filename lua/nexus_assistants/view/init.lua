@@ -103,35 +103,62 @@ function view.draw(target, options)
 end
 
 local STANDARD_OUTPUT = { ["-"] = true, ["/dev/stdout"] = true, ["/dev/fd/1"] = true, ["/proc/self/fd/1"] = true }
+local ASIDE = ".part"
+local NO_PAGE = "%s is there already and isn't a page of traces, so it stays as it is: remove it, or name another file"
 local FOREIGN = "%s belongs to another user (id %d), who says whom it is open to"
 local OPEN_TO_OTHERS = "others may be able to read %s: %s"
 
+-- Whether a page may take the place of what is there: of an earlier page, or of a file with nothing in it. Anything
+-- else may be what the traces are read from, by whichever name.
+local function may_go(path)
+  local found = core.look_at(path)
+  if not found then return true end
+  local file = found.kind == "file" and io.open(path, "rb")
+  if not file then return false end
+  local beginning = file:read(page.HEAD)
+  file:close()
+  return beginning == nil or page.is_one(beginning)
+end
+
+-- A page that can't be written whole must not be the end of the one before.
+local function prepare_file(path, found)
+  if not may_go(path) then return nil, NO_PAGE:format(path) end
+  if not found.is_own then return { path = path, note = FOREIGN:format(path, found.owner) } end
+  local made, err = core.make_private(path)
+  -- not every system of files has modes
+  if not made then return { path = path, note = OPEN_TO_OTHERS:format(path, err.message) } end
+  local aside = path .. ASIDE
+  if may_go(aside) and core.make_private(aside) then return { path = aside, is_new = true } end
+  return { path = path }
+end
+
 -- A page holds what the traces do, so a file is the user's alone before anything is in it. Whatever else is there, a
--- pipe, a device, a file of somebody else's, stays as it is. Returns true, and what is to be known; or nil, message.
+-- pipe, a device, a file of somebody else's, stays as it is. Returns what to write to: its path, whether it was made
+-- for that, and what is to be known; or nil, message.
 local function prepare(path)
   local found = core.look_at(path)
-  if found and found.kind ~= "file" then return true end
-  local is_link = found and found.is_link
-  if found and not is_link and not found.is_own then return true, FOREIGN:format(path, found.owner) end
+  if found and found.kind ~= "file" then return { path = path } end
+  if found and not found.is_link then return prepare_file(path, found) end
   local made, err = core.make_private(path)
-  if made then return true end
-  -- not every system of files has modes
-  if found and not is_link then return true, OPEN_TO_OTHERS:format(path, err.message) end
-  return nil, err.message
+  if not made then return nil, err.message end
+  return { path = path, is_new = true }
 end
 
 local function is_descriptor(path)
   return path == "/dev/stderr" or path:find("^/dev/fd/") ~= nil or path:find("^/proc/[^/]+/fd/") ~= nil
 end
 
--- Who started this may have opened a descriptor's file to add to it.
+-- Who started this may have opened a descriptor's file to add to it. Returns the file and what is written to.
 local function open(path)
-  if STANDARD_OUTPUT[path] then return io.stdout end
-  if is_descriptor(path) then return io.open(path, "ab") end
-  local prepared, note = prepare(path)
-  if not prepared then return nil, note end
-  local file, problem = io.open(path, "wb")
-  return file, file and note or problem
+  if STANDARD_OUTPUT[path] then return io.stdout, {} end
+  if is_descriptor(path) then
+    local file, problem = io.open(path, "ab")
+    return file, file and {} or problem
+  end
+  local place, refused = prepare(path)
+  if not place then return nil, refused end
+  local file, problem = io.open(place.path, "wb")
+  return file, file and place or problem
 end
 
 local function close(file)
@@ -139,14 +166,21 @@ local function close(file)
   return file:close()
 end
 
--- Returns true, and what is to be known; or nil, message.
-local function write(path, text)
-  local file, note = open(path)
-  if not file then return nil, note end
+local function fill(file, text)
   local ok, problem = file:write(text)
   local closed, closing = close(file)
-  if ok and closed then return true, note end
-  return nil, path .. ": " .. tostring(problem or closing)
+  return ok and closed, problem or closing
+end
+
+-- Returns true, and what is to be known; or nil, message.
+local function write(path, text)
+  local file, place = open(path)
+  if not file then return nil, place end
+  local ok, problem = fill(file, text)
+  if ok and place.is_new and place.path ~= path then ok, problem = os.rename(place.path, path) end
+  if ok then return true, place.note end
+  if place.is_new then os.remove(place.path) end
+  return nil, path .. ": " .. tostring(problem)
 end
 
 --- Writes what is found at `target` as a page for a browser to the file `options.html`. Returns true and a warning or

@@ -61,6 +61,14 @@ function page.render(data)
   })
 end
 
+--- In how many bytes of a file `is_one` finds what it looks for.
+page.HEAD = 1024
+
+--- Whether what begins so is such a page, of this version or another.
+function page.is_one(beginning)
+  return beginning:find("^<!DOCTYPE html>\n.*<title>Traces</title>\n") ~= nil
+end
+
 --- What a server sends along with it.
 page.headers = { ["X-Content-Type-Options"] = "nosniff", ["Referrer-Policy"] = "no-referrer",
   ["Cache-Control"] = "no-store", ["X-Frame-Options"] = "DENY" }
