@@ -26,8 +26,9 @@ start_server() {
   url=${line#listening on }
 }
 
+# `run` says what an interruption is, without a place in the library's code.
 ask() {
-  "$root/dev/lua" "$root/examples/assistant.lua" "What is the weather in Paris?"
+  "$root/dev/lua" "$root/bin/nexus-assistants" run "$root/examples/assistant.lua" "What is the weather in Paris?"
   echo
   "$root/dev/lua" "$root/bin/nexus-assistants" view
 }
@@ -40,9 +41,10 @@ fi
 
 # what the environment says of models, stores and traces of one's own isn't for the demo, nor is the way to servers
 unset NEXUS_ASSISTANTS_PROVIDER NEXUS_ASSISTANTS_STORE NEXUS_ASSISTANTS_SCRIPT OPENAI_MODEL NEXUS_ASSISTANTS_CAPTURE \
-  NEXUS_ASSISTANTS_SPOOL NEXUS_ASSISTANTS_POLL_INTERVAL NEXUS_AGENT_ID TRACEPARENT OTEL_EXPORTER_OTLP_ENDPOINT \
+  NEXUS_ASSISTANTS_POLL_INTERVAL NEXUS_AGENT_ID TRACEPARENT OTEL_EXPORTER_OTLP_ENDPOINT \
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
-export no_proxy=127.0.0.1
+# nothing would ever deliver what is left of it: its server is gone then
+export no_proxy=127.0.0.1 NEXUS_ASSISTANTS_SPOOL=off
 start_server
 export OPENAI_API_KEY=sk-local OPENAI_BASE_URL="$url/v1" ASSISTANT_ID=asst_local
 export NEXUS_API_KEY=nxs_local NEXUS_BASE_URL="$url"

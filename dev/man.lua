@@ -28,8 +28,8 @@ local EXIT_STATUS = {
   { "0", "All went well." },
   { "1", "It didn't; what is wrong is on standard error." },
   { "2", "The arguments can't be understood." },
-  { "130, 143", "run: the script was interrupted, by SIGINT or SIGTERM. Otherwise run ends with the exit code of the "
-    .. "script." },
+  { "130, 143", "It was interrupted, by SIGINT or SIGTERM; serve ends with 0 then. Otherwise run ends with the exit "
+    .. "code of the script." },
 }
 
 local FILES = {

@@ -686,6 +686,26 @@ describe("the command view", function()
     assert.matches("^nexus%-assistants: /", run({ "view", "/" }).err)
   end)
 
+  it("ends with 130, and says nothing, where it is interrupted", function()
+    server:faults({ { action = "hang" } })
+    finally(function() server:clear_faults() end)
+    local pipe = new_path()
+    os.execute("rm " .. pipe .. "; mkfifo " .. pipe)
+    local surrounding = { NEXUS_BASE_URL = server.nexus_url, NEXUS_API_KEY = "nxs_secret", OPENAI_API_KEY = "sk-secret",
+      OPENAI_BASE_URL = server.openai_url, NEXUS_ASSISTANTS_SPOOL = "off" }
+    for _, words in ipairs({ { "view", server.nexus_url }, { "view", pipe }, { "import", pipe }, { "doctor" } }) do
+      local result = process.chunk(([[
+        require("nexus_assistants.cli")
+        io.popen("(sleep 0.5; kill -INT $PPID) >/dev/null &"):close()
+        arg = %s
+        dofile(%q)
+      ]]):format("{'" .. table.concat(words, "','") .. "'}", COMMAND), surrounding)
+      -- a shell may say by what it was ended
+      assert.same({ words[1], 130, "" }, { words[1], result.code, result.out })
+      assert.is_nil(result.err:find("interrupted!", 1, true), result.err)
+    end
+  end)
+
   it("fails where what it says can't be written", function()
     local full = io.open("/dev/full", "w")
     if not full then return pending("there is no /dev/full here") end

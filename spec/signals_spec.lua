@@ -39,6 +39,10 @@ describe("core.signals", function()
     ]]))
   end)
 
+  it("aren't needed to have the process end by an interruption", function()
+    assert.same({ 130, "" }, run("core.end_on_interrupt() send('INT') say('not here')"))
+  end)
+
   it("leaves the second one of a kind to end the process", function()
     assert.same({ TERMINATED, "SIGTERM\n" },
       run("local s = core.signals() send('TERM') say(s:noted()) send('TERM') say('not here')"))

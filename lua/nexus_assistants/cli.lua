@@ -387,6 +387,8 @@ local function run_command(command, arguments)
   if options.help then return print_out(help.command(command, help.columns())) end
   local problem = command.fault and command.fault(options)
   if problem then return misused(problem, command.name .. " --help") end
+  -- until a command watches signals itself
+  require("nexus_assistants.core").end_on_interrupt()
   return command.run(options, rest, arguments)
 end
 

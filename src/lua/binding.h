@@ -88,6 +88,7 @@ int nxa__lua_holds_any(lua_State *L);
 int nxa__lua_json_cut(lua_State *L);
 int nxa__lua_key_form(lua_State *L);
 int nxa__lua_signals_new(lua_State *L);
+int nxa__lua_end_on_interrupt(lua_State *L);
 int nxa__lua_interrupt_again(lua_State *L);
 int nxa__lua_lock_file(lua_State *L);
 int nxa__lua_lock_text(lua_State *L);

@@ -145,6 +145,13 @@ static void note(int number) {
     interrupt(number);
 }
 
+/* The interpreter has SIGINT raise an error, which says where its code was. That is for who wrote the code. */
+int nxa__lua_end_on_interrupt(lua_State *L) {
+  (void)L;
+  signal(SIGINT, SIG_DFL);
+  return 0;
+}
+
 static bool prepare(int descriptor) {
   return fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 && fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0;
 }
