@@ -188,6 +188,20 @@ describe("docs", function()
     end
   end
 
+  -- All of a picture but the times, and what they make of the bars.
+  local function fixed(picture)
+    picture = picture:gsub("▏[ \226\150\136-\143]*", "▏"):gsub(" *[%d.]+ m?s  ", " TIME  ")
+    return (picture:gsub("%x+%-[%x-]+\n", "ID\n"))
+  end
+
+  it("show what the demo shows", function()
+    local own = environment(server)
+    own.LC_ALL = "C.UTF-8"
+    assert.equal(0, process.run({ process.path("examples/assistant.lua"), "What is the weather in Paris?" }, own).code)
+    local shown = process.run({ process.path("bin/nexus-assistants"), "view", "--width", "100" }, own).out
+    assert.equal(fixed(shown), fixed(pages["README.md"]:match("\n```\n(.-)```\n")))
+  end)
+
   it("hold fragments that are Lua", function()
     for _, name in ipairs(names) do
       for _, block in ipairs(blocks_of(pages[name])) do
