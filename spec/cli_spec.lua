@@ -442,6 +442,7 @@ describe("the command view", function()
     local some = run({ "view", path, "--limit", "1" })
     assert.equal("nexus-assistants: 2 more are left out: --limit N\n", some.err)
     assert.is_nil(some.out:find("more", 1, true))
+    assert.equal("nexus-assistants: 1 more is left out: --limit N\n", run({ "view", path, "--limit", "2" }).err)
     local both = process.command({ COMMAND, "view", path, "--limit", "1" })
     local pipe = io.popen("( " .. both .. " ) 2>&1")
     assert.matches("e0000000.*\n.* 2 more are left out: %-%-limit N\n$", pipe:read("*a"))
@@ -512,6 +513,8 @@ describe("the command view", function()
     local none = { code = 0, out = "", err = "nexus-assistants: there is no trace yet\n" }
     assert.same(none, run({ "view", "--list" }, there))
     assert.same(none, run({ "view", "--html", path }, there))
+    assert.same({ code = 0, out = "", err = "nexus-assistants: 1 line could not be read; there is no trace yet\n" },
+      run({ "view", write_file('{"resourceSpans":[{') }))
     none.err = "nexus-assistants: no trace is like that\n"
     assert.same(none, run({ "view", "--agent", "nobody" }, environment))
     assert.same(none, run({ "view", "--agent", "nobody", "--html", path }, environment))

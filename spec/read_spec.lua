@@ -243,6 +243,17 @@ describe("files of traces", function()
     assert.same({ "job", "it broke", 9 }, { read.name, read.metadata.error, #read.spans })
   end)
 
+  it("may hold nothing but a line that was never ended, which is left out", function()
+    local whole = line("x")
+    for _, last in ipairs({ 2, 20, #whole - 2 }) do
+      assert.same({ {}, "1 line could not be read" }, { files.read(write("a.json", (whole:sub(1, last)))) })
+    end
+    for _, content in ipairs({ "{not JSON", '{"a":\n', '"{' }) do
+      local _, problem = files.read(write("a.json", content))
+      assert.matches("a.json: invalid JSON", problem, 1, true)
+    end
+  end)
+
   it("say what is wrong with them", function()
     assert.same({}, { files.read(folder .. "/none.json") })
     local _, problem = files.read(folder)

@@ -30,7 +30,7 @@ local function next_line(lines)
   while not parts[#parts]:find("\n", 1, true) do
     local block, problem = lines.file:read(BLOCK)
     if not block then
-      lines.rest = ""
+      lines.rest, lines.are_over = "", true
       return not problem and size > 0 and table.concat(parts) or nil, problem
     end
     parts[#parts + 1], size, lines.read = block, size + #block, lines.read + #block
@@ -127,13 +127,22 @@ local function add_whole(gathered, lines, first)
   return add(gathered, value) or nil, NOT_A_TRACE
 end
 
+-- Whether a line that can't be read is all there is, and was never ended: whoever was writing it may have been killed.
+local function is_begun(line, lines)
+  return lines.are_over and line:find('^%s*%[*{%s*"') ~= nil
+end
+
 -- True, or nil and what is wrong.
 local function add_content(gathered, file)
   local lines = new_lines(file)
   local first, problem = next_line(lines)
   if problem then return nil, problem end
-  if first and add(gathered, decode(first)) then return add_lines(gathered, lines) end
-  return add_whole(gathered, lines, first or "")
+  if not first then return nil, EMPTY end
+  local value, wrong = decode(first)
+  if add(gathered, value) then return add_lines(gathered, lines) end
+  if not wrong or not is_begun(first, lines) then return add_whole(gathered, lines, first) end
+  gathered.unread = gathered.unread + 1
+  return true
 end
 
 -- Adds what is in an open file, and closes it. True, or nil, a message, and whether it merely holds no traces.

@@ -72,8 +72,9 @@ end
 -- What is said beside what is shown: that nothing is, or not all.
 local function note_on(found, options)
   local left, notes = found.count - #found.traces, {}
-  notes[1] = found.warning or emptiness(found, options)
-  if left > 0 then notes[#notes + 1] = ("%d more are left out: --limit N"):format(left) end
+  notes[1] = found.warning
+  notes[#notes + 1] = emptiness(found, options)
+  if left > 0 then notes[#notes + 1] = ("%d more %s left out: --limit N"):format(left, left == 1 and "is" or "are") end
   return notes[1] and table.concat(notes, "; ") or nil
 end
 
