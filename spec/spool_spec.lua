@@ -495,6 +495,21 @@ describe("the spool", function()
     pipe:close()
   end)
 
+  it("must be one for the command, or empty", function()
+    local environment = { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url, NEXUS_ASSISTANTS_SPOOL = "off" }
+    local function flush()
+      return process.run({ process.path("bin/nexus-assistants"), "flush", spool }, environment)
+    end
+    local none = { code = 0, out = "delivered 0 traces and 0 spans\n", err = "" }
+    assert(core.make_directory(spool))
+    assert.same(none, flush())
+    assert(io.open(spool .. "/notes.txt", "w")):close()
+    assert.same({ code = 1, out = "", err = "nexus-assistants: '" .. spool .. "' is no spool: it holds other things, "
+      .. "and nothing of a client's; name another folder, or none for the user's own\n" }, flush())
+    assert(core.make_directory(spool .. "/" .. ("ab"):rep(8)))
+    assert.same(none, flush())
+  end)
+
   it("must be there for the command, and on", function()
     local environment = { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url, NEXUS_ASSISTANTS_SPOOL = "off" }
     local command = process.path("bin/nexus-assistants")

@@ -1,5 +1,6 @@
 --- The command `flush`: delivers what was left in a spool, and says what became of it.
 local core = require("nexus_assistants.core")
+local folders = require("nexus_assistants.spool.folders")
 local options = require("nexus_assistants.options")
 local scheduler = require("nexus_assistants.scheduler")
 local sinks = require("nexus_assistants.sinks")
@@ -96,9 +97,19 @@ local function readable(folder)
   return nil, ("can't read the folder '%s': %s"):format(folder, problem)
 end
 
+-- The folder that was named, where it is a spool, or empty; or nil and what is wrong.
+local function spool_at(folder)
+  local found, problem = readable(folder)
+  if not found then return nil, problem end
+  local names, clients = core.list_folder(folder) or {}, folders.list(folder) or {}
+  if clients[1] or not names[1] then return folder end
+  return nil, ("'%s' is no spool: it holds other things, and nothing of a client's; name another folder, or none for "
+    .. "the user's own"):format(folder)
+end
+
 -- The folder to look in; or nil and what is wrong. One that is named must be there.
 local function folder_of(values, named)
-  if named then return readable(named) end
+  if named then return spool_at(named) end
   if values.spool == "off" then return nil, "the spool is off (NEXUS_ASSISTANTS_SPOOL): name a folder" end
   local folder = sinks.spool_folder(values)
   if not folder then return nil, "there is no spool: name a folder, or set HOME" end
