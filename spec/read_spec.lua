@@ -259,7 +259,8 @@ describe("files of traces", function()
     local _, problem = files.read(folder)
     assert.equal(folder .. ": there are no traces here", problem)
     for content, wrong in pairs({ [""] = EMPTY, ["\n \n"] = EMPTY, ["{}"] = NO_TRACE, ["[]"] = NO_TRACE,
-      null = NO_TRACE, ["not JSON"] = "invalid JSON: Expected a value but found invalid token at character 1" }) do
+      null = NO_TRACE, ["\31\139\8\nx"] = "this is compressed: gunzip -c FILE | nexus-assistants view -",
+      ["not JSON"] = "invalid JSON: Expected a value but found invalid token at character 1" }) do
       _, problem = files.read(write("a.json", content))
       assert.equal(folder .. "/a.json: " .. wrong, problem)
       _, problem = files.read(folder)

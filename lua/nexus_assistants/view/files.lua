@@ -114,6 +114,7 @@ local function rest_of(lines, first)
   return nil, "it is too large for one piece of JSON"
 end
 
+local GZIP, COMPRESSED = "^\31\139", "this is compressed: gunzip -c FILE | nexus-assistants view -"
 local NOT_A_TRACE, EMPTY = "this is not a trace: it has no spans", "this is empty: there is no trace in it"
 
 -- One piece of JSON over many lines.
@@ -138,6 +139,7 @@ local function add_content(gathered, file)
   local first, problem = next_line(lines)
   if problem then return nil, problem end
   if not first then return nil, EMPTY end
+  if first:find(GZIP) then return nil, COMPRESSED end
   local value, wrong = decode(first)
   if add(gathered, value) then return add_lines(gathered, lines) end
   if not wrong or not is_begun(first, lines) then return add_whole(gathered, lines, first) end
