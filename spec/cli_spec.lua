@@ -460,6 +460,9 @@ describe("the command view", function()
     assert.is_nil(run({ "view", "--agent", "first" }, environment).out:find("second", 1, true))
     assert.matches("^first", run({ "view", server.nexus_url, "--trace", id:sub(1, 13) }, environment).out)
     assert.matches("^first", run({ "view", server.nexus_url .. "/api/v1/traces/" .. id }, environment).out)
+    for _, link in ipairs({ "/#trace=" .. id, "#trace=" .. id, "/#trace=" .. id .. "&more=1" }) do
+      assert.matches("^first", run({ "view", server.nexus_url .. link }, environment).out)
+    end
     -- the ids are random: the shortest beginning that is its alone
     local traces = server:request("GET", "/api/v1/traces").json
     local function is_shared(length)

@@ -11,13 +11,13 @@ local read = {}
 local NEXUS_URL = "https://nexus.keylightdigital.dev"
 local SHORTEST_ID = 32
 
--- "http://host/api/v1/traces/ID" → "http://host", "ID"
+-- "http://host/api/v1/traces/ID", or "http://host/#trace=ID", as the page has it → "http://host", "ID"
 local function parse_url(url)
   local authority, path = url:match("^(https?://[^/?#]+)([^?#]*)")
   if not authority then return nil end
   local id = path:match("/traces/([^/]+)")
   local prefix = path:match("^(.-)/api/v1/traces") or id and "" or path:gsub("/+$", "")
-  return authority .. prefix, id
+  return authority .. prefix, id or url:match("#trace=([^&]+)")
 end
 
 local function environment_url()
