@@ -38,6 +38,15 @@ describe("the command", function()
     end
   end)
 
+  it("tells of a command that is named after help", function()
+    for _, name in ipairs({ "view", "serve", "run" }) do
+      assert.same(run({ name, "--help" }), run({ "help", name }))
+    end
+    assert.same(run({ "--help" }), run({ "help", "help" }))
+    assert.same({ code = 2, out = "", err = "nexus-assistants: unknown command 'nonsense'; try: nexus-assistants "
+      .. "--help\n" }, run({ "help", "nonsense" }))
+  end)
+
   it("tells it in lines that a terminal has room for", function()
     for _, words in ipairs({ {}, { "serve" }, { "import" }, { "view" } }) do
       words[#words + 1] = "--help"

@@ -381,10 +381,27 @@ function cli.parse(name, arguments, first)
   return parse_arguments(find_by_name(COMMANDS, name), arguments, first or 1)
 end
 
+local function unknown(name)
+  return misused("unknown command '" .. name .. "'", "--help")
+end
+
+local function print_help_on(command)
+  return print_out(help.command(command, help.columns()))
+end
+
+local ASKS_FOR_HELP = { ["--help"] = true, ["-h"] = true, help = true }
+
+-- Of the command with that name, or of all.
+local function print_help(name)
+  if not name or ASKS_FOR_HELP[name] then return print_out(help.general(COMMANDS, help.columns())) end
+  local command = find_by_name(COMMANDS, name)
+  return command and print_help_on(command) or unknown(name)
+end
+
 local function run_command(command, arguments)
   local options, rest = parse_arguments(command, arguments, 2)
   if not options then return misused(rest, command.name .. " --help") end
-  if options.help then return print_out(help.command(command, help.columns())) end
+  if options.help then return print_help_on(command) end
   local problem = command.fault and command.fault(options)
   if problem then return misused(problem, command.name .. " --help") end
   -- until a command watches signals itself
@@ -392,18 +409,16 @@ local function run_command(command, arguments)
   return command.run(options, rest, arguments)
 end
 
-local ASKS_FOR_HELP = { ["--help"] = true, ["-h"] = true, help = true }
-
 --- Runs the command line `arguments` (an array); returns the exit code.
 function cli.main(arguments)
   local name = arguments[1]
   if name == "--version" then
     return print_out("nexus-assistants " .. require("nexus_assistants.core").version .. "\n")
   end
-  if ASKS_FOR_HELP[name] then return print_out(help.general(COMMANDS, help.columns())) end
+  if ASKS_FOR_HELP[name] then return print_help(arguments[2]) end
   if not name then return misused("a command is missing", "--help") end
   local command = find_by_name(COMMANDS, name)
-  if not command then return misused("unknown command '" .. name .. "'", "--help") end
+  if not command then return unknown(name) end
   return run_command(command, arguments)
 end
 
