@@ -238,8 +238,10 @@ describe("the command doctor", function()
   it("names the variable that has no address in it", function()
     for _, name in ipairs({ "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" }) do
       environment[name] = "ftp://receiver"
-      local verdict, message = verdict_of("OTLP")
-      assert.same({ "failed", name .. " must begin with http:// or https://" }, { verdict, message })
+      local verdict, message, advice = verdict_of("OTLP")
+      assert.same({ "warning", "environment variable " .. name .. " is left out: it must begin with http:// or "
+        .. "https://", "Correct or unset it." }, { verdict, message, advice })
+      environment[name] = nil
     end
   end)
 

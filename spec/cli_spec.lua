@@ -394,6 +394,14 @@ describe("the command view", function()
       assert.equal("nexus-assistants: NEXUS_BASE_URL must begin with http:// or https://\n",
         failure(words, { NEXUS_BASE_URL = "nowhere", NEXUS_API_KEY = "nxs_key", NEXUS_ASSISTANTS_SPOOL = "/nowhere" }))
     end
+    for _, words in ipairs({ { "view" }, { "flush" } }) do
+      assert.equal("nexus-assistants: NEXUS_API_KEY: the value holds a space, a line break or another character no key "
+        .. "has\n", failure(words, { NEXUS_BASE_URL = server.url, NEXUS_API_KEY = "nxs_secret\n",
+        NEXUS_ASSISTANTS_SPOOL = "/nowhere" }))
+    end
+    assert.equal("nexus-assistants: environment variable OTEL_EXPORTER_OTLP_ENDPOINT is left out: it must begin with "
+      .. "http:// or https://\n", failure({ "flush" }, { OTEL_EXPORTER_OTLP_ENDPOINT = "localhost:4318",
+      NEXUS_ASSISTANTS_SPOOL = "/nowhere" }))
     assert.equal("nexus-assistants: the URL has no valid port\n", failure({ "view", "http://127.0.0.1:99999" }))
     server:faults({ { path = "/api", action = "status", status = 401, body = '{"error":"Invalid API key"}' } })
     assert.equal("nexus-assistants: " .. server.url .. ": Invalid API key: check NEXUS_API_KEY\n", failure({ "view" }))

@@ -114,6 +114,37 @@ describe("client", function()
         .. "or nexus = false for none\n", result.err)
     end)
 
+    it("goes on where what the environment says of Nexus can't be, and names the variable", function()
+      local name, scheme = "environment variable NEXUS_BASE_URL ", "must begin with http:// or https://"
+      for _, case in ipairs({
+        { "127.0.0.1:4010", nil, name .. scheme }, { "htp://x", "nxs_secret", name .. scheme },
+        { "http://x\r", "nxs_secret", name .. "holds a space, a control character or a backslash" },
+        { "http://x", "nxs_secret\n", "environment variable NEXUS_API_KEY: the value holds a space, a line break or "
+          .. "another character no key has" },
+      }) do
+        local result = process.chunk([[
+          local client = assert(require("nexus_assistants").new({}))
+          client:trace({ name = "x" }, function() assert(client.threads:create()) end)
+          print(client:close())
+        ]], { OPENAI_API_KEY = "sk-x", OPENAI_BASE_URL = server.openai_url, NEXUS_BASE_URL = case[1],
+          NEXUS_API_KEY = case[2] })
+        assert.equal("true\n", result.out)
+        assert.equal("nexus-assistants: warning: traces are not delivered to Nexus: " .. case[3] .. "\n", result.err)
+      end
+    end)
+
+    it("names the variable of the API's that can't be", function()
+      for _, case in ipairs({
+        { "sk-secret ", "http://x", "OPENAI_API_KEY: the value holds a space, a line break or another character no key "
+          .. "has" },
+        { "sk-secret", "127.0.0.1:4010", "OPENAI_BASE_URL must begin with http:// or https://" },
+      }) do
+        local result = process.chunk([[print(select(2, require("nexus_assistants").new({ nexus = false })))]],
+          { OPENAI_API_KEY = case[1], OPENAI_BASE_URL = case[2] })
+        assert.equal("configuration: environment variable " .. case[3] .. " (nexus.new: openai)\n", result.out)
+      end
+    end)
+
     it("survives a handler of warnings that raises, whatever that is", function()
       local result = process.chunk([[
         local nexus = require("nexus_assistants")
@@ -153,17 +184,25 @@ describe("client", function()
     end)
 
     for what, given in pairs({
-      ["a base URL that is none"] = { openai = { api_key = "sk-secret", base_url = "ftp://x" } },
-      ["a base URL with credentials"] = { openai = { api_key = "sk-secret", base_url = "http://a:b@x" } },
-      ["a key with a space"] = { openai = { api_key = "sk-secret " } },
-      ["a Nexus URL that is none"] = { openai = { api_key = "sk-secret" },
+      ["a base URL that is none"] = { "openai.base_url", openai = { api_key = "sk-secret", base_url = "ftp://x" } },
+      ["a base URL with credentials"] = { "openai.base_url",
+        openai = { api_key = "sk-secret", base_url = "http://a:b@x" } },
+      ["a key with a space"] = { "openai.api_key", openai = { api_key = "sk-secret " } },
+      ["a header for the key that is none"] = { "openai.auth_header",
+        openai = { api_key = "sk-secret", auth_header = "a b" } },
+      ["a query with a space"] = { "openai.query", openai = { api_key = "sk-secret", query = "a b" } },
+      ["a Nexus URL that is none"] = { "nexus.base_url", openai = { api_key = "sk-secret" },
         nexus = { api_key = "nxs_secret", base_url = "nowhere" } },
+      ["a Nexus key with a space"] = { "nexus.api_key", openai = { api_key = "sk-secret" },
+        nexus = { api_key = "nxs_secret " } },
     }) do
+      local option = table.remove(given, 1)
       it("refuses " .. what, function()
         local made, err = nexus.new(given)
         assert.is_nil(made)
         assert.is_true(errors.is(err))
         assert.equal("configuration", err.kind)
+        assert.matches("^option '" .. option .. "' ", err.message)
         assert.is_nil(tostring(err):find("secret"))
       end)
     end

@@ -385,6 +385,35 @@ describe("a client's OTLP options", function()
     }, warnings)
   end)
 
+  it("leave out an address of the environment's that is none, and say so", function()
+    local no_address = "environment variable %s is left out: it %s"
+    local scheme = "must begin with http:// or https://"
+    local all, traces = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    for _, case in ipairs({
+      { all, "localhost:4318", scheme }, { all, "sk-0123456789abcdef", scheme },
+      { all, "http://localhost/?a=b", "must not hold a query (there is an option for it)" },
+      { traces, "localhost:4318/v1/traces", scheme },
+      { traces, server.url .. "/v1/tra ces", "holds a space, a control character or a backslash" },
+      { traces, server.url .. "/?a b", "has a query that holds a space, a control character or '#'" },
+    }) do
+      warnings, environment = {}, { [case[1]] = case[2] }
+      assert(new({}))
+      assert.is_nil(client.tracer)
+      assert.same({ no_address:format(case[1], case[3]) }, warnings)
+      client:close(0)
+    end
+    -- the other variable counts then, or the default where traces are wanted
+    warnings, environment = {}, { [traces] = "localhost:4318", [all] = server.url }
+    assert(new({}))
+    assert.equal("/v1/traces", deliver().path)
+    assert.same({ no_address:format(traces, scheme) }, warnings)
+    warnings, environment = {}, { [all] = "localhost:4318" }
+    client:close(0)
+    assert(new({ otlp = {} }))
+    assert.is_truthy(client.tracer)
+    assert.same({ no_address:format(all, scheme) }, warnings)
+  end)
+
   it("leave out half of a client's certificate in the environment, and what is no path, and say so", function()
     local variable, other = "OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
     local half = "environment variable %s is left out: it needs %s, which is absent"
@@ -467,8 +496,14 @@ describe("a client's OTLP options", function()
     local made, err = new({ otlp = { endpoint = "ftp://x" } })
     assert.is_nil(made)
     assert.equal("configuration", err.kind)
-    assert.equal("base_url must begin with http:// or https://", err.message)
+    assert.equal("option 'otlp.endpoint' must begin with http:// or https://", err.message)
     assert.equal("nexus.new: otlp", err.operation)
+    environment = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = server.url }
+    err = select(2, new({ otlp = { traces_endpoint = "localhost:4318/v1/traces" } }))
+    assert.equal("option 'otlp.traces_endpoint' must begin with http:// or https://", err.message)
+    err = select(2, new({ otlp = { traces_endpoint = "http://localhost/?a b" } }))
+    assert.equal("option 'otlp.traces_endpoint': the query holds a space, a control character or '#'",
+      err.message)
     assert.has_error(function() new({ otlp = { protocol = "grpc" } }) end,
       "nexus.new: option 'otlp.protocol' must be 'http/protobuf' or 'http/json', got 'grpc'")
     assert.has_error(function() new({ otlp = { endpont = "x" } }) end,
@@ -720,11 +755,15 @@ describe("headers of the environment", function()
     assert.truthy(said:find("false\n$"), said)
   end)
 
-  it("are refused where they can't be sent, without a word of them", function()
+  it("are left out where they can't be sent, without a word of them", function()
+    local left_out = "environment variable %s is left out: %s\ntrue\n"
     local said = run({ OTEL_EXPORTER_OTLP_HEADERS = "s3cret" })
-    assert.equal("configuration: headers_environment: the value isn't \"name=value,…\" (nexus.new: otlp)\n", said)
-    said = run({ OTEL_EXPORTER_OTLP_HEADERS = "a=s3cret%0Ax" })
-    assert.equal("configuration: headers_environment: entry 1 holds a line break or another control character "
-      .. "(nexus.new: otlp)\n", said)
+    assert.equal(left_out:format("OTEL_EXPORTER_OTLP_HEADERS", "the value isn't \"name=value,…\""), said)
+    -- the other variable counts then
+    server:clear_requests()
+    said = run({ OTEL_EXPORTER_OTLP_TRACES_HEADERS = "a=s3cret%0Ax", OTEL_EXPORTER_OTLP_HEADERS = "x-team=b" })
+    assert.equal(left_out:format("OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+      "entry 1 holds a line break or another control character"), said)
+    assert.equal("b", server:requests()[1].headers["x-team"])
   end)
 end)

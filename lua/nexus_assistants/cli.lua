@@ -42,6 +42,12 @@ local function text(value)
   return nil, "must not be empty"
 end
 
+local function address(value)
+  local endpoint, problem = require("nexus_assistants.core").endpoint({ base_url = value })
+  if endpoint then return value end
+  return nil, (problem.message:gsub("^base_url ", ""))
+end
+
 -- ---------------------------------------------------------------------------------------------------- commands
 
 --- Says what went wrong, on standard error. Messages quote what servers and files say, which may be anything.
@@ -242,7 +248,7 @@ local COMMANDS = {
         help = "who thinks: script, a Lua function; chat, chat completions; responses, OpenAI's Responses (script)" },
       { name = "model-script", value = "FILE", check = text,
         help = "a Lua file that returns function(messages, tools, run); without it the model repeats the question" },
-      { name = "base-url", value = "URL", check = text,
+      { name = "base-url", value = "URL", check = address,
         help = "where chat and responses are (OPENAI_BASE_URL); the key is OPENAI_API_KEY's" },
       { name = "model-name", value = "NAME", check = text,
         help = "the model of runs that name none, whatever their assistant says (OPENAI_MODEL)" },

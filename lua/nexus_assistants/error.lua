@@ -251,9 +251,16 @@ function M.status(err)
   return err.status or (KINDS[err.kind] or OTHER).status
 end
 
---- An error of the core's about what a client is made of: of kind "configuration" where an option is at fault.
-function M.of_configuration(core_err, where)
+--- What the core says of an option, called as in `names`, by the core's own name for it: by what somebody has set.
+function M.named(message, names)
+  return (message:gsub("^[%w_]+", names))
+end
+
+--- An error of the core's about what a client is made of: of kind "configuration" where an option is at fault. `names`,
+-- which may be absent, has what options are called, as for `M.named`.
+function M.of_configuration(core_err, where, names)
   local err = M.from_call(core_err, nil, where)
+  err.message = M.named(err.message, names or {})
   if err.kind == "invalid" then err.kind = "configuration" end
   return err
 end

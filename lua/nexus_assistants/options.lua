@@ -51,6 +51,10 @@ local function text_fault(value)
   return type(value) == "string" and checks.has_control(value) and NO_CONTROL or nil
 end
 
+local function zero_fault(value)
+  return value:find("\0", 1, true) and NO_CONTROL or nil
+end
+
 local function headers_fault(value)
   for name, text in pairs(value) do
     if text_fault(name) or text_fault(text) then return NO_CONTROL end
@@ -84,6 +88,7 @@ local kinds = {
   any = { expected = "a value", check = function() return true end },
   text = { expected = "a string that is not empty", check = is_text, fault = text_fault },
   label = { expected = "a string that is not empty", check = is_text }, -- is recorded and nothing else: any content
+  address = { expected = "a string that is not empty", check = is_text, fault = zero_fault }, -- others look closer
   key = { expected = "a string that is not empty, or false",
     check = function(value) return value == false or is_text(value) end, fault = text_fault },
   string = { expected = "a string", check = is_string },
@@ -313,7 +318,7 @@ local openai = {
 
 local nexus = {
   api_key = { kind = "key" },
-  base_url = { kind = "text", environment = "NEXUS_BASE_URL", default = "https://nexus.keylightdigital.dev" },
+  base_url = { kind = "address", environment = "NEXUS_BASE_URL", default = "https://nexus.keylightdigital.dev" },
   timeout = { kind = "seconds" },
   flush_interval = { kind = "seconds" },
   max_in_flight = { kind = "size", most = 100 },
@@ -417,6 +422,12 @@ function options.misplaced(given, provider)
       return text:format(name, choice_texts(checks.sorted_names(OF_PROVIDERS[name])), provider)
     end
   end
+end
+
+--- What has set a value, as it is called in messages: the variable, where that has it, or else the option.
+function options.source(option, variable, value)
+  if core.environment(variable) == value then return "environment variable " .. variable end
+  return "option '" .. option .. "'"
 end
 
 --- Options of every method that performs an operation.

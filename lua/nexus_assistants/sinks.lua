@@ -2,6 +2,7 @@
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local operations = require("nexus_assistants.operations")
+local option_tables = require("nexus_assistants.options")
 local pem_files = require("nexus_assistants.pem_files")
 local redaction = require("nexus_assistants.redaction")
 local spools = require("nexus_assistants.spool")
@@ -12,21 +13,24 @@ local sinks = {}
 
 local OTLP_ENDPOINT = "http://localhost:4318"
 local TRACES_PATH = "/v1/traces"
-local OTLP_HEADERS = "OTEL_EXPORTER_OTLP_TRACES_HEADERS OTEL_EXPORTER_OTLP_HEADERS" -- read by the core: may be secret
+local OTLP_HEADERS = { "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS" }
 
 -- ---------------------------------------------------------------------------------------------------- environment
 
--- The variable for traces wins over that for all signals. What can't be used of it is said and left out: `check(text)`
--- returns the value, or nil and what is wrong where the text isn't to be told.
+local function leave_out(variable, problem, warn)
+  if warn then warn("environment variable " .. variable .. " is left out: " .. problem) end
+end
+
+-- The variable for traces wins over that for all signals. What can't be used of it is said and left out: `check(text,
+-- variable)` returns the value, or nil and what is wrong where the text isn't to be told.
 local function from_environment(name, warn, check)
   for _, variable in ipairs({ "OTEL_EXPORTER_OTLP_TRACES_" .. name, "OTEL_EXPORTER_OTLP_" .. name }) do
     local text = core.environment(variable)
     if text and text ~= "" then
       local value, problem = text, nil
-      if check then value, problem = check(text) end
+      if check then value, problem = check(text, variable) end
       if value ~= nil then return value, variable end
-      problem = problem or "can't be '" .. redaction.text(text):sub(1, 40) .. "'"
-      warn("environment variable " .. variable .. " is left out: it " .. problem)
+      leave_out(variable, "it " .. (problem or "can't be '" .. redaction.text(text):sub(1, 40) .. "'"), warn)
     end
   end
 end
@@ -104,12 +108,34 @@ local function below(url)
   return { base_url = (url:gsub("/+$", "")), path = TRACES_PATH }
 end
 
+-- What a variable names; or nil and what is wrong with it.
+local function named_place(url, variable)
+  local place = variable == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" and split(url) or below(url)
+  local endpoint, problem = core.endpoint({ base_url = place.base_url .. place.path, query = place.query })
+  if endpoint then return place end
+  return nil, (problem.message:gsub("^base_url ", ""):gsub("^query ", "has a query that "))
+end
+
+-- Nil where nothing names one.
 local function receiver(given, warn)
   if given.traces_endpoint then return split(given.traces_endpoint) end
   if given.endpoint then return below(given.endpoint) end
-  local url, variable = from_environment("ENDPOINT", warn)
-  if not url then return below(OTLP_ENDPOINT) end
-  return variable == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" and split(url) or below(url)
+  return (from_environment("ENDPOINT", warn, named_place))
+end
+
+-- The variable with headers for the receiver, as far as they can be sent. They may be secret: only the core reads them.
+local function headers_variable(warn)
+  for _, variable in ipairs(OTLP_HEADERS) do
+    local endpoint, problem = core.endpoint({ base_url = OTLP_ENDPOINT, headers_environment = variable })
+    if endpoint and core.key_form(variable, "") ~= "absent" then return variable end
+    if problem then leave_out(variable, (problem.message:gsub("^headers_environment: ", "")), warn) end
+  end
+end
+
+local function otlp_names(given)
+  local place = given.traces_endpoint and "otlp.traces_endpoint" or "otlp.endpoint"
+  local name = "option '" .. place .. "'"
+  return { base_url = name, query = name .. ": the query", headers = "option 'otlp.headers'" }
 end
 
 local function otlp_endpoint(given, place, warn)
@@ -119,10 +145,10 @@ local function otlp_endpoint(given, place, warn)
   if files then
     endpoint, problem = core.endpoint(values_of.merged(files, {
       base_url = place.base_url, query = place.query, headers = given.headers,
-      headers_environment = not given.headers and OTLP_HEADERS or nil,
+      headers_environment = not given.headers and headers_variable(warn) or nil,
     }))
   end
-  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: otlp") end
+  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: otlp", otlp_names(given)) end
   return endpoint
 end
 
@@ -130,14 +156,16 @@ end
 local function is_wanted(values)
   if is_disabled() then return false end
   if values.otlp ~= nil then return values.otlp ~= false end
-  return from_environment("ENDPOINT") ~= nil
+  return receiver({}) ~= nil
 end
 
 --- What the tracer is told of the OpenTelemetry receiver that options or the environment name; nil where there is none.
 function sinks.otlp_options(values, warn)
-  if not is_wanted(values) then return nil end
+  if is_disabled() or values.otlp == false then return nil end
   local given = values.otlp or {}
   local place, attributes = receiver(given, warn), resource_attributes(given.resource_attributes)
+  if not place and not values.otlp then return nil end
+  place = place or below(OTLP_ENDPOINT)
   local endpoint, problem = otlp_endpoint(given, place, warn)
   if not endpoint then return nil, problem end
   local protocol = given.protocol or from_environment("PROTOCOL", warn, one_of("http/protobuf", "http/json"))
@@ -175,6 +203,17 @@ local function warn_of_absence(values, warn)
   warn("traces are not delivered: set NEXUS_API_KEY or nexus.api_key, or nexus = false for none")
 end
 
+-- What is wrong with an option is an error; with a variable, it is said, and nothing goes to Nexus: nobody is to fail
+-- for the sake of traces.
+local function nexus_fault(given, problem, warn)
+  local err = errors.of_configuration(problem, "nexus.new: nexus", {
+    base_url = option_tables.source("nexus.base_url", "NEXUS_BASE_URL", given.base_url),
+    key = "option 'nexus.api_key'", key_environment = "environment variable NEXUS_API_KEY",
+  })
+  if not err.message:find("^environment variable ") then return err end
+  warn("traces are not delivered to Nexus: " .. err.message)
+end
+
 -- Nil where nothing goes to Nexus.
 local function nexus_endpoint(values, warn)
   local given = values.nexus
@@ -182,7 +221,7 @@ local function nexus_endpoint(values, warn)
   local endpoint, problem = core.endpoint({
     key = given.api_key, key_environment = given.api_key == nil and "NEXUS_API_KEY" or nil, base_url = given.base_url,
   })
-  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: nexus") end
+  if not endpoint then return nil, nexus_fault(given, problem, warn) end
   if endpoint:has_key() then return endpoint end
   warn_of_absence(values, warn)
 end

@@ -15,15 +15,9 @@ local VERDICT_WIDTH, NAME_WIDTH = 9, 13
 -- ------------------------------------------------------------------------------------------------------ looking
 
 local function otlp_of(values, checks)
-  local otlp, err = sinks.otlp_options(values, function(warning)
+  return (sinks.otlp_options(values, function(warning)
     checks[#checks + 1] = settings.check("OTLP", "warning", warning, "Correct or unset it.")
-  end)
-  if err then
-    local place = settings.is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") and "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-      or "OTEL_EXPORTER_OTLP_ENDPOINT"
-    checks[#checks + 1] = settings.check("OTLP", "failed", err.message:gsub("^base_url", place), "Correct it.")
-  end
-  return otlp
+  end))
 end
 
 local function look_closer(values, checks)

@@ -4,6 +4,7 @@ local assistants = require("nexus_assistants.providers.assistants")
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local model_span = require("nexus_assistants.model_span")
+local options = require("nexus_assistants.options")
 local state_folder = require("nexus_assistants.state_folder")
 local values = require("nexus_assistants.values")
 
@@ -30,6 +31,16 @@ local function headers_of(given, protocol)
   return values.merged(headers, given.headers)
 end
 
+-- What somebody has set, by what the core calls it.
+local function names_of(given)
+  return {
+    base_url = options.source("openai.base_url", "OPENAI_BASE_URL", given.base_url),
+    key = "option 'openai.api_key'", key_environment = "environment variable OPENAI_API_KEY",
+    key_header = "option 'openai.auth_header'", key_prefix = "option 'openai.auth_prefix'",
+    query = "option 'openai.query'", headers = "option 'openai.headers'",
+  }
+end
+
 -- The key goes straight into the core; false is no key at all.
 local function api_endpoint(given, protocol)
   local endpoint, problem = core.endpoint({
@@ -41,7 +52,7 @@ local function api_endpoint(given, protocol)
     query = query_of(given.query),
     headers = headers_of(given, protocol),
   })
-  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: openai") end
+  if not endpoint then return nil, errors.of_configuration(problem, "nexus.new: openai", names_of(given)) end
   if given.api_key ~= false and not given.key_is_optional and not endpoint:has_key() then
     return configuration("no API key: set OPENAI_API_KEY or openai.api_key (false where the server wants none)")
   end

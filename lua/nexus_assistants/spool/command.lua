@@ -1,5 +1,6 @@
 --- The command `flush`: delivers what was left in a spool, and says what became of it.
 local core = require("nexus_assistants.core")
+local errors = require("nexus_assistants.error")
 local folders = require("nexus_assistants.spool.folders")
 local options = require("nexus_assistants.options")
 local scheduler = require("nexus_assistants.scheduler")
@@ -8,18 +9,23 @@ local survey = require("nexus_assistants.spool.survey")
 
 local command = {}
 
+local NAMES = { base_url = "NEXUS_BASE_URL", key_environment = "NEXUS_API_KEY" }
 local NO_RECEIVER = "NEXUS_API_KEY is not set, and neither is OTEL_EXPORTER_OTLP_ENDPOINT"
 
 -- Where `values` say that traces go, by name, with `folder` for their spool; or nil and what is wrong.
 local function receivers(values, folder, warn)
-  local found = {}
+  local found, left_out = {}, nil
+  local function note(text)
+    left_out = left_out or text
+    warn(text)
+  end
   local endpoint, problem = core.endpoint({ base_url = values.nexus.base_url, key_environment = "NEXUS_API_KEY" })
-  if not endpoint then return nil, (problem.message:gsub("^base_url", "NEXUS_BASE_URL")) end
+  if not endpoint then return nil, errors.named(problem.message, NAMES) end
   if endpoint:has_key() then found.nexus = { endpoint = endpoint, spool = folder } end
-  found.otlp, problem = sinks.otlp_options(values, warn)
+  found.otlp, problem = sinks.otlp_options(values, note)
   if problem then return nil, problem.message end
   if found.otlp then found.otlp.spool = folder end
-  if not next(found) then return nil, NO_RECEIVER end
+  if not next(found) then return nil, left_out or NO_RECEIVER end
   return found
 end
 

@@ -40,7 +40,7 @@ function remote.open(base_url)
   local endpoint, err = core.endpoint({ base_url = base_url, key_environment = "NEXUS_API_KEY" })
   if not endpoint then
     local place = base_url == core.environment("NEXUS_BASE_URL") and "NEXUS_BASE_URL" or "the URL"
-    return nil, (err.message:gsub("^base_url", place))
+    return nil, errors.named(err.message, { base_url = place, key_environment = "NEXUS_API_KEY" })
   end
   if not endpoint:has_key() then return nil, "NEXUS_API_KEY is not set" end
   return setmetatable({ endpoint = endpoint, engine = assert(core.engine({})) }, mt)

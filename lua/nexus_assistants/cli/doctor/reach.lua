@@ -1,5 +1,6 @@
 --- What the doctor asks servers: whether they can be reached, what they say to the key, and what time it is.
 local core = require("nexus_assistants.core")
+local errors = require("nexus_assistants.error")
 local operations = require("nexus_assistants.operations")
 local settings = require("nexus_assistants.cli.doctor.settings")
 
@@ -189,7 +190,7 @@ end
 local function verdict(target)
   if target.id then return assistant_verdict(target) end
   if target.problem then
-    local problem = target.problem:gsub("^base_url", target.place)
+    local problem = errors.named(target.problem, { base_url = target.place, key_environment = target.variable })
     return check(target.name, "failed", "can't be asked: " .. problem,
       ("Correct %s or %s."):format(target.place, target.variable))
   end
