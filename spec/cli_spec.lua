@@ -405,6 +405,12 @@ describe("the command view", function()
     assert.equal("nexus-assistants: the URL has no valid port\n", failure({ "view", "http://127.0.0.1:99999" }))
     server:faults({ { path = "/api", action = "status", status = 401, body = '{"error":"Invalid API key"}' } })
     assert.equal("nexus-assistants: " .. server.url .. ": Invalid API key: check NEXUS_API_KEY\n", failure({ "view" }))
+    server:clear_faults()
+    for _, words in ipairs({ { "view" }, { "view", "--list" }, { "view", "an-id" } }) do
+      assert.matches("/v1: Invalid URL [^\n]+: check NEXUS_BASE_URL, there is no Nexus\n$",
+        failure(words, { NEXUS_BASE_URL = server.nexus_url .. "/v1", NEXUS_API_KEY = "nxs_secret" }))
+    end
+    assert.matches(": check the URL, there is no Nexus\n$", failure({ "view", server.nexus_url .. "/v1" }))
     server:faults({ { path = "/api", action = "text" } })
     assert.matches("invalid JSON", failure({ "view" }))
     server:faults({ { path = "/api", action = "html" } })
@@ -413,7 +419,7 @@ describe("the command view", function()
 
   it("lets nothing a server or a file says act on the terminal", function()
     local body = '{"error":"\\u001b]0;pwned\\u0007\\u001b[2J\\u001b[31m\\u009bgone"}'
-    server:faults({ { path = "/api", action = "status", status = 404, body = body } })
+    server:faults({ { path = "/api", action = "status", status = 403, body = body } })
     local result = run({ "view" }, environment)
     assert.equal("nexus-assistants: " .. server.url .. ": ?]0;pwned??[2J?[31m?gone\n", result.err)
     assert.equal("nexus-assistants: unknown command 'x?[2J'; try: nexus-assistants --help\n", run({ "x\27[2J" }).err)

@@ -395,6 +395,11 @@ describe("the spool", function()
     local result = flush()
     assert.equal(1, result.code)
     assert.truthy(result.out:find("1 trace stays: Nexus answers 503", 1, true), result.out .. result.err)
+    for status, variable in pairs({ [401] = "NEXUS_API_KEY", [404] = "NEXUS_BASE_URL" }) do
+      server:faults({ { path = "/api/v1", action = "status", status = status } })
+      local said = ("answers %d at %s; check %s\n"):format(status, server.nexus_url, variable)
+      assert.truthy(flush().out:find(said, 1, true))
+    end
     server:clear_faults()
     environment.NEXUS_BASE_URL = server.nexus_url .. "/other"
     assert.same({ code = 1, out = ("delivered 0 traces and 0 spans\n1 trace waits for %s\n"):format(server.nexus_url),

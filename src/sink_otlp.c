@@ -262,11 +262,19 @@ static void on_refused(sink_otlp *sink, const nxa__otlp_answer *answer) {
   settle_batch(sink, false, 0);
 }
 
+/* Where what a receiver minds is set; "" where that is nowhere here. */
+static const char *advice_on(int status) {
+  if (status == 401 || status == 403)
+    return "; check OTEL_EXPORTER_OTLP_HEADERS";
+  bool is_elsewhere = (status >= 300 && status < 400) || status == 404 || status == 405;
+  return is_elsewhere ? "; check OTEL_EXPORTER_OTLP_ENDPOINT" : "";
+}
+
 /* Another batch may be taken, or this one later, when somebody has seen to it: once is enough for all of them. */
 static void on_unwanted(sink_otlp *sink, const nxa__otlp_answer *answer) {
   note_answer(sink);
   nxa__otlp_queue_mark(&sink->queue, false);
-  nxa__engine_warn(sink->engine, "%s: its spans %s", answer->cause, leave_batch(sink));
+  nxa__engine_warn(sink->engine, "%s: its spans %s%s", answer->cause, leave_batch(sink), advice_on(answer->status));
 }
 
 /* Halves are sent one after the other, without gathering more in between. */

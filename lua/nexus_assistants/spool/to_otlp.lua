@@ -29,10 +29,17 @@ end
 
 -- --------------------------------------------------------------------------------------------------------- asking
 
+-- As the core has it.
+local function advice_on(status)
+  if status == 401 or status == 403 then return "; check OTEL_EXPORTER_OTLP_HEADERS" end
+  local is_elsewhere = status >= 300 and status < 400 or status == 404 or status == 405
+  return is_elsewhere and "; check OTEL_EXPORTER_OTLP_ENDPOINT" or ""
+end
+
 local function problem_of(self, response, err)
   local status = response and response.status or 0
   if status == 0 then return "can't be reached at " .. receiver_of(self) .. ": " .. err.message end
-  return ("answers %d at %s"):format(status, receiver_of(self))
+  return ("answers %d at %s%s"):format(status, receiver_of(self), advice_on(status))
 end
 
 local PASSING = { connection = true, timeout = true, memory = true, cancelled = true, closed = true }

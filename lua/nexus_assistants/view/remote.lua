@@ -13,12 +13,19 @@ local mt = { __index = methods }
 
 local TIMEOUT, DEADLINE, STEP = 10, 30, 1
 local PAGE, MOST_LOOKED_AT = 200, 2000
-local UNAUTHORIZED = 401
+local UNAUTHORIZED, NOT_FOUND = 401, 404
+local NO_TRACE = "Trace not found" -- what a Nexus says that has no such trace
 -- How Nexus is asked for them.
 local STATUSES = { ok = "ok", success = "ok", error = "error", timeout = "error" }
 
-local function told_of(failure, base_url)
-  return base_url .. ": " .. failure.message .. (failure.status == UNAUTHORIZED and ": check NEXUS_API_KEY" or "")
+local function advice_on(failure, place)
+  if failure.status == UNAUTHORIZED then return ": check NEXUS_API_KEY" end
+  local is_elsewhere = failure.status == NOT_FOUND and failure.message ~= NO_TRACE
+  return is_elsewhere and ": check " .. place .. ", there is no Nexus" or ""
+end
+
+local function told_of(self, failure)
+  return self.endpoint:base_url() .. ": " .. failure.message .. advice_on(failure, self.place)
 end
 
 local function get(self, path, parameters)
@@ -31,19 +38,19 @@ local function get(self, path, parameters)
   end
   local response
   response, err = call:result()
-  if err then return nil, told_of(errors.from_call(err, response), self.endpoint:base_url()) end
+  if err then return nil, told_of(self, errors.from_call(err, response)) end
   return json.decode(response.body)
 end
 
 --- What asks the Nexus at an address; close it. Nil, message where there is no key for it.
 function remote.open(base_url)
   local endpoint, err = core.endpoint({ base_url = base_url, key_environment = "NEXUS_API_KEY" })
+  local place = base_url == core.environment("NEXUS_BASE_URL") and "NEXUS_BASE_URL" or "the URL"
   if not endpoint then
-    local place = base_url == core.environment("NEXUS_BASE_URL") and "NEXUS_BASE_URL" or "the URL"
     return nil, errors.named(err.message, { base_url = place, key_environment = "NEXUS_API_KEY" })
   end
   if not endpoint:has_key() then return nil, "NEXUS_API_KEY is not set" end
-  return setmetatable({ endpoint = endpoint, engine = assert(core.engine({})) }, mt)
+  return setmetatable({ endpoint = endpoint, place = place, engine = assert(core.engine({})) }, mt)
 end
 
 --- The trace with an id.
