@@ -429,6 +429,8 @@ describe("client", function()
       new()
       local _, err = client.threads:create()
       assert.equal("authentication", err.kind)
+      assert.equal("authentication: Incorrect API key provided: ************** (401, threads.create); check "
+        .. "openai.api_key or OPENAI_API_KEY", tostring(err))
       for _, value in pairs(err) do assert.is_nil(tostring(value):find("secret"), tostring(value)) end
     end)
 

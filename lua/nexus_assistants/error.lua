@@ -44,7 +44,7 @@ function M.kind_of_status(status)
 end
 
 --- Makes an error object of a table of its fields (kind, message, status, code, type, param, request_id, retry_after,
--- operation, attempts, findings, run). The table itself becomes the object.
+-- operation, attempts, hint, findings, run). The table itself becomes the object.
 function M.new(fields)
   fields.kind = fields.kind or "protocol"
   fields.message = fields.message or fields.kind
@@ -85,7 +85,8 @@ end
 function error_mt.__tostring(err)
   local said = err.kind and err.kind .. ": " .. err.message or err.message
   local more = details(err)
-  return more == "" and said or said .. " (" .. more .. ")"
+  if more ~= "" then said = said .. " (" .. more .. ")" end
+  return err.hint and said .. "; " .. err.hint or said
 end
 
 -- ------------------------------------------------------------------------------------------- what scripts fail with

@@ -133,6 +133,7 @@ local function failure(self, operation, core_err, response)
   local path = operation.path
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
+  if err.status == 401 then err.hint = "check openai.api_key or OPENAI_API_KEY" end
   if err.status == 404 and response and is_nothing_there(operation, err, response.body) then
     return explain_no_api(self, err)
   end
