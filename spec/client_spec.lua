@@ -434,6 +434,19 @@ describe("client", function()
       for _, value in pairs(err) do assert.is_nil(tostring(value):find("secret"), tostring(value)) end
     end)
 
+    it("say where a key is set that a model's API refuses", function()
+      for provider, path in pairs({ chat = "/v1/chat/completions", responses = "/v1/responses" }) do
+        server:faults({ { path = path, action = "status", status = 401, body = '{"error":{"message":"Bad key"}}' } })
+        new({ provider = provider, store = "memory",
+          openai = { api_key = "sk-x", base_url = server.openai_url, model = "m" } })
+        local assistant = assert(client.assistants:create({ model = "m" }))
+        local _, err = client.threads:create_and_run_poll({ assistant_id = assistant.id,
+          thread = { messages = { { role = "user", content = "Hello!" } } } })
+        assert.equal("Bad key; check openai.api_key or OPENAI_API_KEY", err.run.last_error.message)
+        client:close(0)
+      end
+    end)
+
     it("end with the call's own deadline", function()
       server:faults({ { path = "/v1/threads", action = "hang" } })
       new()
