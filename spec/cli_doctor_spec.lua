@@ -350,12 +350,31 @@ describe("the command doctor", function()
     environment.NEXUS_API_KEY = nil
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url
     local checks, code
-    for _, status in ipairs({ 405, 501 }) do
+    for status, expected in pairs({ [302] = "failed", [401] = "failed", [403] = "failed", [404] = "failed",
+      [405] = "failed", [415] = "failed", [429] = "warning", [501] = "failed", [503] = "warning" }) do
       server:faults({ { path = "/v1/traces", action = "status", status = status, times = 1, body = "{}" } })
-      checks, code = look()
-      assert.equal(0, code)
-      assert.equal("ok", checks.OTLP.verdict)
+      checks = look()
+      assert.equal(expected, checks.OTLP.verdict, status)
       assert.truthy(checks.OTLP.message:find("answers " .. status, 1, true))
+      local is_key = status == 401 or status == 403
+      local advice = is_key and "Check OTEL_EXPORTER_OTLP_HEADERS" or "Check OTEL_EXPORTER_OTLP_ENDPOINT and"
+      assert.equal(expected == "failed", checks.OTLP.advice:find(advice, 1, true) ~= nil, checks.OTLP.advice)
+    end
+    for _, protocol in ipairs({ "http/protobuf", "http/json" }) do
+      environment.OTEL_EXPORTER_OTLP_PROTOCOL = protocol
+      for _, status in ipairs({ 200, 400 }) do
+        server:clear_requests()
+        server:faults({ { path = "/v1/traces", action = "status", status = status, times = 1, body = "{}" } })
+        checks, code = look()
+        assert.same({ 0, "ok" }, { code, checks.OTLP.verdict })
+      end
+      local is_json, asked = protocol == "http/json", nil
+      for _, request in ipairs(server:requests()) do
+        if request.path == "/v1/traces" then asked = request end
+      end
+      assert.same({ "POST", is_json and '{"resourceSpans":[]}' or "",
+        is_json and "application/json" or "application/x-protobuf" },
+        { asked.method, asked.body, asked.headers["content-type"] })
     end
     assert.equal("NEXUS_API_KEY is not set: traces go elsewhere", checks["Nexus key"].message)
     assert.equal("go to OTLP at " .. server.url .. "/v1/traces", checks.traces.message)

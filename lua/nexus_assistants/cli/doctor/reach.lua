@@ -11,7 +11,8 @@ local check, is_loopback = settings.check, settings.is_loopback
 local DEADLINE = 5 -- seconds
 local STEP = 0.25
 local SKEW = 5 -- seconds
-local NO_SUCH_METHOD = 501 -- as 405: the server is well, and has no such method
+local NO_SUCH_METHOD = 501 -- the server is well, and has no such method
+local NOTHING_IN_IT = 400 -- of a receiver that minds a request without spans
 local MOST_READ = 1024 * 1024
 local READABLE_UNENCRYPTED = "Use https: the key can be read on the way."
 
@@ -57,11 +58,16 @@ local function nexus_target(values)
   }
 end
 
--- A receiver only takes what is sent to it: any answer says that it is there.
+-- A receiver only takes what is sent to it: a request without spans, which none of protobuf's bytes are, too.
 local function otlp_target(otlp)
-  return otlp and {
+  if not otlp then return nil end
+  local hint = "Check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL: nobody takes %s at %s."
+  return {
     name = "OTLP", endpoint = otlp.endpoint, variable = "OTEL_EXPORTER_OTLP_HEADERS",
-    place = "OTEL_EXPORTER_OTLP_ENDPOINT", path = otlp.path, takes_only = true,
+    place = "OTEL_EXPORTER_OTLP_ENDPOINT", path = otlp.path, is_required = true, takes_only = true,
+    method = "POST", body = otlp.json and '{"resourceSpans":[]}' or "",
+    content_type = otlp.json and "application/json" or "application/x-protobuf",
+    hint = hint:format(otlp.json and "http/json" or "http/protobuf", otlp.path),
   }
 end
 
@@ -72,8 +78,9 @@ local function start(engine, target, seconds)
   local err
   target.started = core.monotonic()
   target.call, err = engine:call({
-    endpoint = target.endpoint, method = "GET", path = target.path, query = target.query, timeout = seconds,
-    deadline = seconds, retries = 0, max_response = MOST_READ,
+    endpoint = target.endpoint, method = target.method or "GET", path = target.path, query = target.query,
+    body = target.body, content_type = target.content_type, timeout = seconds, deadline = seconds, retries = 0,
+    max_response = MOST_READ,
   })
   if err then target.problem = err.message end
 end
@@ -157,7 +164,7 @@ end
 local function reached(target)
   local status = target.response.status
   if status == 401 or status == 403 then return refused(target) end
-  if target.takes_only and (status < 500 or status == NO_SUCH_METHOD) then return of_answer(target) end
+  if target.takes_only and status == NOTHING_IN_IT then return of_answer(target) end
   if status >= 300 and status < 400 then
     return check(target.name, "failed", said(target) .. ": redirects are not followed", target.hint)
   end
