@@ -450,6 +450,26 @@ describe("the command doctor", function()
       assert.truthy(message:find("1 process at work there", 1, true), message)
     end)
 
+    it("tells of one where nothing can be written, by writing", function()
+      local spool = folder .. "/spool"
+      environment.NEXUS_ASSISTANTS_SPOOL = spool
+      verdict_of("spool")
+      local names = core.list_folder(spool)
+      table.sort(names)
+      assert.same({ id, "else" }, names)
+      if not os.execute("mount -t tmpfs -o size=4k none " .. spool .. " 2>/dev/null") then
+        return pending("a small disk can't be mounted")
+      end
+      finally(function() os.execute("umount " .. spool) end)
+      assert.equal("ok", (verdict_of("spool")))
+      write(spool .. "/full", "x")
+      local verdict, message, advice = verdict_of("spool")
+      assert.same({ "failed", "nothing can be written in " .. spool .. ": No space left on device" },
+        { verdict, message })
+      assert.matches("^Make room there, ", advice)
+      assert.same({ "full" }, core.list_folder(spool))
+    end)
+
     it("tells of one that is off, and of one that can't be made", function()
       environment.NEXUS_ASSISTANTS_SPOOL = "off"
       assert.equal("warning", (verdict_of("spool")))

@@ -207,6 +207,29 @@ local function folder_is_absent(folder)
     "Let this user write there, or name another folder in NEXUS_ASSISTANTS_SPOOL.")
 end
 
+local PROBE = ("x"):rep(4096) -- no file system has that much room left where it is full
+
+-- Writes a file that is nobody else's to read; true, or nil and what hinders.
+local function write_private(path, text)
+  local made, err = core.make_private(path)
+  if not made then return nil, err.message end
+  local file, problem = io.open(path, "wb")
+  if not file then return nil, problem end
+  file:setvbuf("no")
+  local written, closed, late
+  written, problem = file:write(text)
+  closed, late = file:close()
+  return written and closed, problem or late
+end
+
+-- Only writing tells whether a trace could be left in a folder. Nil where one could.
+local function fault_of_folder(folder)
+  local path = folder .. "/doctor.new"
+  local written, problem = write_private(path, PROBE)
+  os.remove(path)
+  return not written and problem or nil
+end
+
 --- What waits on the disk.
 function settings.spool(values)
   local folder = sinks.spool_folder(values)
@@ -216,6 +239,11 @@ function settings.spool(values)
   end
   local found = survey.of(folder)
   if not found then return folder_is_absent(folder) end
+  local fault = fault_of_folder(folder)
+  if fault then
+    return check("spool", "failed", "nothing can be written in " .. folder .. ": " .. fault,
+      "Make room there, let this user write there, or name another folder in NEXUS_ASSISTANTS_SPOOL.")
+  end
   local message = found.files == 0 and found.held == 0 and "empty, " .. folder or contents(found) .. ", " .. folder
   if found.files > 0 and found.held == 0 and age_of(found) > DAY then
     return check("spool", "warning", message, "Run nexus-assistants flush: these are not delivered by themselves.")
