@@ -44,6 +44,7 @@ build = {
     ["nexus_assistants.cli.doctor.settings"] = "lua/nexus_assistants/cli/doctor/settings.lua",
     ["nexus_assistants.cli.outputs"] = "lua/nexus_assistants/cli/outputs.lua",
     ["nexus_assistants.cli.help"] = "lua/nexus_assistants/cli/help.lua",
+    ["nexus_assistants.cli.patience"] = "lua/nexus_assistants/cli/patience.lua",
     ["nexus_assistants.cli.progress"] = "lua/nexus_assistants/cli/progress.lua",
     ["nexus_assistants.cli.run"] = "lua/nexus_assistants/cli/run.lua",
     ["nexus_assistants.client"] = "lua/nexus_assistants/client.lua",

@@ -748,6 +748,17 @@ describe("the command view", function()
     end
   end)
 
+  it("says on a terminal whom it waits for, and nowhere else", function()
+    local function slow() server:faults({ { path = "/api", action = "pass", delay = 2.2, times = 1 } }) end
+    slow()
+    local seen = process.chunk_on_terminal('os.exit(require("nexus_assistants.cli").main({ "view" }))', environment)
+    if not seen then return pending("util-linux's script, or a terminal for it, isn't here") end
+    local line = "begun\nnexus-assistants: waiting for " .. server.nexus_url .. "\n"
+    assert.equal(line, seen:sub(1, #line))
+    slow()
+    assert.equal("", run({ "view" }, environment).err)
+  end)
+
   it("takes the terminal's width and its colours", function()
     local probe = io.popen("script -qec 'echo works' /dev/null </dev/null 2>/dev/null")
     local works = probe:read("*a"):find("works", 1, true)

@@ -446,6 +446,20 @@ describe("the spool", function()
     end
   end)
 
+  it("is delivered by the command, which says on a terminal whom it waits for", function()
+    local client = new_client(server.nexus_url)
+    server:faults({ { path = "/api/v1", action = "status", status = 503 } })
+    trace(client, "slow")
+    client:close(0.1)
+    server:faults({ { path = "/api/v1", action = "pass", delay = 2.2, times = 1 } })
+    local chunk = 'os.exit(require("nexus_assistants.cli").main({ "flush", %q }))'
+    local seen = process.chunk_on_terminal(chunk:format(spool),
+      { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url })
+    if not seen then return pending("util-linux's script, or a terminal for it, isn't here") end
+    assert.equal(("begun\nnexus-assistants: waiting for %s\ndelivered 1 trace and 2 spans\n"):format(server.nexus_url),
+      seen)
+  end)
+
   it("that is for another Nexus is no concern of the command's while a process is at work on it", function()
     local client = new_client(NOBODY)
     client:trace({ name = "t" }, function(traced)

@@ -5,6 +5,7 @@ local errors = require("nexus_assistants.error")
 local filter = require("nexus_assistants.view.filter")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
+local patience = require("nexus_assistants.cli.patience")
 local query = require("nexus_assistants.query")
 
 local remote = {}
@@ -34,7 +35,7 @@ local function get(self, path, parameters)
   })
   if not call then return nil, err.message end
   while not call:done() do
-    self.engine:step(STEP)
+    self.engine:step(math.min(STEP, self.waits()))
   end
   local response
   response, err = call:result()
@@ -50,7 +51,9 @@ function remote.open(base_url)
     return nil, errors.named(err.message, { base_url = place, key_environment = "NEXUS_API_KEY" })
   end
   if not endpoint:has_key() then return nil, "NEXUS_API_KEY is not set" end
-  return setmetatable({ endpoint = endpoint, place = place, engine = assert(core.engine({})) }, mt)
+  return setmetatable({
+    endpoint = endpoint, place = place, engine = assert(core.engine({})), waits = patience.new(base_url),
+  }, mt)
 end
 
 --- The trace with an id.
