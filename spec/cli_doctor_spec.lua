@@ -236,6 +236,11 @@ describe("the command doctor", function()
   end)
 
   it("names the variable that has no address in it", function()
+    environment.NEXUS_BASE_URL = "127.0.0.1:4010"
+    local checks = look()
+    assert.matches("NEXUS_BASE_URL must begin with http:// or https://", checks.Nexus.message, 1, true)
+    assert.is_nil(checks.traces)
+    environment.NEXUS_BASE_URL = server.nexus_url
     for _, name in ipairs({ "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" }) do
       environment[name] = "ftp://receiver"
       local verdict, message, advice = verdict_of("OTLP")

@@ -118,6 +118,8 @@ usage: nexus-assistants flush [DIR]
       ["--dialect is for --model chat; try: nexus-assistants serve --help"] = { "serve", "--dialect", "vllm" },
       ["--base-url is for --model chat or responses; try: nexus-assistants serve --help"] =
         { "serve", "--base-url", "http://127.0.0.1:1/v1" },
+      ["--base-url must begin with http:// or https://; try: nexus-assistants serve --help"] =
+        { "serve", "--model", "chat", "--base-url", "me:password@127.0.0.1:1" },
       ["--max-body must be a whole number from 1 to 1024, got '0'; try: nexus-assistants serve --help"] =
         { "serve", "--max-body", "0" },
       ["--max-connections must be a whole number from 1 to 900, got '901'; try: nexus-assistants serve --help"] =

@@ -42,12 +42,6 @@ local function text(value)
   return nil, "must not be empty"
 end
 
-local function address(value)
-  local endpoint, problem = require("nexus_assistants.core").endpoint({ base_url = value })
-  if endpoint then return value end
-  return nil, (problem.message:gsub("^base_url ", ""))
-end
-
 -- ---------------------------------------------------------------------------------------------------- commands
 
 --- Says what went wrong, on standard error. Messages quote what servers and files say, which may be anything.
@@ -80,6 +74,15 @@ local function misplaced(options)
     local models = table.concat(ONLY_FOR[name], " or ")
     if options[name] and not models:find(model, 1, true) then return "--" .. name .. " is for --model " .. models end
   end
+end
+
+-- The URL isn't repeated: it may hold a password.
+local function serve_fault(options)
+  local url = options["base-url"]
+  local problem = misplaced(options)
+  if problem or not url then return problem end
+  local _, err = require("nexus_assistants.core").endpoint({ base_url = url })
+  return err and (err.message:gsub("^base_url", "--base-url"))
 end
 
 local MEBIBYTE = 1024 * 1024
@@ -235,7 +238,7 @@ local COMMANDS = {
     },
   },
   {
-    name = "serve", run = run_serve, arguments = 0, fault = misplaced,
+    name = "serve", run = run_serve, arguments = 0, fault = serve_fault,
     summary = "a local server: the Assistants protocol at /v1, on any model, Nexus's at /api/v1, and a page at /",
     options = {
       { name = "port", value = "N", check = whole_number(0, 65535),
@@ -248,7 +251,7 @@ local COMMANDS = {
         help = "who thinks: script, a Lua function; chat, chat completions; responses, OpenAI's Responses (script)" },
       { name = "model-script", value = "FILE", check = text,
         help = "a Lua file that returns function(messages, tools, run); without it the model repeats the question" },
-      { name = "base-url", value = "URL", check = address,
+      { name = "base-url", value = "URL", check = text,
         help = "where chat and responses are (OPENAI_BASE_URL); the key is OPENAI_API_KEY's" },
       { name = "model-name", value = "NAME", check = text,
         help = "the model of runs that name none, whatever their assistant says (OPENAI_MODEL)" },
