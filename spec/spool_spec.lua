@@ -485,6 +485,19 @@ describe("the spool", function()
         { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url }))
   end)
 
+  it("that holds what can't be read has the command end with 1: it is lost", function()
+    local folder = spool .. "/" .. ("ab"):rep(8)
+    assert(core.make_directory(folder))
+    for name, text in pairs({ lock = NOBODY, ["1.jsonl"] = '{"trace":"broken' }) do
+      local file = assert(io.open(folder .. "/" .. name, "w"))
+      file:write(text)
+      file:close()
+    end
+    assert.same({ code = 1, out = "delivered 0 traces and 0 spans\n1 trace could not be read\n", err = "" },
+      process.run({ process.path("bin/nexus-assistants"), "flush", spool },
+        { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = NOBODY }))
+  end)
+
   it("that an ended process left for another Nexus is told though others are at work for that", function()
     local client = new_client(NOBODY)
     trace(client, "left")

@@ -287,7 +287,7 @@ local COMMANDS = {
   {
     name = "flush", run = run_flush, arguments = 1, usage = "[DIR]",
     summary = "delivers what is left in the spool to NEXUS_BASE_URL (with NEXUS_API_KEY) and "
-      .. "OTEL_EXPORTER_OTLP_ENDPOINT; ends with 1 where some stays or is refused",
+      .. "OTEL_EXPORTER_OTLP_ENDPOINT; ends with 1 where some stays, is refused or is lost",
     operands = { { "DIR", "a spool's folder (NEXUS_ASSISTANTS_SPOOL, or that of the user's clients)" } },
     options = {},
   },

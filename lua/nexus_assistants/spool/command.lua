@@ -87,13 +87,19 @@ local function report_others(folder, all)
   return table.concat(lines), complete
 end
 
+-- Whether nothing is left, and nothing was lost.
+local function is_complete(spool, left)
+  local counts = spool.counts
+  return left + spool.unread + counts.refused + counts.unreadable + counts.dropped == 0
+end
+
 local function flush(all)
   local lines, complete = {}, true
   for _, spool in ipairs(all) do
     spool.scheduler.watcher = { waits = patience.new(spool.endpoint:base_url()) }
     local left, problem = spool:flush()
     lines[#lines + 1] = report(spool, left, problem)
-    complete = complete and left == 0 and spool.unread == 0 and spool.counts.refused == 0
+    complete = complete and is_complete(spool, left)
   end
   return table.concat(lines), complete
 end
@@ -125,7 +131,7 @@ local function folder_of(values, named)
   return folder -- where nothing was left yet
 end
 
---- Delivers what is in `folder`, by default the user's. Returns what to say, and whether nothing was left or refused;
+--- Delivers what is in `folder`, by default the user's. Returns what to say, and whether nothing was left or lost;
 -- or nil and what is wrong.
 function command.run(folder)
   local settings, problem = options.read("nexus-assistants", options.client, {}, core.environment)
