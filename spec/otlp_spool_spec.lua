@@ -231,7 +231,7 @@ describe("the spool for a receiver of OTLP", function()
     assert.is_false(client:close(1))
     assert.equal(0, client:stats().tasks)
     assert.same({ server.url .. "/v1/traces answers 401: its spans wait in the spool; check "
-      .. "OTEL_EXPORTER_OTLP_HEADERS" }, warnings)
+      .. "otlp.headers or OTEL_EXPORTER_OTLP_HEADERS" }, warnings)
     assert.same({ 3, 6, 0 }, { client:stats().traces_spooled, client:stats().spans_spooled,
       client:stats().spans_failed })
     server:faults({ TAKES })
@@ -484,7 +484,8 @@ describe("the spool for a receiver of OTLP", function()
       servers.quote(servers.command({ process.path("bin/nexus-assistants"), "flush", spool }))))
     local said = pipe:read("*a")
     pipe:close()
-    assert.truthy(said:find("1 batch stays: the receiver answers 401 at .*; check OTEL_EXPORTER_OTLP_HEADERS\n1\n$"),
+    assert.truthy(said:find("1 batch stays: the receiver answers 401 at .*; check otlp.headers or "
+      .. "OTEL_EXPORTER_OTLP_HEADERS\n1\n$"),
       said)
   end)
 
@@ -687,7 +688,7 @@ describe("the spool for a receiver of OTLP", function()
     assert.equal(1, result.code)
     assert.truthy(result.out:find("1 batch stays: the receiver answers 503", 1, true), result.out .. result.err)
     server:faults({ { path = PATH, action = "status", status = 404 } })
-    assert.truthy(flush(environment).out:find("; check OTEL_EXPORTER_OTLP_ENDPOINT\n", 1, true))
+    assert.truthy(flush(environment).out:find("; check otlp.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT\n", 1, true))
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url .. "/other"
     result = flush(environment)
     assert.same({ 1, ("delivered 0 spans to %s/other/v1/traces\n1 batch waits for %s/v1/traces\n"):format(

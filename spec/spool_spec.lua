@@ -395,9 +395,10 @@ describe("the spool", function()
     local result = flush()
     assert.equal(1, result.code)
     assert.truthy(result.out:find("1 trace stays: Nexus answers 503", 1, true), result.out .. result.err)
-    for status, variable in pairs({ [401] = "NEXUS_API_KEY", [404] = "NEXUS_BASE_URL" }) do
+    for status, names in pairs({ [401] = "nexus.api_key or NEXUS_API_KEY", [302] = "nexus.base_url or NEXUS_BASE_URL",
+      [404] = "nexus.base_url or NEXUS_BASE_URL" }) do
       server:faults({ { path = "/api/v1", action = "status", status = status } })
-      local said = ("answers %d at %s; check %s\n"):format(status, server.nexus_url, variable)
+      local said = ("answers %d at %s; check %s\n"):format(status, server.nexus_url, names)
       assert.truthy(flush().out:find(said, 1, true))
     end
     server:clear_faults()
@@ -675,6 +676,25 @@ describe("the spool", function()
     assert.truthy(text:find('"name":"failed"', 1, true))
     assert.truthy(text:find('"name":"t5"', 1, true))
     assert.is_nil(text:find('"name":"t3"', 1, true))
+  end)
+
+  it("says of what has no room as the client closes that it is lost", function()
+    for _, room in ipairs({ 8200, 16400, 17000, 1e6 }) do
+      os.execute("rm -rf " .. servers.quote(spool))
+      warnings = {}
+      local client = new_client(NOBODY, { limits = { max_spool_bytes = room } })
+      for number = 1, 6 do
+        client:trace({ name = "t" .. number }, function(traced)
+          traced:span("s", function(span) span:output(("x"):rep(1500)) end)
+        end)
+      end
+      client:close(0.1)
+      local stats, kept = client:stats(), files()
+      assert.same({ kept, kept, 6 - kept }, { stats.traces_spooled, stats.spool_left, stats.traces_failed }, room)
+      local told = kept == 6 and "but kept in the spool for the next client or nexus-assistants flush: 6 traces"
+        or ("nor kept in the spool: %d trace"):format(6 - kept)
+      assert.truthy(warnings[1]:find(told, 1, true), warnings[1])
+    end
   end)
 
   it("holds what others left to them, too", function()

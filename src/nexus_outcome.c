@@ -226,13 +226,15 @@ static bool on_gone(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer
 }
 
 static bool on_bad_key(nxa__nexus *sink) {
-  nxa__engine_warn(sink->engine, "Nexus refused the API key (401): traces are not delivered; check NEXUS_API_KEY");
+  nxa__engine_warn(sink->engine,
+                   "Nexus refused the API key (401): traces are not delivered; check nexus.api_key or NEXUS_API_KEY");
   nxa__nexus_stop(sink);
   return true;
 }
 
 static bool on_wrong_url(nxa__nexus *sink, const nxa__nexus_answer *answer) {
-  nxa__engine_warn(sink->engine, "%s is no Nexus (%d): traces are not delivered; check NEXUS_BASE_URL",
+  nxa__engine_warn(sink->engine,
+                   "%s is no Nexus (%d): traces are not delivered; check nexus.base_url or NEXUS_BASE_URL",
                    nxa_endpoint_base_url(sink->endpoint), answer->status);
   nxa__nexus_stop(sink);
   return true;

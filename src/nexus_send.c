@@ -172,6 +172,12 @@ void nxa__nexus_look_later(nxa__nexus *sink, nxa__trace_notes *notes) {
   nxa__list_append(&sink->open, &notes->open_link);
 }
 
+/* By a trace's clock, so that it doesn't end by another than its spans. */
+static void note_time(const nxa__nexus *sink) {
+  const nxa__trace_notes *oldest = sink->open.first->owner;
+  nxa__spool_note_time(sink->spool, nxa__trace_now(oldest->trace));
+}
+
 static bool look_is_due(const nxa__nexus *sink, int64_t now) {
   return sink->open.first && ((const nxa__trace_notes *)sink->open.first->owner)->look_ns <= now;
 }
@@ -180,7 +186,7 @@ static bool look_is_due(const nxa__nexus *sink, int64_t now) {
  * until when. */
 static void keep_running(nxa__nexus *sink, int64_t now) {
   if (look_is_due(sink, now))
-    nxa__spool_note_time(sink->spool);
+    note_time(sink);
   for (int left = LOOKS_AT_ONCE; left > 0 && look_is_due(sink, now); left--) {
     nxa__trace_notes *notes = sink->open.first->owner;
     nxa__nexus_keep_open_spans(sink, notes);

@@ -251,9 +251,8 @@ bool nxa__nexus_keep_on_disk(nxa__nexus *sink, nxa__trace_notes *notes) {
   return all_spans && notes->end_kept && nxa__spool_has_lines(notes->file);
 }
 
-bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes) {
+void nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes) {
   nxa__nexus_keep_on_disk(sink, notes);
   if (notes->end_kept)
     keep_leaving(sink, notes);
-  return nxa__spool_has_lines(notes->file); /* without its end it counts as interrupted, as if the process was killed */
 }

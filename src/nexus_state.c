@@ -82,7 +82,13 @@ static void settle_kept_spans(nxa__nexus *sink, nxa_trace *trace) {
 }
 
 void nxa__nexus_leave_now(nxa__nexus *sink, nxa__trace_notes *notes) {
-  bool kept = nxa__nexus_keep_rest(sink, notes);
+  nxa__nexus_keep_rest(sink, notes);
+  nxa__nexus_leave_kept(sink, notes);
+}
+
+/* Without its end it counts as interrupted, as if the process was killed. */
+void nxa__nexus_leave_kept(nxa__nexus *sink, nxa__trace_notes *notes) {
+  bool kept = nxa__spool_has_lines(notes->file);
   nxa__spool_leave(sink->spool, notes->file);
   notes->file = NULL;
   if (!kept) {

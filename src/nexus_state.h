@@ -150,6 +150,8 @@ void nxa__nexus_give_up_trace(nxa__nexus *sink, nxa__trace_notes *notes);
 void nxa__nexus_leave_trace(nxa__nexus *sink, nxa__trace_notes *notes);
 /* The same at once, for one that has ended. */
 void nxa__nexus_leave_now(nxa__nexus *sink, nxa__trace_notes *notes);
+/* The same for one whose rest is written: what is in its file is left. */
+void nxa__nexus_leave_kept(nxa__nexus *sink, nxa__trace_notes *notes);
 /* Leaves all there is and sends nothing more. */
 void nxa__nexus_stop(nxa__nexus *sink);
 bool nxa__nexus_may_create(const nxa__nexus *sink, const nxa_trace *trace);
@@ -180,8 +182,8 @@ void nxa__nexus_keep_id(nxa__nexus *sink, nxa__trace_notes *notes);
 /* Whether all of a trace that has ended is on the disk; what somebody deleted meanwhile is written anew, and what could
  * not be written before. */
 bool nxa__nexus_keep_on_disk(nxa__nexus *sink, nxa__trace_notes *notes);
-/* Writes what is still missing, and that the trace is left. False where not even the trace is there. */
-bool nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes);
+/* Writes what is still missing, and that the trace is left. */
+void nxa__nexus_keep_rest(nxa__nexus *sink, nxa__trace_notes *notes);
 /* A request for it may have been carried out, though no answer said so: how it was lost says how long that may take. */
 typedef enum nxa__loss { LOSS_BROKEN, LOSS_TIMEOUT, LOSS_ABANDONED } nxa__loss;
 void nxa__nexus_doubt(nxa__nexus *sink, nxa__trace_notes *notes, nxa__loss loss);

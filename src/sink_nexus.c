@@ -229,12 +229,18 @@ static void say_what_is_left(const nxa__nexus *sink, nxa__tally left, nxa__tally
                    *sink->cause ? "it " : "the time to close was over", sink->cause);
 }
 
+static void keep_list(nxa__nexus *sink, const nxa__list *list) {
+  for (nxa__link *link = list->first; link; link = link->next)
+    if (((nxa__trace_notes *)link->owner)->file)
+      nxa__nexus_keep_rest(sink, link->owner);
+}
+
 /* A trace that Nexus has, with its end, counts as delivered though spans of it were not. */
 static void settle_left(nxa__nexus *sink, nxa__list *list) {
   while (list->first) {
     nxa__trace_notes *notes = list->first->owner;
     if (notes->file) {
-      nxa__nexus_leave_now(sink, notes);
+      nxa__nexus_leave_kept(sink, notes);
       continue;
     }
     nxa__nexus_unlist(notes);
@@ -252,6 +258,9 @@ static void give_up(nxa__sink *base) {
   count_undelivered(sink, &sink->ready, &left);
   count_undelivered(sink, &sink->resting, &left);
   nxa__spool_try_again(sink->spool);
+  keep_list(sink, &sink->ready); /* all of it first: what is written of one may take the room of another */
+  keep_list(sink, &sink->running);
+  keep_list(sink, &sink->resting);
   sink->kept = (nxa__tally){0, 0};
   settle_left(sink, &sink->ready);
   settle_left(sink, &sink->running);

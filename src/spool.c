@@ -552,9 +552,9 @@ size_t nxa__spool_most(const nxa__spool *spool) {
   return spool->limits.bytes;
 }
 
-void nxa__spool_note_time(const nxa__spool *spool) {
+void nxa__spool_note_time(const nxa__spool *spool, int64_t now) {
   if (spool->lock)
-    nxa__lock_set_time(spool->lock, nxa__wall_ns());
+    nxa__lock_set_time(spool->lock, now);
 }
 
 void nxa__spool_try_again(nxa__spool *spool) {

@@ -58,8 +58,9 @@ void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, ch
 bool nxa__spool_rests(const nxa__spool *spool);
 /* There is no more time for that. */
 void nxa__spool_try_again(nxa__spool *spool);
-/* The process is at work: where it is killed, whoever takes the folder knows until when it was, by the lock's time. */
-void nxa__spool_note_time(const nxa__spool *spool);
+/* The process is at work now, in nanoseconds since 1970: where it is killed, whoever takes the folder knows until when
+ * it was, by the lock's time. */
+void nxa__spool_note_time(const nxa__spool *spool, int64_t now);
 /* Its trace failed: where there is too much, it goes last. */
 void nxa__spool_mark_failed(nxa__spool *spool, nxa__spool_file *file);
 /* Its trace is delivered, or not worth keeping. Frees it. */

@@ -357,7 +357,7 @@ void nxa_trace_set_metadata(nxa_trace *trace, const char *key, const char *json,
 
 /* The wall clock of a trace is its start and what the monotonic one counted since: a step of the wall clock can't turn
  * a bar round, nor put a child before its parent. */
-static int64_t trace_now(const nxa_trace *trace) {
+int64_t nxa__trace_now(const nxa_trace *trace) {
   return trace->record.started_ns + (nxa__monotonic_ns() - trace->started_monotonic_ns);
 }
 
@@ -383,7 +383,7 @@ void nxa_trace_end(nxa_trace *trace, nxa_trace_status status, const char *messag
   if (status != NXA_TRACE_SUCCESS)
     nxa__export_keep(trace);
   trace->status = status;
-  trace->record.ended_ns = trace_now(trace);
+  trace->record.ended_ns = nxa__trace_now(trace);
   trace->record.ended = true;
   if (trace->held_back)
     nxa__export_leave_out(trace);
@@ -491,7 +491,7 @@ nxa_span *nxa_span_start(nxa_trace *trace, nxa_span *parent, const char *name, c
   }
   new_id(tracer, span->id, 8);
   link_span(span, trace, parent);
-  span->record.started_ns = trace_now(trace);
+  span->record.started_ns = nxa__trace_now(trace);
   span->given_end_ns = -1;
   tracer->stats.spans_started++;
   tracer->stats.spans_pending += span->record.wanted != 0;
@@ -576,7 +576,7 @@ void nxa_span_set_times(nxa_span *span, double started_at, double ended_at) {
 static void end_span(nxa_span *span, nxa_span_status status) {
   if (status == NXA_SPAN_ERROR)
     nxa__export_keep(span->trace);
-  int64_t end = span->given_end_ns >= 0 ? span->given_end_ns : trace_now(span->trace);
+  int64_t end = span->given_end_ns >= 0 ? span->given_end_ns : nxa__trace_now(span->trace);
   span->record.ended_ns = end < span->record.started_ns ? span->record.started_ns : end;
   span->record.ended = true;
   span->status = status;

@@ -108,6 +108,8 @@ void nxa__trace_release(nxa_trace *trace);
 
 /* Ends a span that is to go nowhere. What is below it, and will be, goes below what it is in itself. */
 void nxa__span_leave_out(nxa_span *span);
+/* Nanoseconds since 1970, by the trace's own clock. */
+int64_t nxa__trace_now(const nxa_trace *trace);
 /* The same as nxa_span_end where the parent, if there is one, ends at once, before anything is waited for: then one
  * write to the disk is enough for both. */
 void nxa__span_end_with_parent(nxa_span *span, nxa_span_status status);

@@ -144,7 +144,8 @@ static void the_key_is_refused(void **state) {
   record(&made);
   assert_true(close_within(&made, 30, false) < 10);
   assert_int_equal(fixture_requests(made.net->server), 1);
-  assert_warned(made.net, "Nexus refused the API key (401): traces are not delivered; check NEXUS_API_KEY");
+  assert_warned(made.net,
+                "Nexus refused the API key (401): traces are not delivered; check nexus.api_key or NEXUS_API_KEY");
   nxa_tracer_free(made.tracer);
 }
 

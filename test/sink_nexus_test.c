@@ -516,7 +516,8 @@ static void a_refused_key_stops_it_for_good(void **state) {
   nxa_span *span = span_under(open, NULL, "open");
   run_for(fix.engine, SECOND);
   assert_int_equal(request_count, 6);
-  assert_warned(&fix, "Nexus refused the API key (401): traces are not delivered; check NEXUS_API_KEY");
+  assert_warned(&fix,
+                "Nexus refused the API key (401): traces are not delivered; check nexus.api_key or NEXUS_API_KEY");
   assert_nothing_held(&fix);
   assert_failed(&fix, 11, 31);
   nxa_span_set_output(span, "\"much\"", 6);
@@ -607,7 +608,9 @@ static void a_wrong_address_stops_it(void **state) {
   run_for(fix.engine, SECOND);
   assert_int_equal(request_count, 1);
   assert_failed(&fix, 2, 2);
-  assert_warned(&fix, "http://nexus.test:8080 is no Nexus (404): traces are not delivered; check NEXUS_BASE_URL");
+  assert_warned(
+      &fix,
+      "http://nexus.test:8080 is no Nexus (404): traces are not delivered; check nexus.base_url or NEXUS_BASE_URL");
   stop(&fix);
 }
 

@@ -9,7 +9,6 @@ local to_nexus = { name = "nexus", ending = "jsonl", workers = 3, timeout = 5 } 
 
 local MOST_ANSWER = 64 * 1024 * 1024
 local LOST = { [0] = true, [502] = true, [504] = true, [520] = true, [524] = true }
-local ADVICE = { [401] = "; check NEXUS_API_KEY", [404] = "; check NEXUS_BASE_URL" }
 local BROKEN_GRACE = 0.25 -- seconds after which a server has acted whose connection broke, or never will
 local TAKEN = '{"trace":"%s","left":false}\n'
 
@@ -20,11 +19,18 @@ end
 
 -- --------------------------------------------------------------------------------------------------------- asking
 
+-- As the core has it.
+local function advice_on(status)
+  if status == 401 then return "; check nexus.api_key or NEXUS_API_KEY" end
+  local is_elsewhere = status >= 300 and status < 400 or status == 404
+  return is_elsewhere and "; check nexus.base_url or NEXUS_BASE_URL" or ""
+end
+
 local function problem_of(self, response, err)
   local status = response and response.status or 0
   if status == 0 then return "can't be reached at " .. self.endpoint:base_url() .. ": " .. err.message end
   return ("answers %d at %s%s"):format(status, self.endpoint:base_url(),
-    err and (ADVICE[status] or "") or " with what isn't understood")
+    err and advice_on(status) or " with what isn't understood")
 end
 
 local function value_of(response)

@@ -31,9 +31,9 @@ end
 
 -- As the core has it.
 local function advice_on(status)
-  if status == 401 or status == 403 then return "; check OTEL_EXPORTER_OTLP_HEADERS" end
+  if status == 401 or status == 403 then return "; check otlp.headers or OTEL_EXPORTER_OTLP_HEADERS" end
   local is_elsewhere = status >= 300 and status < 400 or status == 404 or status == 405
-  return is_elsewhere and "; check OTEL_EXPORTER_OTLP_ENDPOINT" or ""
+  return is_elsewhere and "; check otlp.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT" or ""
 end
 
 local function problem_of(self, response, err)
