@@ -124,6 +124,16 @@ describe("scheduler", function()
       assert.is_nil(result)
       assert.equal("invalid", err.kind)
     end)
+
+    it("doesn't take what the engine does besides for what may happen", function()
+      engine.timeout = function() return 0.5 end -- as where a trace is open
+      local one, other
+      one = tasks:spawn(function() return other:wait() end)
+      other = tasks:spawn(function() return one:wait() end)
+      assert.equal("invalid", select(2, one:wait()).kind)
+      local call = tasks:spawn(function() return tasks:await(engine:call(100, "answer")) end)
+      assert.equal("answer", call:wait())
+    end)
   end)
 
   describe("a task that waits in a coroutine of its own", function()

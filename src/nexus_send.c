@@ -153,11 +153,32 @@ static int64_t held_until(const nxa__nexus *sink) {
   return nxa__later(sink->backoff_until_ns, sink->told_until_ns);
 }
 
+/* What a step has written to the spool. */
+typedef struct effort {
+  unsigned looks;
+  size_t bytes;
+} effort;
+
+static bool is_enough(const effort *done) {
+  return done->looks >= LOOKS_AT_ONCE || done->bytes >= BURST_BYTES;
+}
+
+/* What Nexus is told of is in the file before, so that the rest of it finds its way there after a kill. */
+static bool keep_first(nxa__nexus *sink, nxa__trace_notes *notes, effort *done) {
+  if (!notes->file || notes->is_kept)
+    return true;
+  if (is_enough(done))
+    return false;
+  done->looks++;
+  nxa__nexus_keep_open_spans(sink, notes, &done->bytes);
+  return true;
+}
+
 /* Traces that have run for flush_interval are created as they are. */
-static void wake_running(nxa__nexus *sink, int64_t now) {
+static void wake_running(nxa__nexus *sink, int64_t now, effort *done) {
   while (sink->running.first) {
     nxa__trace_notes *notes = sink->running.first->owner;
-    if (notes->due_ns > now)
+    if (notes->due_ns > now || !keep_first(sink, notes, done))
       return;
     notes->create.wanted = true;
     nxa__nexus_file(sink, notes);
@@ -184,13 +205,13 @@ static bool look_is_due(const nxa__nexus *sink, int64_t now) {
 
 /* What has begun and goes on is in the file before long, so that a process that is killed tells what it was at, and
  * until when. */
-static void keep_running(nxa__nexus *sink, int64_t now) {
+static void keep_running(nxa__nexus *sink, int64_t now, effort *done) {
   if (look_is_due(sink, now))
     note_time(sink);
-  for (int left = LOOKS_AT_ONCE; left > 0 && look_is_due(sink, now); left--) {
+  for (; !is_enough(done) && look_is_due(sink, now); done->looks++) {
     nxa__trace_notes *notes = sink->open.first->owner;
-    nxa__nexus_keep_open_spans(sink, notes);
-    nxa__nexus_look_later(sink, notes);
+    if (nxa__nexus_keep_open_spans(sink, notes, &done->bytes))
+      nxa__nexus_look_later(sink, notes);
   }
 }
 
@@ -198,8 +219,9 @@ static void keep_running(nxa__nexus *sink, int64_t now) {
 void nxa__nexus_pump(nxa__nexus *sink) {
   size_t bytes = 0;
   int64_t now = nxa__monotonic_ns();
-  wake_running(sink, now);
-  keep_running(sink, now);
+  effort done = {0, 0};
+  wake_running(sink, now, &done);
+  keep_running(sink, now, &done);
   while (may_send(sink) && held_until(sink) <= nxa__monotonic_ns() && bytes < BURST_BYTES) {
     nxa__trace_notes *notes = nxa__list_take(&sink->ready);
     bool sent = send_for(sink, notes, &bytes);

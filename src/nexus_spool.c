@@ -14,6 +14,7 @@
 #include "nexus_state.h"
 
 #include <inttypes.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -25,6 +26,7 @@
 #define LINES_MOST ((size_t)64 << 20)
 #define LINES_KEPT ((size_t)256 << 10) /* of memory between two uses */
 #define OFTEN_BYTES ((size_t)16 << 10) /* a trace of more is written at its start and end alone */
+#define LOOK_BYTES ((size_t)64 << 10)  /* of spans that go on, written at one go: a host has a frame to draw */
 #define BROKEN_GRACE (250 * MILLISECOND)
 
 static nxa__buffer *begin(nxa__nexus *sink) {
@@ -103,27 +105,70 @@ static void put_span(const nxa_span *span, nxa__buffer *lines) {
   nxa__buffer_append_text(lines, "}\n");
 }
 
-/* Those known are the first ones of the trace, since each time all that follow are looked at. */
-static void put_open_spans(const nxa__nexus *sink, const nxa_trace *trace, nxa__buffer *lines) {
+/* Spans of a trace that the file isn't known to have, in their order: from `first` up to `end`, which isn't one. */
+typedef struct stretch {
+  nxa__link *first, *end;
+} stretch;
+
+/* Those known are the first ones of the trace. */
+static nxa__link *first_unseen(const nxa__nexus *sink, const nxa_trace *trace) {
+  nxa__link *first = NULL;
   for (nxa__link *link = trace->spans.last; link; link = link->previous) {
-    nxa_span *span = link->owner;
-    nxa__span_notes *notes = nxa__nexus_note_span(sink, span);
-    if (!notes || notes->seen)
-      return;
-    notes->seen = true;
+    const nxa__span_notes *own = notes_of_span(sink, link->owner);
+    if (own && own->seen)
+      break;
+    first = link;
+  }
+  return first;
+}
+
+/* Appends those that go on, until there are so many bytes, or no memory. */
+static stretch put_open_spans(const nxa__nexus *sink, const nxa_trace *trace, size_t most, nxa__buffer *lines) {
+  stretch put = {first_unseen(sink, trace), NULL};
+  for (put.end = put.first; put.end && lines->length < most; put.end = put.end->next) {
+    nxa_span *span = put.end->owner;
+    nxa__span_notes *own = nxa__nexus_note_span(sink, span);
+    if (!own)
+      break;
+    own->line_at = lines->length;
     if (!span->record.ended)
       put_span(span, lines);
+    own->line_length = lines->length - own->line_at;
+  }
+  return put;
+}
+
+/* Their lines are in the file now, behind what was there. */
+static void note_seen(const nxa__nexus *sink, stretch put, size_t offset) {
+  for (nxa__link *link = put.first; link != put.end; link = link->next) {
+    nxa__span_notes *own = notes_of_span(sink, link->owner);
+    own->seen = true;
+    own->line_at += offset;
   }
 }
 
-void nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes) {
-  if (!notes->file)
-    return;
+/* What changes all the time doesn't fill the disk: beyond a limit it is written with the spans that end. */
+static bool put_state_at_look(const nxa__nexus *sink, nxa__trace_notes *notes, nxa__buffer *lines) {
+  bool is_wanted = !notes->is_kept || notes->looked_bytes < OFTEN_BYTES;
+  bool is_put = is_wanted && put_state_if_due(sink, notes, lines);
+  notes->looked_bytes += lines->length;
+  return is_put;
+}
+
+bool nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes, size_t *bytes) {
+  if (!notes->file || nxa__spool_is_dropped(notes->file) || nxa__spool_rests(sink->spool))
+    return true;
   nxa__buffer *lines = begin(sink);
-  bool has_state = put_state_if_due(sink, notes, lines);
-  put_open_spans(sink, notes->trace, lines);
-  if (lines->length > 0 && write_lines(sink, notes) && has_state)
+  size_t offset = nxa__spool_length(notes->file);
+  bool has_state = put_state_at_look(sink, notes, lines);
+  stretch put = put_open_spans(sink, notes->trace, LOOK_BYTES, lines);
+  *bytes += lines->length;
+  if (lines->length > 0 && !write_lines(sink, notes))
+    return true;
+  note_seen(sink, put, offset);
+  if (has_state)
     note_state(sink, notes);
+  return !put.end || lines->length < LOOK_BYTES; /* or there was no memory for them */
 }
 
 /* Those below a span that ended with it. */
@@ -145,13 +190,16 @@ void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_n
   if (!notes->file)
     return;
   nxa__buffer *lines = begin(sink);
+  size_t offset = nxa__spool_length(notes->file);
   bool has_state = put_state_if_due(sink, notes, lines);
-  put_open_spans(sink, notes->trace, lines);
+  stretch put = put_open_spans(sink, notes->trace, SIZE_MAX, lines);
   put_children(span, lines);
   put_span(span->span, lines);
-  if (write_lines(sink, notes))
-    note_span(span);
-  if (span->is_kept && has_state)
+  if (!write_lines(sink, notes))
+    return;
+  note_seen(sink, put, offset);
+  note_span(span);
+  if (has_state)
     note_state(sink, notes);
 }
 
@@ -175,21 +223,31 @@ static void note_deleted(const nxa__nexus *sink, nxa__trace_notes *notes) {
 
 /* Of a trace that is leaving, the spans that have ended are in the file alone. */
 static void begin_anew(nxa__nexus *sink, nxa__trace_notes *notes) {
-  if (notes->leaving || nxa__spool_is_dropped(notes->file))
+  if (notes->leaving)
     return;
   nxa__spool_remove(sink->spool, notes->file);
   notes->file = nxa__spool_take(sink->spool);
   note_deleted(sink, notes);
 }
 
+/* As long as the line that it takes the place of. */
+static void put_no_body(const nxa__trace_notes *notes, const nxa__span_notes *span, nxa__buffer *lines) {
+  begin_line(lines, notes->trace);
+  nxa__buffer_append_format(lines, "\"span\":\"%s\",\"parent\":\"%s\",\"open\":false,\"body\":null", span->span->id,
+                            span->span->parent ? span->span->parent->id : "");
+  while (lines->state == NXA_OK && lines->length + 2 < span->line_length)
+    nxa__buffer_append(lines, " ", 1);
+  nxa__buffer_append(lines, "}\n", 2);
+}
+
+/* In its place, which takes no room, and leaves nothing of what it was. */
 void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span) {
-  if (!notes->file || !span->seen)
+  if (!span->seen || span->line_length == 0 || !nxa__spool_has_lines(notes->file))
     return;
   nxa__buffer *lines = begin(sink);
-  begin_line(lines, notes->trace);
-  nxa__buffer_append_format(lines, "\"span\":\"%s\",\"parent\":\"%s\",\"open\":false,\"body\":null}\n", span->span->id,
-                            span->span->parent ? span->span->parent->id : "");
-  if (!write_lines(sink, notes))
+  put_no_body(notes, span, lines);
+  if (lines->state != NXA_OK ||
+      !nxa__spool_overwrite(sink->spool, notes->file, span->line_at, lines->data, lines->length))
     begin_anew(sink, notes);
 }
 

@@ -43,6 +43,7 @@ typedef struct nxa__trace_notes {
   size_t flying;
   nxa__spool_file *file;  /* NULL without a spool */
   unsigned changes_kept;  /* the record's changes that the file knows */
+  size_t looked_bytes;    /* of the trace itself, written as it was looked at */
   bool is_kept;           /* there is a line for the trace */
   bool end_kept;          /* also for its end */
   bool leaving;           /* nothing more is sent for it: it is left in the spool once it has ended */
@@ -59,8 +60,9 @@ typedef struct nxa__span_notes {
   nxa__link link;     /* in its trace's `ready` or its parent's `children` */
   nxa__list children; /* have ended, and wait for this one */
   nxa__span_state state;
-  bool seen;    /* the file knows of it, or needn't */
-  bool is_kept; /* it is in the file, with its end */
+  bool seen;                   /* the file knows of it, or needn't */
+  size_t line_at, line_length; /* in the file, of when it had begun; 0 for none */
+  bool is_kept;                /* it is in the file, with its end */
   nxa__errand job;
   char id[NXA__NEXUS_ID_SIZE];
 } nxa__span_notes;
@@ -175,8 +177,8 @@ void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_n
 void nxa__nexus_keep_children(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span);
 /* Of a span that is left out: takes back what the file has of it. */
 void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span);
-/* The spans that have begun. */
-void nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes);
+/* The spans that have begun, as many as may be written at one go, and adds to `*bytes`. False where there are more. */
+bool nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes, size_t *bytes);
 /* The trace's id at Nexus. */
 void nxa__nexus_keep_id(nxa__nexus *sink, nxa__trace_notes *notes);
 /* Whether all of a trace that has ended is on the disk; what somebody deleted meanwhile is written anew, and what could

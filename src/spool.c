@@ -541,6 +541,16 @@ bool nxa__spool_read(nxa__spool *spool, nxa__spool_file *file, size_t offset, nx
   return true;
 }
 
+size_t nxa__spool_length(const nxa__spool_file *file) {
+  return file->bytes;
+}
+
+bool nxa__spool_overwrite(nxa__spool *spool, nxa__spool_file *file, size_t offset, const char *bytes, size_t length) {
+  if (offset > file->bytes || length > file->bytes - offset || (file->descriptor < 0 && !open_file(spool, file)))
+    return false;
+  return pwrite(file->descriptor, bytes, length, (off_t)offset) == (ssize_t)length;
+}
+
 void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, char mark) {
   if (!nxa__spool_has_lines(file) || offset >= file->bytes || !is_ready(spool, file))
     return;

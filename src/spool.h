@@ -52,6 +52,10 @@ bool nxa__spool_is_dropped(const nxa__spool_file *file);
 bool nxa__spool_was_deleted(nxa__spool *spool, nxa__spool_file *file);
 /* Appends what was written from `offset` on to `out`; false where it can't be read. */
 bool nxa__spool_read(nxa__spool *spool, nxa__spool_file *file, size_t offset, nxa__buffer *out);
+/* How much of it was written. */
+size_t nxa__spool_length(const nxa__spool_file *file);
+/* Overwrites what was written there, also after a failure. False where that can't be. */
+bool nxa__spool_overwrite(nxa__spool *spool, nxa__spool_file *file, size_t offset, const char *bytes, size_t length);
 /* Overwrites one byte of what was written. */
 void nxa__spool_mark(nxa__spool *spool, nxa__spool_file *file, size_t offset, char mark);
 /* After a failure nothing is written for some seconds. */

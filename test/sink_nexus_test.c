@@ -1735,7 +1735,7 @@ static void what_is_left_out_is_not_in_the_spool(void **state) {
 
 /* What is on the disk now, of traces under way. */
 static const char *on_the_disk(void) {
-  static char text[8192];
+  static char text[512 << 10];
   char command[64];
   snprintf(command, sizeof command, "cat '%s'/*/*.jsonl 2>&1", spool_path);
   FILE *pipe = popen(command, "r");
@@ -1792,6 +1792,12 @@ static void until_when_it_went_on_is_on_the_disk(void **state) {
   stop(&fix);
 }
 
+static void fire_timer(const fixture *fix) {
+  nxa__timer *timer = fix->engine->timers;
+  nxa__timer_disarm(fix->engine, timer);
+  timer->fire(timer);
+}
+
 /* A step of the host's must not write for all that go on at once. */
 static void what_goes_on_is_written_a_little_at_a_time(void **state) {
   (void)state;
@@ -1804,15 +1810,136 @@ static void what_goes_on_is_written_a_little_at_a_time(void **state) {
     nxa_span_free(span_under(traces[i], NULL, "long"));
   }
   pass(SECOND / 2);
-  nxa__timer *timer = fix.engine->timers;
-  nxa__timer_disarm(fix.engine, timer);
-  timer->fire(timer);
+  fire_timer(&fix);
   size_t written = occurrences(on_the_disk(), "\"long\"");
   assert_true(written > 0 && written < MANY);
   run_for(fix.engine, MILLISECOND);
   assert_int_equal(occurrences(on_the_disk(), "\"long\""), MANY);
   for (int i = 0; i < MANY; i++)
     finish(traces[i]);
+  stop(&fix);
+}
+
+static nxa_span *span_with_input(nxa_trace *trace, size_t length) {
+  static char input[4096];
+  memset(input, '1', sizeof input);
+  nxa_span *span = span_under(trace, NULL, "long");
+  nxa_span_set_input(span, input, length);
+  return span;
+}
+
+/* Nor all of one trace; those that are to come are no later for it. */
+static void many_spans_of_one_trace_are_written_a_little_at_a_time(void **state) {
+  (void)state;
+  enum { MANY = 100 };
+  fixture fix;
+  nxa_span *spans[MANY];
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  for (int i = 0; i < MANY; i++)
+    spans[i] = span_with_input(trace, 4000);
+  pass(SECOND / 2);
+  fire_timer(&fix);
+  size_t written = occurrences(on_the_disk(), "\"open\":true");
+  assert_true(written > 10 && written < 20); /* 64 KiB */
+  run_for(fix.engine, MILLISECOND);
+  assert_int_equal(occurrences(on_the_disk(), "\"open\":true"), MANY);
+  for (int i = 0; i < MANY; i++)
+    nxa_span_free(spans[i]);
+  finish(trace);
+  stop(&fix);
+}
+
+static void what_nexus_is_told_of_is_on_the_disk_before(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *span = span_under(trace, NULL, "long");
+  nxa_tracer_flush(fix.tracer); /* before it is looked at */
+  run_for(fix.engine, 100 * MILLISECOND);
+  assert_int_equal(count_requests("\"agent_id\""), 1);
+  const char *lines = on_the_disk();
+  assert_true(occurrences(lines, "\"state\"") == 1 && occurrences(lines, "\"open\":true") == 1);
+  assert_int_equal(occurrences(lines, "\"nexus_id\""), 1);
+  nxa_span_free(span);
+  finish(trace);
+  stop(&fix);
+}
+
+static void what_went_on_while_the_disk_was_full_is_written_later(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  put_a_file_in_place_of_the_spool();
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *span = span_under(trace, NULL, "long");
+  run_for(fix.engine, SECOND);
+  put_the_spool_back();
+  run_for(fix.engine, 10 * SECOND);
+  assert_int_equal(occurrences(on_the_disk(), "\"name\":\"long\""), 1);
+  nxa_span_free(span);
+  finish(trace);
+  stop(&fix);
+}
+
+static void what_changes_all_the_time_does_not_fill_the_disk(void **state) {
+  (void)state;
+  fixture fix;
+  char place[1000];
+  memset(place, '1', sizeof place);
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  for (int i = 0; i < 200; i++) {
+    nxa_trace_set_metadata(trace, "place", place, sizeof place);
+    run_for(fix.engine, SECOND / 2);
+  }
+  size_t often = occurrences(on_the_disk(), "\"state\"");
+  assert_true(often > 5 && often < 20);
+  end_and_free(span_under(trace, NULL, "span"));
+  assert_int_equal(occurrences(on_the_disk(), "\"state\""), often + 1); /* it is told with what ends */
+  finish(trace);
+  stop(&fix);
+}
+
+/* It takes no room, so that a full disk doesn't keep it there; and what it held is gone. */
+static void what_is_left_out_leaves_nothing_on_the_disk(void **state) {
+  (void)state;
+  fixture fix;
+  rlim_t before = limit_files(6000);
+  start(&fix);
+  behaviour = silent;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t"), *other = nxa_trace_start(fix.tracer, "a", "o");
+  nxa_span *secret = span_with_input(trace, 4000);
+  run_for(fix.engine, 30 * SECOND); /* no answer came to the creation: it leaves */
+  assert_non_null(strstr(on_the_disk(), "1111"));
+  end_and_free(span_with_input(other, 4000));
+  end_and_free(span_with_input(other, 4000)); /* there is no room for it: nothing is written for some time */
+  assert_int_equal(occurrences(on_the_disk(), "\"open\":false"), 1);
+  assert_true(nxa__spool_rests(nxa__nexus_spool(fix.tracer)));
+  finish(other);
+  nxa__span_leave_out(secret);
+  nxa_span_free(secret);
+  limit_files(before);
+  assert_int_equal(occurrences(on_the_disk(), "\"body\":null"), 1);
+  finish(trace);
+  stop(&fix);
+}
+
+/* Nobody looks at it any more. */
+static void a_trace_that_goes_on_may_be_given_up(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = gone_404;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "gone");
+  run_for(fix.engine, 2 * SECOND);
+  end_and_free(span_under(trace, NULL, "span"));
+  run_for(fix.engine, 100 * MILLISECOND);
+  assert_int_equal(stats_of(&fix).traces_failed, 1);
+  nxa_trace_free(trace);
+  run_for(fix.engine, 5 * SECOND);
+  assert_null(fix.engine->timers);
   stop(&fix);
 }
 
@@ -2037,6 +2164,12 @@ int main(void) {
       cmocka_unit_test_setup_teardown(until_when_it_went_on_is_on_the_disk, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_goes_on_is_on_the_disk_before_long, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_goes_on_is_written_a_little_at_a_time, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(many_spans_of_one_trace_are_written_a_little_at_a_time, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_nexus_is_told_of_is_on_the_disk_before, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_went_on_while_the_disk_was_full_is_written_later, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_changes_all_the_time_does_not_fill_the_disk, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_left_out_leaves_nothing_on_the_disk, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(a_trace_that_goes_on_may_be_given_up, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_ends_with_its_parent_is_written_with_it, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_was_to_be_written_with_its_parent_is_kept_without, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(spans_of_a_trace_that_is_left_leave_memory, make_spool, remove_spool),

@@ -392,8 +392,9 @@ function scheduler_methods:can_wait()
   return not is_interrupted(self, task or self.current) and (self.current == nil or self.current == task)
 end
 
+-- What the engine does besides, for traces, is nothing that anybody waits for.
 local function nothing_to_come(self)
-  return not self:idle_time() and not self.engine:timeout()
+  return not self:idle_time() and next(self.waiting) == nil
 end
 
 -- Outside tasks: turns once, if not `due` is over or, without a due time, nothing can come. Returns whether it did.
