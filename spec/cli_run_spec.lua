@@ -29,7 +29,7 @@ describe("the command run", function()
   local server, environment
 
   setup(function()
-    server = servers.start({ kind = "fault" })
+    server = servers.start({ kind = "fault", model_script = "spec/support/told_model.lua" })
     environment = { OPENAI_BASE_URL = server.openai_url, OPENAI_API_KEY = "sk-spec", ASSISTANT_ID = "asst_local",
       NEXUS_BASE_URL = server.nexus_url, NEXUS_API_KEY = "nxs_spec", NEXUS_ASSISTANTS_SPOOL = "off" }
   end)
@@ -221,6 +221,29 @@ describe("the command run", function()
     ]])
     assert.same({ code = 130, out = "", err = "nexus-assistants: interrupted\n" }, result)
     assert.equal("error", new_traces()[1].status)
+  end)
+
+  it("cancels the run it is waiting for where it is interrupted", function()
+    for _, wait in ipairs({ "assert(client.threads.runs:create_and_poll(thread.id, { tools = { tool } }))",
+      "for _ in client.threads.runs:stream(thread.id, { tools = { tool } }):events() do end" }) do
+      server:clear_requests()
+      local result = run(HEAD .. [[
+        local tool = nexus.tool({ name = "get_weather", call = function()
+          io.popen("kill -INT $PPID"):close()
+          client:sleep(60)
+        end })
+        local thread, question = assert(client.threads:create()), '[{"tool_calls":[{"name":"get_weather"}]}]'
+        assert(client.threads.messages:create(thread.id, { role = "user", content = question }))
+      ]] .. wait)
+      assert.same({ code = 130, out = "", err = "nexus-assistants: interrupted\n" }, result)
+      local cancels = 0
+      for _, request in ipairs(server:requests()) do
+        if request.path:find("/cancel$") then cancels = cancels + 1 end
+      end
+      assert.equal(1, cancels, wait)
+      local metadata = new_traces()[1].metadata
+      assert.is_nil(metadata.findings, json.encode(metadata.findings))
+    end
   end)
 
   local LATER = 'io.popen("(sleep %g; kill -%s $PPID) >/dev/null &"):close()\n'

@@ -147,6 +147,11 @@ function run_methods:abandon()
   return done and "it was asked to cancel" or "it could not be cancelled: " .. tostring(problem)
 end
 
+--- The same where an error was raised that goes on to the script, such as an interruption: it is what counts.
+function run_methods:abandon_raised()
+  if self:is_under_way() then self.scheduler:protected(self.abandon, self) end
+end
+
 local function look_again(self)
   local seen, err = clean_up(self, "threads.runs.retrieve")
   if not seen then return nil, err end

@@ -175,7 +175,10 @@ end
 -- What was raised goes on as it is, once it was noted.
 local function finish(self, ok, result, err)
   local raised = self.raised
-  if not ok then raised = { result } end
+  if not ok then
+    raised = { result }
+    self:abandon_raised()
+  end
   self:conclude(raised and raised[1] or err)
   if raised then error(raised[1], 0) end
   if result then self.client:adopt_run(result, self) end

@@ -224,11 +224,17 @@ local function read_elsewhere(self)
     operation = self.under_way.span_name })
 end
 
--- What the script's own functions raise goes on to it, and the run is over for it.
+-- What was raised while the run was driven, where something was; the run is over for the script then.
+local function raised_by(self, ok, problem)
+  if ok then return self.under_way.raised end
+  if self.on_leave == "cancel" then self.under_way:abandon_raised() end
+  return { problem }
+end
+
+-- What the script's own functions raise goes on to it.
 local function pass(self, ok, event, err)
   self.reading = false
-  local raised = self.under_way.raised
-  if not ok then raised = { event } end
+  local raised = raised_by(self, ok, event)
   if not raised then return event, err end
   finish(self, nil, raised[1])
   self.under_way.raised = nil
@@ -383,8 +389,7 @@ local function begin(self)
 end
 
 local function settle_start(self, ok, opened, err)
-  local raised = self.under_way.raised
-  if not ok then raised = { opened } end
+  local raised = raised_by(self, ok, opened)
   if opened and not raised then return self end
   finish(self, nil, raised and raised[1] or err)
   self.under_way.raised = nil
