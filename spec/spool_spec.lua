@@ -185,6 +185,31 @@ describe("the spool", function()
       .. " before the time to close was over" }, warnings)
   end)
 
+  it("says once what stays there where answers are lost", function()
+    for _, action in ipairs({ "drop", "drop_answered" }) do
+      server:faults({ { path = "/api/v1", action = action } })
+      warnings = {}
+      local client = new_client(server.nexus_url, { nexus = { base_url = server.nexus_url, api_key = KEY, timeout = 1,
+        flush_interval = 0.05 } })
+      trace(client, "t")
+      client:sleep(0.4)
+      assert.is_false(client:close(0.5))
+      assert.equal(1, #warnings, table.concat(warnings, "\n"))
+      assert.truthy(warnings[1]:find("kept in the spool for the next client or nexus-assistants flush: 1 trace; it "
+        .. "can't be reached at " .. server.nexus_url, 1, true), warnings[1])
+      server:clear_faults()
+    end
+  end)
+
+  it("is told of once where the key is refused", function()
+    server:faults({ { path = "/api/v1", action = "status", status = 401, delay = 0.05 } })
+    local client = new_client(server.nexus_url)
+    for number = 1, 5 do trace(client, "t" .. number) end
+    assert.is_false(client:close(2))
+    assert.same({ "Nexus refused the API key (401): traces are not delivered, but kept until they can be; "
+      .. "check nexus.api_key or NEXUS_API_KEY" }, warnings)
+  end)
+
   it("takes away what has no trace in it", function()
     local folder = spool .. "/" .. ("ab"):rep(8)
     assert(core.make_directory(folder))
@@ -497,6 +522,28 @@ describe("the spool", function()
     assert.same({ code = 1, out = "delivered 0 traces and 0 spans\n1 trace could not be read\n", err = "" },
       process.run({ process.path("bin/nexus-assistants"), "flush", spool },
         { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = NOBODY }))
+  end)
+
+  it("that can't be taken over has the command say so", function()
+    local function mount_again(how) os.execute("mount -o remount," .. how .. " " .. servers.quote(spool)) end
+    local path = servers.quote(spool)
+    if not os.execute(("mkdir -p %s && mount -t tmpfs none %s 2>/dev/null"):format(path, path)) then
+      return pending("a disk can't be mounted")
+    end
+    finally(function() os.execute("umount " .. path) end)
+    local client = new_client(NOBODY)
+    trace(client, "t")
+    client:close(0)
+    mount_again("ro")
+    local environment = { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = NOBODY }
+    local function flush() return process.run({ process.path("bin/nexus-assistants"), "flush", spool }, environment) end
+    local result = flush()
+    assert.same({ 1, "" }, { result.code, result.err })
+    assert.matches("^delivered 0 traces and 0 spans\n1 trace can't be opened now: can't lock '[^']+/lock': "
+      .. "Read%-only file system\n$", result.out)
+    mount_again("rw")
+    server:clear_faults()
+    assert.truthy(flush().out:find("1 trace stays: Nexus can't be reached", 1, true))
   end)
 
   it("that an ended process left for another Nexus is told though others are at work for that", function()

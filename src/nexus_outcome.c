@@ -227,15 +227,18 @@ static bool on_gone(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer
 
 static bool on_bad_key(nxa__nexus *sink) {
   nxa__engine_warn(sink->engine,
-                   "Nexus refused the API key (401): traces are not delivered; check nexus.api_key or NEXUS_API_KEY");
+                   "Nexus refused the API key (401): traces are not delivered%s; check nexus.api_key or NEXUS_API_KEY",
+                   kept_for_now(sink));
+  sink->told_of_outage = true;
   nxa__nexus_stop(sink);
   return true;
 }
 
 static bool on_wrong_url(nxa__nexus *sink, const nxa__nexus_answer *answer) {
   nxa__engine_warn(sink->engine,
-                   "%s is no Nexus (%d): traces are not delivered; check nexus.base_url or NEXUS_BASE_URL",
-                   nxa_endpoint_base_url(sink->endpoint), answer->status);
+                   "%s is no Nexus (%d): traces are not delivered%s; check nexus.base_url or NEXUS_BASE_URL",
+                   nxa_endpoint_base_url(sink->endpoint), answer->status, kept_for_now(sink));
+  sink->told_of_outage = true;
   nxa__nexus_stop(sink);
   return true;
 }

@@ -215,7 +215,7 @@ static void note_late(nxa__nexus *sink) {
 }
 
 /* Whoever was told of the outage was told what it means for what is left, unless that is lost in spite of the spool. */
-static void say_what_is_left(const nxa__nexus *sink, nxa__tally left, nxa__tally kept) {
+static void say_what_is_left(nxa__nexus *sink, nxa__tally left, nxa__tally kept) {
   nxa__tally lost = {left.traces - kept.traces, left.spans - kept.spans};
   bool all_kept = lost.traces + lost.spans == 0;
   nxa__tally told = all_kept ? kept : lost;
@@ -224,6 +224,7 @@ static void say_what_is_left(const nxa__nexus *sink, nxa__tally left, nxa__tally
                                     : "";
   if (told.traces + told.spans == 0 || (sink->told_of_outage && (all_kept || !sink->spool)))
     return;
+  sink->told_of_outage = true;
   nxa__engine_warn(sink->engine, "not delivered to Nexus%s: %zu trace%s and %zu span%s; %s%s", where, told.traces,
                    told.traces == 1 ? "" : "s", told.spans, told.spans == 1 ? "" : "s",
                    *sink->cause ? "it " : "the time to close was over", sink->cause);
@@ -379,6 +380,11 @@ nxa__spool *nxa__nexus_spool(const nxa_tracer *tracer) {
 bool nxa__nexus_is_reachable(const nxa_tracer *tracer) {
   const nxa__nexus *sink = nexus_in(tracer);
   return sink && !sink->hangs && !sink->sends_no_more;
+}
+
+bool nxa__nexus_has_told(const nxa_tracer *tracer) {
+  const nxa__nexus *sink = nexus_in(tracer);
+  return sink && (sink->told_of_outage || sink->no_more_traces || sink->refused_count > 0);
 }
 
 void nxa__nexus_release_spool(const nxa_tracer *tracer) {

@@ -19,6 +19,8 @@ nxa__sink *nxa__nexus_new(nxa_engine *engine, const void *options, nxa_error *er
 nxa__spool *nxa__nexus_spool(const nxa_tracer *tracer);
 /* Whether it is worth while to ask Nexus anything more as the tracer closes. */
 bool nxa__nexus_is_reachable(const nxa_tracer *tracer);
+/* Whether a warning said that Nexus doesn't take what there is. */
+bool nxa__nexus_has_told(const nxa_tracer *tracer);
 /* Somebody else found that Nexus takes traces again: new ones are sent once more. */
 void nxa__nexus_resume(const nxa_tracer *tracer);
 

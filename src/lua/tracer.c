@@ -226,6 +226,13 @@ static int tracer_reachable(lua_State *L) {
   return 1;
 }
 
+/* Whether a warning said that the receiver doesn't take what there is; the one of OTLP always says so. */
+static int tracer_has_told(lua_State *L) {
+  const nxa__lua_tracer *self = check(L);
+  lua_pushboolean(L, is_of_otlp(L) || (self->tracer && nxa__nexus_has_told(self->tracer)));
+  return 1;
+}
+
 /* How many batches the receiver of OTLP has taken; of Nexus none are told. */
 static int tracer_taken(lua_State *L) {
   const nxa__lua_tracer *self = check(L);
@@ -313,6 +320,7 @@ void nxa__lua_tracer_open(lua_State *L) {
                                      {"collected", tracer_collected},
                                      {"reachable", tracer_reachable},
                                      {"taken", tracer_taken},
+                                     {"has_told", tracer_has_told},
                                      {"resume", tracer_resume},
                                      {"release_spool", tracer_release_spool},
                                      {NULL, NULL}};

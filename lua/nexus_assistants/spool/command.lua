@@ -54,6 +54,11 @@ local WORDS = {
   otlp = { file = "batch", who = "the receiver", item = "span", refused = "%s refused, and lost" },
 }
 
+-- As it is to stand in a format.
+local function escaped(text)
+  return (text:gsub("%%", "%%%%"))
+end
+
 -- What was not delivered and why, in sentences of their own.
 local function report(spool, left, problem)
   local counts, words = spool.counts, WORDS[spool.kind.name]
@@ -62,8 +67,8 @@ local function report(spool, left, problem)
     if count > 0 then lines[#lines + 1] = text:format(plural(count, word or words.file)) end
   end
   add(left, ("%%s stay%s: %s %s"):format(left == 1 and "s" or "", words.who,
-    (problem or "may still take what was sent"):gsub("%%", "%%%%")))
-  add(spool.unread, "%s can't be opened now")
+    escaped(problem or "may still take what was sent")))
+  add(spool.unread, "%s can't be opened now" .. (spool.unread_problem and ": " .. escaped(spool.unread_problem) or ""))
   add(counts.refused, words.refused, words.item)
   add(counts.unreadable, "%s could not be read")
   add(counts.dropped, "%s too many or too old, and dropped")

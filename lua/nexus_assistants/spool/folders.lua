@@ -88,11 +88,15 @@ local function look_at(entry)
   return head and entry or nil
 end
 
+local function is_of(name, ending)
+  return name:find("^%d+%." .. ending .. "$") ~= nil
+end
+
 local function entries_of(folder, breathe, ending)
   local entries = {}
   for _, name in ipairs(core.list_folder(folder.path) or {}) do
     if name:find(UNFINISHED) then os.remove(folder.path .. "/" .. name) end
-    if name:find("^%d+%." .. ending .. "$") then
+    if is_of(name, ending) then
       entries[#entries + 1] = look_at({ path = folder.path .. "/" .. name, folder = folder })
       breathe()
     end
@@ -118,11 +122,20 @@ local function seen_at(path)
   return seen and timestamp.of(seen.modified_at)
 end
 
--- An empty folder is what a process left that had nothing to leave. Nil where somebody has it.
+local function count_files(path, ending)
+  local count = 0
+  for _, name in ipairs(core.list_folder(path) or {}) do
+    if is_of(name, ending) then count = count + 1 end
+  end
+  return count
+end
+
+-- An empty folder is what a process left that had nothing to leave. Nil and "locked" where somebody has it, or why it
+-- can't be had, as on a disk that has become read-only.
 local function take(path, label, breathe, ending)
   if is_elsewhere(path, label) then return {} end
   local lock, problem = core.lock_file(path .. "/lock")
-  if not lock then return problem ~= "locked" and {} or nil end
+  if not lock then return nil, problem == "locked" and problem or problem.message end
   local folder = { path = path, lock = lock, kept = 0, seen_at = seen_at(path) }
   local entries = entries_of(folder, breathe, ending)
   if not entries[1] then remove_folder(folder) end
@@ -131,15 +144,20 @@ end
 
 --- Takes all folders below `path` whose processes have ended, and that are for the receiver with that label, and of
 -- their files those whose names end so. `breathe` is called now and then. Returns an array of entries, a table of path,
--- folder, size and started_at for each file; and how many folders others have.
+-- folder, size and started_at for each file; how many folders others have; and a table of count, how many files are
+-- in folders that can't be had, and problem, why the last of these can't.
 function folders.take(path, label, breathe, ending)
-  local found, held = {}, 0
+  local found, held, shut = {}, 0, { count = 0 }
   for _, folder in ipairs(folders.list(path) or {}) do
-    local entries = take(folder, label, breathe, ending)
-    if not entries then held = held + 1 end
+    local entries, problem = take(folder, label, breathe, ending)
+    if problem == "locked" then
+      held = held + 1
+    elseif problem then
+      shut.count, shut.problem = shut.count + count_files(folder, ending), problem
+    end
     for _, entry in ipairs(entries or {}) do found[#found + 1] = entry end
   end
-  return found, held
+  return found, held, shut
 end
 
 -- ------------------------------------------------------------------------------------------------------ letting go

@@ -316,11 +316,11 @@ end
 
 local function look_around(self)
   local limits, breathe = self.limits, self:breather()
-  local found, held = folders.take(self.folder, self.kind.label(self), breathe, self.kind.ending)
+  local found, held, shut = folders.take(self.folder, self.kind.label(self), breathe, self.kind.ending)
   local entries, dropped = folders.cap(found, {
     files = limits.files, bytes = limits.bytes, oldest = oldest(limits),
   }, breathe)
-  self.held = held
+  self.held, self.unread, self.unread_problem = held, self.unread + shut.count, shut.problem
   self.counts.dropped = self.counts.dropped + dropped
   for _, entry in ipairs(entries) do
     entry.due = 0
@@ -389,6 +389,25 @@ local function end_what_is_under_way(self, due)
   return self.failures <= failures and not next(self.under_way)
 end
 
+-- How many files are this client's own.
+local function count_own(entries)
+  local count = 0
+  for _, entry in ipairs(entries) do
+    if not entry.folder then count = count + 1 end
+  end
+  return count
+end
+
+-- What the core left without a word, since an answer was lost that may yet be found, stays now.
+local function say_what_is_left(self)
+  local under_way = {}
+  for entry in pairs(self.under_way) do under_way[#under_way + 1] = entry end
+  local count = count_own(self.queue) + count_own(under_way)
+  if count == 0 or self.tracer:has_told(self.kind.name) then return end
+  self.scheduler.warn(("not delivered to Nexus, but kept in the spool for the next client or nexus-assistants flush: "
+    .. "%d trace%s; it %s"):format(count, count == 1 and "" or "s", self.problem or "did not answer in time"))
+end
+
 --- Delivers what it can until `due`, as the client closes: first what is under way, in its tasks, then the rest without
 -- the scheduler; what the core has left is asked for while the receiver answers. Gives everything else back.
 function spool_methods:finish(due)
@@ -398,6 +417,7 @@ function spool_methods:finish(due)
   note_taken(self)
   local going = is_well and self.tracer and self.tracer:reachable(self.kind.name)
   while going and #self.queue > 0 and core.monotonic() < due do going = finish_one(self) end
+  if self.tracer then say_what_is_left(self) end
   for _, entry in ipairs(self.queue) do keep(self, entry) end
   for entry in pairs(self.under_way) do keep(self, entry) end -- in tasks that are never resumed
   self.queue, self.under_way = {}, {}
