@@ -11,7 +11,7 @@ local EVIL = '</script><script id="evil">window.evil = 1</script><!-- <script>'
 
 -- Each part, and how many things it looks at: fewer would mean that it ended early.
 local PARTS = {
-  { "opens", 11 }, { "details", 11 }, { "zooms", 14 }, { "filters", 9 }, { "keys", 22 }, { "compares", 15 },
+  { "opens", 18 }, { "details", 16 }, { "zooms", 16 }, { "filters", 10 }, { "keys", 24 }, { "compares", 15 },
   { "looks", 20 }, { "odd", 12 }, { "quick", 11 },
 }
 
@@ -95,6 +95,15 @@ local function wordy()
   return json.array({ trace })
 end
 
+-- More messages than anybody reads, and a long one.
+local function talk()
+  local trace, messages = samples.empty("talk"), {}
+  for number = 1, 8000 do messages[number] = { role = "user", content = "number " .. number } end
+  trace.spans = json.array({ samples.span("many", "chat m", 0, 9, { input = { messages = json.array(messages) } }),
+    samples.span("long", "tool t", 0, 9, { output = ("word "):rep(1000) }) })
+  return json.array({ trace })
+end
+
 local function all()
   local failed = samples.failed()
   failed.spans[1].output = EVIL
@@ -136,11 +145,11 @@ local function odd()
   })
 end
 
-local NAMES = { "all", "none", "odd", "heads", "brief", "long", "wordy", "2000", "20000" }
+local NAMES = { "all", "none", "odd", "heads", "brief", "long", "wordy", "talk", "2000", "20000" }
 
 local function write_pages(folder)
   local found = {
-    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(), long = long(), wordy = wordy(),
+    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(), long = long(), wordy = wordy(), talk = talk(),
     ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
   }
   for _, name in ipairs(NAMES) do
@@ -231,7 +240,7 @@ describe("the page in a browser", function()
 
   it("leaves whoever looks where they are while it follows", function()
     server = servers.start({})
-    check("stays", 9, server.url)
+    check("stays", 11, server.url)
   end)
 
   it("asks for the key that a server wants", function()

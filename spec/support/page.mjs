@@ -8,6 +8,8 @@ const ORDINARY = '0b1e4c52a9f04d0f8d6f0c2a3e5b7d11';
 const FAILED = '7c9d20b38c1f4e6cb2aa51d6f3e8a002';
 const OTHER = '0b1e4c52a9f04d0f8d6f0c2a3e5b7d99';
 
+const NOT_HERE = 'This trace is not here';
+
 const [place, , part] = process.argv.slice(2);
 const trouble = [];
 
@@ -51,6 +53,16 @@ const frame = (page) =>
         requestAnimationFrame(() => requestAnimationFrame(done));
       }),
   );
+
+/** A finger that goes up from within a box. */
+async function scrollByTouch(page, { x, y }) {
+  const session = await page.context().newCDPSession(page);
+  const touch = (type, ...points) => session.send('Input.dispatchTouchEvent', { type, touchPoints: points });
+  await touch('touchStart', { x: x + 200, y });
+  for (let up = 10; up <= 100; up += 10) await touch('touchMove', { x: x + 200, y: y - up });
+  await touch('touchEnd');
+  await frame(page);
+}
 
 /** What a program tells the server. */
 const send = async (method, path, body) =>
@@ -104,6 +116,16 @@ const parts = {
     );
     await page.goBack();
     check('the browser goes back', await page.textContent('#title'), 'nightly');
+    for (const width of [1280, 390]) {
+      const missing = await open(browser, 'all.html#trace=gone', { viewport: { width, height: 800 } });
+      check(`a trace that is not there is said not to be, at ${width}`, await missing.innerText('#empty h2'), NOT_HERE);
+      if (width === 390) await missing.click('#back');
+      check('beside the others', await missing.isVisible('#traces'), true);
+      await missing.click(`#traces [data-id="${ORDINARY}"]`);
+      check('of which one is shown', await missing.isVisible('#trace'), true);
+    }
+    const half = await open(browser, `all.html#compare=${ORDINARY}&with=gone`);
+    check('so is one to compare with', await half.innerText('#empty h2'), NOT_HERE);
   },
 
   async details(browser) {
@@ -141,6 +163,19 @@ const parts = {
       await page.evaluate(() => [document.querySelectorAll('#evil').length, typeof window.evil]),
       [0, 'undefined'],
     );
+    const talk = await open(browser, 'talk.html#trace=talk');
+    const focusedText = () => talk.evaluate(() => document.activeElement.textContent.slice(0, 12));
+    await talk.click('#spans [data-id="many"]');
+    check('of many messages the first are shown', await talk.locator('#details .message').count(), 100);
+    check('and how many there are', await texts(talk, '#details .more'), ['show all 8,000 messages']);
+    await talk.focus('#details .more');
+    await talk.keyboard.press('Enter');
+    check('then all', await talk.locator('#details .message').count(), 8000);
+    check('from the next on', await focusedText(), 'usernumber 1');
+    await talk.click('#spans [data-id="long"]');
+    await talk.focus('#details .more');
+    await talk.keyboard.press('Enter');
+    check('a long text is shown, and has the focus', [await focusedText(), await texts(talk, '.more')], ['word word wo', []]);
   },
 
   async zooms(browser) {
@@ -184,6 +219,14 @@ const parts = {
     }
     const long = await open(browser, 'long.html#trace=long');
     check('hours are hours', (await texts(long, '.tick')).filter(Boolean), ['0 h', '6 h', '12 h', '18 h', '24 h']);
+    const touched = await open(browser, '2000.html', { hasTouch: true });
+    await touched.click('#zoom-in');
+    const near = await texts(touched, '.tick');
+    await scrollByTouch(touched, await touched.locator('#spans .track').nth(8).boundingBox());
+    holds('touch scrolls', (await touched.evaluate(() => document.getElementById('spans').scrollTop)) > 0);
+    await touched.mouse.move(600, 300);
+    await touched.mouse.move(900, 300);
+    check('and what hovers after it moves nothing', await texts(touched, '.tick'), near);
     let said = [];
     for (let count = 0; count < 40; count++) {
       await long.keyboard.press('+');
@@ -230,6 +273,11 @@ const parts = {
     await page.fill('#find', 'umbrella?');
     await page.waitForFunction(() => document.getElementById('found').textContent === '3 of 9');
     holds('and by what went in', true);
+    const narrow = await open(browser, `all.html#trace=${ORDINARY}`, { viewport: { width: 400, height: 800 } });
+    await narrow.fill('#find', 'station');
+    await narrow.evaluate(() => document.getElementById('back').click());
+    await narrow.waitForTimeout(200);
+    check('who types and leaves at once finds the list', await narrow.isVisible('#traces'), true);
   },
 
   async keys(browser) {
@@ -242,6 +290,10 @@ const parts = {
       [await active(page, 'traces'), await page.textContent('#failure').then((said) => said.length > 0)],
       [FAILED, true],
     );
+    const entries = () => page.evaluate(() => window.history.length);
+    const before = await entries();
+    for (const key of ['ArrowDown', 'ArrowDown', 'ArrowUp', 'ArrowUp']) await page.keyboard.press(key);
+    check('and leave no trail', [await active(page, 'traces'), (await entries()) - before], [FAILED, 0]);
     await page.keyboard.press('Enter');
     check('enter goes into it', await focused(page), 'spans');
     await page.keyboard.press('ArrowDown');
@@ -257,6 +309,12 @@ const parts = {
     check('left goes out', await active(page, 'spans'), 'f2');
     await page.keyboard.press('Enter');
     check('enter shows details', await page.textContent('#details strong'), 'run');
+    await page.dblclick('#details strong', { position: { x: 5, y: 8 } });
+    const selected = () => page.evaluate(() => window.getSelection().toString());
+    const word = await selected();
+    await page.keyboard.press('Shift+ArrowLeft');
+    check('text there is selected by keys', [word, await selected()], ['run', 'ru']);
+    await page.focus('#spans');
     await page.keyboard.press('Escape');
     check('esc closes them', await page.isHidden('#details'), true);
     await page.keyboard.press('/');
@@ -514,7 +572,7 @@ const parts = {
     await grow(second, 'short');
     let page = await open(browser, '');
     const spans = (count) =>
-      page.waitForFunction((of) => document.querySelectorAll('#spans .span').length === of, count);
+      page.waitForFunction((of) => document.getElementById('spans').ariaRowCount === String(of), count);
     const view = () => page.evaluate(() => document.body.dataset.view);
     await page.click(`[data-id="${first}"]`);
     await page.reload();
@@ -533,16 +591,23 @@ const parts = {
     await grow(first, 'more');
     await spans(2);
     check('what is read stays where it is', await reading(), [300, false]);
+    await page.focus('#spans');
+    await page.keyboard.press('Escape');
+    await grow(first, 'after that');
+    await spans(3);
+    check('details that were closed stay closed', await page.isHidden('#details'), true);
+    await page.keyboard.press('Enter');
+    check('until they are wanted', await page.textContent('#details strong'), 'long');
     await page.click('#compare-button');
     await page.click(`[data-id="${second}"]`);
     const pairs = (count) =>
       page.waitForFunction((of) => document.querySelectorAll('#pairs .pair-row').length === of, count);
-    await pairs(3);
-    await grow(first, 'yet more');
     await pairs(4);
+    await grow(first, 'yet more');
+    await pairs(5);
     check('what is compared grows', [await view(), await page.isVisible('#compare')], ['compare', true]);
     await page.reload();
-    await pairs(4);
+    await pairs(5);
     check('and is there again', await view(), 'compare');
 
     const answers = {};
@@ -580,7 +645,7 @@ const parts = {
     await page.click(`[data-id="${first}"]`);
     await page.click('#compare-button');
     await grow(first, 'most');
-    await spans(4);
+    await spans(5);
     check('who chooses on a narrow page goes on', [await view(), await page.isVisible('#picking')], ['list', true]);
     await page.click('#picking-end');
     await page.waitForSelector('#trace', { state: 'visible' });

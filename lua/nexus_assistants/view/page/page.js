@@ -532,19 +532,31 @@
     tellActive(at('traces'), index, 'trace');
     list.reveal(index);
     // on a narrow page only the list is to be seen: nothing is opened yet
-    if (!state.picking && !isNarrow()) show({ trace: state.chosen });
+    if (!state.picking && !isNarrow()) show({ trace: state.chosen }, 'replaceState');
   }
 
   const isNarrow = () => matchMedia('(max-width: 760px)').matches;
 
   // ------------------------------------------------------------------------------------------------- where one is
 
-  /** What is shown stands behind the address's #, so that the browser's own buttons work. */
-  function show(place) {
+  /**
+   * What is shown stands behind the address's #, so that the browser's own buttons work.
+   * @param {Object<string, string>} place
+   * @param {'pushState'|'replaceState'} [how]  whether the browser goes back to where one was
+   */
+  function show(place, how = 'pushState') {
     const parameters = new URLSearchParams(place);
     const hash = `#${parameters}`;
-    if (location.hash !== hash) history.pushState(null, '', hash);
+    if (location.hash !== hash) history[how](null, '', hash);
     arrive();
+  }
+
+  const named = () => new URLSearchParams(location.hash.slice(1));
+
+  /** Whether the address names a trace that is not among those that are there. */
+  function isMissing() {
+    const ids = ['trace', 'compare', 'with'].map((name) => named().get(name)).filter(Boolean);
+    return state.traces.length > 0 && ids.some((id) => !state.traces.some((trace) => trace.id === id));
   }
 
   function choose(id) {
@@ -560,15 +572,17 @@
   function showView(view) {
     // who chooses another trace to compare with needs the list
     document.body.dataset.view = state.picking && isNarrow() ? 'list' : view;
+    const isGone = view === 'list' && isMissing();
     document.body.toggleAttribute('data-empty', state.traces.length === 0);
+    document.body.toggleAttribute('data-missing', isGone);
     at('trace').hidden = view !== 'trace';
     at('compare').hidden = view !== 'compare';
-    at('empty').hidden = view !== 'list' || (state.traces.length > 0 && isNarrow());
+    at('empty').hidden = view !== 'list' || (state.traces.length > 0 && !isGone && isNarrow());
     if (view === 'list') drawEmpty();
   }
 
   async function arrive() {
-    const place = new URLSearchParams(location.hash.slice(1));
+    const place = named();
     const [id, first, second] = [place.get('trace'), place.get('compare'), place.get('with')];
     if (first && second) return openCompare(first, second);
     if (id) return openTrace(id);
@@ -588,7 +602,7 @@
 
   /** Whether a trace that the address names has come, or has grown, since it was drawn. */
   function isBehind() {
-    const place = new URLSearchParams(location.hash.slice(1));
+    const place = named();
     const drawn = document.body.dataset.view === 'compare' ? [compared.a, compared.b] : [state.model];
     return ['trace', 'compare', 'with'].some((name) => {
       const trace = state.traces.find(({ id }) => id === place.get(name));
@@ -735,6 +749,7 @@
   }
 
   function refreshSpans() {
+    if (!state.model) return; // who typed has left the trace meanwhile
     const found = matching();
     const wanted = found && withAncestors(found);
     state.rows = wanted ? state.model.rows.filter((row) => wanted.has(row)) : openRows(state.model.rows);
@@ -968,21 +983,25 @@
     event.preventDefault();
   }
 
+  // a touch that scrolls is cancelled, and never goes up
+  const DRAG_ENDS = ['pointerup', 'pointercancel'];
+
   /** Dragging over the bars goes to earlier and later. */
   function startDrag(event) {
     const box = at('ticks').getBoundingClientRect();
     if (event.button !== 0 || event.clientX < box.left || event.clientX > box.right) return;
     let x = event.clientX;
     const move = (next) => {
+      if (!next.buttons) return stop();
       pan((x - next.clientX) / box.width);
       x = next.clientX;
     };
     const stop = () => {
       removeEventListener('pointermove', move);
-      removeEventListener('pointerup', stop);
+      for (const end of DRAG_ENDS) removeEventListener(end, stop);
     };
     addEventListener('pointermove', move);
-    addEventListener('pointerup', stop);
+    for (const end of DRAG_ENDS) addEventListener(end, stop);
   }
 
   // ------------------------------------------------------------------------------------------------- details
@@ -990,16 +1009,24 @@
   const LONG = 2000;
   const MANY = 100;
 
+  /** A button that shows the rest, which `show` returns: the focus goes on to it, as the button goes. */
+  function moreButton(said, show) {
+    const more = element('button.more', { type: 'button', textContent: said });
+    more.addEventListener('click', () => {
+      const rest = show();
+      rest.tabIndex = -1;
+      rest.focus({ preventScroll: true });
+    });
+    return more;
+  }
+
   /** A text, of which a long one shows its beginning first. */
   function longText(name, content) {
     const shown = text(name, content.slice(0, LONG));
     if (content.length <= LONG) return shown;
-    const more = element('button.more', {
-      type: 'button',
-      textContent: `show all ${number(content.length)} characters`,
-    });
-    more.addEventListener('click', () => {
+    const more = moreButton(`show all ${number(content.length)} characters`, () => {
       shown.textContent = content;
+      return shown;
     });
     shown.append('… ', more);
     return shown;
@@ -1111,7 +1138,20 @@
     );
   }
 
-  const messagesBlock = (title, messages) => block(`${title} (${messages.length})`, ...messages.map(drawMessage));
+  /** The messages, of which many show the first of them first. */
+  function messagesBlock(title, messages) {
+    const shown = block(`${title} (${messages.length})`, ...messages.slice(0, MANY).map(drawMessage));
+    if (messages.length <= MANY) return shown;
+    const more = moreButton(`show all ${number(messages.length)} messages`, () => {
+      const rest = document.createDocumentFragment();
+      for (const message of messages.slice(MANY)) rest.append(drawMessage(message));
+      const next = rest.firstElementChild;
+      more.replaceWith(rest);
+      return next;
+    });
+    shown.append(more);
+    return shown;
+  }
 
   /** What went in and came out is shown as the messages it is made of, where it is, and the rest below them. */
   function drawContent(title, value) {
@@ -1230,14 +1270,18 @@
   function drawDetails(isKnown = false) {
     const panel = at('details');
     const { row, model, overview } = state;
-    const isOpen = overview || row !== null;
+    // what was closed stays closed while the trace grows
+    const isOpen = (overview || row !== null) && !(isKnown && panel.hidden);
     at('overview').setAttribute('aria-pressed', String(overview));
     panel.hidden = !isOpen;
     if (!isOpen) return panel.replaceChildren();
     const head = detailsHead(overview ? 'Overview' : row.span.name || '(no name)');
     const blocks = (overview ? overviewBlocks(model) : spanBlocks(row)).filter(Boolean);
     if (!blocks.length) blocks.push(text('p.none', 'Nothing more is known.'));
-    const told = [head, ...blocks].map((part) => part.outerHTML).join('');
+    // where nothing grows, the row alone says what is drawn
+    const told = given.live
+      ? [head, ...blocks].map((part) => part.outerHTML).join('')
+      : `${overview} ${model.rows.indexOf(row)}`;
     if (isKnown && panel.childElementCount && told === state.told) return;
     const top = isKnown ? panel.scrollTop : 0;
     panel.replaceChildren(head, ...blocks);
@@ -1445,6 +1489,11 @@
 
   function drawEmpty() {
     const panel = at('empty');
+    if (isMissing())
+      return panel.replaceChildren(
+        text('h2', 'This trace is not here'),
+        text('p', 'The address names one that is not among these traces: choose another.'),
+      );
     if (state.traces.length)
       return panel.replaceChildren(
         text('h2', 'Choose a trace'),
@@ -1653,7 +1702,9 @@
   function onKey(event) {
     if (at('keys').open || event.ctrlKey || event.metaKey || event.altKey) return;
     if (INPUTS.test(event.target.tagName)) return onFieldKey(event);
-    const pans = event.shiftKey && state.model && { ArrowLeft: -0.2, ArrowRight: 0.2 }[event.key];
+    // in the details these keys select text
+    const mayPan = event.shiftKey && state.model && !at('details').contains(event.target);
+    const pans = mayPan && { ArrowLeft: -0.2, ArrowRight: 0.2 }[event.key];
     const act = pans ? () => pan(pans) : keysFor(event.target)[event.key] || EVERYWHERE[event.key];
     if (!act) return;
     event.preventDefault();
