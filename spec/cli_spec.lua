@@ -626,7 +626,8 @@ describe("the command view", function()
     os.execute("rm " .. folder .. "; mkdir " .. folder .. "; ln " .. path .. " " .. folder .. "/hard.jsonl")
     finally(function() os.execute("rm -r " .. folder) end)
     os.execute("ln -s " .. path .. " " .. folder .. "/link.jsonl; echo '<!DOCTYPE html><title>Mine' >" .. folder
-      .. "/mine.html")
+      .. "/mine.html; printf '<!DOCTYPE html>\n<html>\n<head>\n<title>Traces</title>\n</head>\n<body>\n"
+      .. "<meta name=\"generator\" content=\"nexus-assistants\">\n' >" .. folder .. "/traces.html")
     local function refused(input, out)
       local result = run({ "view", input, "--html", out })
       assert.same({ 1, "" }, { result.code, result.out })
@@ -635,12 +636,42 @@ describe("the command view", function()
     end
     local said = "nexus-assistants: %s is there already and isn't a page of traces, so it stays as it is: remove it, "
       .. "or name another file\n"
-    for _, out in ipairs({ path, "/tmp/." .. path:sub(5), folder .. "/hard.jsonl", folder .. "/mine.html" }) do
+    for _, out in ipairs({ path, "/tmp/." .. path:sub(5), folder .. "/hard.jsonl", folder .. "/mine.html",
+      folder .. "/traces.html" }) do
       assert.equal(said:format(out), refused(path, out))
     end
     assert.equal(said:format(folder .. "/hard.jsonl"), refused(folder, folder .. "/hard.jsonl"))
     assert.matches("can't make the file", refused(path, folder .. "/link.jsonl"), 1, true)
     assert.equal("<!DOCTYPE html><title>Mine\n", output_of("cat " .. folder .. "/mine.html"))
+  end)
+
+  it("writes one page where several are written at once, and takes nothing away that isn't its own", function()
+    local path, folder = write_file(json.encode(samples.large(3000))), new_path()
+    os.execute("rm " .. folder .. "; mkdir " .. folder)
+    finally(function() os.execute("rm -r " .. folder) end)
+    local out = folder .. "/page.html"
+    local command = process.command({ COMMAND, "view", path, "--html", out })
+    local one = "( " .. command .. " ) 2>&1 || echo failed & "
+    assert.equal("", output_of(command .. " 2>&1"))
+    local length = #output_of("cat " .. out)
+    local function assert_whole(entries)
+      local page = output_of("cat " .. out)
+      local data = json.decode(page:match('id="data">(.-)</script>'))
+      assert.same({ length, 3000 }, { #page, #data.traces[1].spans })
+      assert.equal(entries, output_of("ls -A " .. folder))
+    end
+    for _ = 1, 3 do
+      assert.equal("", output_of(one:rep(6) .. "wait"))
+      assert_whole("page.html\n")
+    end
+    os.remove(out)
+    assert.equal("", output_of(one:rep(6) .. "wait"))
+    assert_whole("page.html\n")
+    -- what another writes to is that one's
+    local lock = assert(core.lock_file(out .. ".part"))
+    assert.equal("", output_of(command .. " 2>&1"))
+    assert_whole("page.html\npage.html.part\n")
+    lock:remove()
   end)
 
   it("leaves the page that was there, where there is no room for another", function()

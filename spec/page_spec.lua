@@ -149,8 +149,8 @@ local NAMES = { "all", "none", "odd", "heads", "brief", "long", "wordy", "talk",
 
 local function write_pages(folder)
   local found = {
-    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(), long = long(), wordy = wordy(), talk = talk(),
-    ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
+    all = all(), none = {}, odd = odd(), heads = heads(), brief = brief(), long = long(), wordy = wordy(),
+    talk = talk(), ["2000"] = { samples.large(2000) }, ["20000"] = { samples.large(20000) },
   }
   for _, name in ipairs(NAMES) do
     local text = assert(page.render({ traces = found[name], prices = PRICES }))

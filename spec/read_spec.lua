@@ -248,7 +248,11 @@ describe("files of traces", function()
     for _, last in ipairs({ 2, 20, #whole - 2 }) do
       assert.same({ {}, "1 line could not be read" }, { files.read(write("a.json", (whole:sub(1, last)))) })
     end
-    for _, content in ipairs({ "{not JSON", '{"a":\n', '"{' }) do
+    for _, last in ipairs({ '{"a":"\\\\', '{"a":"\\"}', '[{"a":"]}', '{"a":"b"' }) do
+      assert.same({ {}, "1 line could not be read" }, { files.read(write("a.json", last)) })
+    end
+    for _, content in ipairs({ "{not JSON", '{"a":\n', '"{', '{"trace_id":"a", "name": oops, "spans":[]}',
+      '{"name":"[{", "is": oops}', '[{"name":"\\"{", "is": oops}]' }) do
       local _, problem = files.read(write("a.json", content))
       assert.matches("a.json: invalid JSON", problem, 1, true)
     end

@@ -128,9 +128,17 @@ local function add_whole(gathered, lines, first)
   return add(gathered, value) or nil, NOT_A_TRACE
 end
 
+-- Whether JSON ends before all that is opened in it is closed, whatever its texts say.
+local function is_cut(text)
+  local bare = text:gsub("\\.", ""):gsub('"[^"]*"', ""):gsub('".*', "")
+  local _, opened = bare:gsub("[%[{]", "")
+  local _, closed = bare:gsub("[%]}]", "")
+  return opened > closed
+end
+
 -- Whether a line that can't be read is all there is, and was never ended: whoever was writing it may have been killed.
 local function is_begun(line, lines)
-  return lines.are_over and line:find('^%s*%[*{%s*"') ~= nil
+  return lines.are_over and line:find('^%s*%[*{%s*"') ~= nil and is_cut(line)
 end
 
 -- True, or nil and what is wrong.

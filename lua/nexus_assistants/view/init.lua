@@ -104,7 +104,7 @@ function view.draw(target, options)
 end
 
 local STANDARD_OUTPUT = { ["-"] = true, ["/dev/stdout"] = true, ["/dev/fd/1"] = true, ["/proc/self/fd/1"] = true }
-local ASIDE = ".part"
+local ASIDE, MOST_ASIDE = ".part", 20
 local NO_PAGE = "%s is there already and isn't a page of traces, so it stays as it is: remove it, or name another file"
 local FOREIGN = "%s belongs to another user (id %d), who says whom it is open to"
 local OPEN_TO_OTHERS = "others may be able to read %s: %s"
@@ -121,28 +121,45 @@ local function may_go(path)
   return beginning == nil or page.is_one(beginning)
 end
 
--- A page that can't be written whole must not be the end of the one before.
+-- A page that can't be written whole must not be the end of the one before, so it takes its place once it is. Where
+-- several are written at once, each has a file of its own, since two in one would be none. Nil where none can be made.
+local function beside(path)
+  for number = 1, MOST_ASIDE do
+    local aside = path .. ASIDE .. (number > 1 and number or "")
+    local lock, problem = nil, "locked"
+    if may_go(aside) then lock, problem = core.lock_file(aside) end
+    if lock then return { path = aside, lock = lock, is_aside = true } end
+    if problem ~= "locked" then return nil end
+  end
+end
+
 local function prepare_file(path, found)
   if not may_go(path) then return nil, NO_PAGE:format(path) end
   if not found.is_own then return { path = path, note = FOREIGN:format(path, found.owner) } end
   local made, err = core.make_private(path)
   -- not every system of files has modes
   if not made then return { path = path, note = OPEN_TO_OTHERS:format(path, err.message) } end
-  local aside = path .. ASIDE
-  if may_go(aside) and core.make_private(aside) then return { path = aside, is_new = true } end
-  return { path = path }
+  return beside(path) or { path = path }
 end
 
 -- A page holds what the traces do, so a file is the user's alone before anything is in it. Whatever else is there, a
--- pipe, a device, a file of somebody else's, stays as it is. Returns what to write to: its path, whether it was made
--- for that, and what is to be known; or nil, message.
+-- pipe, a device, a file of somebody else's, stays as it is. Returns what to write to: its path, whether that is beside
+-- the page's, the lock on what may be removed again, and what is to be known; or nil, message.
 local function prepare(path)
   local found = core.look_at(path)
   if found and found.kind ~= "file" then return { path = path } end
   if found and not found.is_link then return prepare_file(path, found) end
   local made, err = core.make_private(path)
   if not made then return nil, err.message end
-  return { path = path, is_new = true }
+  local lock, problem = core.lock_file(path)
+  if problem == "locked" then return beside(path) or { path = path } end
+  return { path = path, lock = lock }
+end
+
+-- Of several that write to the same, each removes nothing but what it has the lock of.
+local function settle(lock, is_done)
+  if not lock then return end
+  if is_done then lock:release() else lock:remove() end
 end
 
 local function is_descriptor(path)
@@ -159,7 +176,9 @@ local function open(path)
   local place, refused = prepare(path)
   if not place then return nil, refused end
   local file, problem = io.open(place.path, "wb")
-  return file, file and place or problem
+  if file then return file, place end
+  settle(place.lock, false)
+  return nil, problem
 end
 
 local function close(file)
@@ -178,9 +197,9 @@ local function write(path, text)
   local file, place = open(path)
   if not file then return nil, place end
   local ok, problem = fill(file, text)
-  if ok and place.is_new and place.path ~= path then ok, problem = os.rename(place.path, path) end
+  if ok and place.is_aside then ok, problem = os.rename(place.path, path) end
+  settle(place.lock, ok)
   if ok then return true, place.note end
-  if place.is_new then os.remove(place.path) end
   return nil, path .. ": " .. tostring(problem)
 end
 
