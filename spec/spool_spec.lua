@@ -482,8 +482,8 @@ describe("the spool", function()
     local seen = process.chunk_on_terminal(chunk:format(spool),
       { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url })
     if not seen then return pending("util-linux's script, or a terminal for it, isn't here") end
-    assert.equal(("begun\nnexus-assistants: waiting for %s\ndelivered 1 trace and 2 spans\n"):format(server.nexus_url),
-      seen)
+    assert.equal(("begun\nnexus-assistants: still delivering to %s\ndelivered 1 trace and 2 spans\n")
+      :format(server.nexus_url), seen)
   end)
 
   it("that is for another Nexus is no concern of the command's while a process is at work on it", function()

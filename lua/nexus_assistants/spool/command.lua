@@ -3,7 +3,7 @@ local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local folders = require("nexus_assistants.spool.folders")
 local options = require("nexus_assistants.options")
-local patience = require("nexus_assistants.cli.patience")
+local patience = require("nexus_assistants.patience")
 local scheduler = require("nexus_assistants.scheduler")
 local sinks = require("nexus_assistants.sinks")
 local survey = require("nexus_assistants.spool.survey")
@@ -101,7 +101,7 @@ end
 local function flush(all)
   local lines, complete = {}, true
   for _, spool in ipairs(all) do
-    spool.scheduler.watcher = { waits = patience.new(spool.endpoint:base_url()) }
+    spool.scheduler.watcher = { waits = patience.new("delivering to", spool.endpoint:base_url()) }
     local left, problem = spool:flush()
     lines[#lines + 1] = report(spool, left, problem)
     complete = complete and is_complete(spool, left)

@@ -5,7 +5,7 @@ local errors = require("nexus_assistants.error")
 local filter = require("nexus_assistants.view.filter")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
-local patience = require("nexus_assistants.cli.patience")
+local patience = require("nexus_assistants.patience")
 local query = require("nexus_assistants.query")
 
 local remote = {}
@@ -52,7 +52,8 @@ function remote.open(base_url)
   end
   if not endpoint:has_key() then return nil, "NEXUS_API_KEY is not set" end
   return setmetatable({
-    endpoint = endpoint, place = place, engine = assert(core.engine({})), waits = patience.new(base_url),
+    endpoint = endpoint, place = place, engine = assert(core.engine({})),
+    waits = patience.new("waiting for", endpoint:base_url()),
   }, mt)
 end
 
