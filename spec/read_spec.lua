@@ -120,6 +120,36 @@ describe("OTLP export requests", function()
     assert.same({ "early", "error", "2026-01-01T00:00:09.000000Z" }, { trace.name, trace.status, trace.ended_at })
   end)
 
+  local HEAD = json.array({ attribute("gen_ai.operation.name", "invoke_workflow") })
+
+  it("have the head of a trace that is below a host's span", function()
+    local head = span({ spanId = "01", parentSpanId = "host", name = "all", attributes = HEAD,
+      status = { code = 2, message = "at the end" } })
+    local first = span({ spanId = "02", parentSpanId = "01", status = { code = 2, message = "was mended" } })
+    local trace = traces_of(request({ first, head }))[1]
+    assert.same({ "all", "at the end" }, { trace.name, trace.metadata.error })
+    head.status = nil
+    assert.equal("success", traces_of(request({ first, head }))[1].status)
+  end)
+
+  it("are told together where several are below one span of a host's", function()
+    local one = span({ spanId = "01", parentSpanId = "host", name = "one", attributes = HEAD })
+    local other = span({ spanId = "02", parentSpanId = "host", name = "other", attributes = HEAD,
+      startTimeUnixNano = "1767225601000000000", endTimeUnixNano = "1767225609000000000",
+      status = { code = 2, message = "no" } })
+    local trace = traces_of(request({ other, one }))[1]
+    assert.same({ "one", "error", "no", "2026-01-01T00:00:09.000000Z" },
+      { trace.name, trace.status, trace.metadata.error, trace.ended_at })
+  end)
+
+  it("aren't a success where this library's head isn't there", function()
+    local made = request({ span({ spanId = "02", parentSpanId = ROOT }) })
+    assert.equal("success", traces_of(made)[1].status)
+    local name = attribute("telemetry.sdk.name", "nexus-assistants")
+    made.resourceSpans[1].resource = { attributes = json.array({ name }) }
+    assert.equal("running", traces_of(made)[1].status)
+  end)
+
   it("may be anything", function()
     assert.same({}, traces_of({ resourceSpans = 1 }, { resourceSpans = json.array({ 1, {}, { scopeSpans = 5 } }) },
       request({ 1, {}, { traceId = "" }, { traceId = 5 } })))

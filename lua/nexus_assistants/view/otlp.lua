@@ -15,6 +15,7 @@ local INPUTS = { "input", "input.value", "gen_ai.input.messages", "gen_ai.tool.c
 local OUTPUTS = { "output", "output.value", "gen_ai.output.messages", "gen_ai.tool.call.result", "gen_ai.completion" }
 
 -- What this library's own sinks call what stands elsewhere under other names.
+local OWN_SDK = "nexus-assistants"
 local OWN = { ["nexus.findings"] = "findings", ["nexus.clock"] = "clock" }
 
 local function list_in(value, name)
@@ -186,14 +187,29 @@ local function before(a, b)
   return (timestamp.milliseconds(a.started_at) or 0) < (timestamp.milliseconds(b.started_at) or 0)
 end
 
--- The span without a parent; where that isn't there (yet), the first.
-local function root_of(spans)
+-- Where a trace begins: the span without a parent, or this library's own for a trace below a span of a host's, which
+-- is in somebody else's files.
+local function is_head(span, places)
+  if span.parent_span_id == json.null then return true end
+  return span.input.type == "invoke_workflow" and not places[span.parent_span_id]
+end
+
+-- Its heads, the earliest first.
+local function heads_of(trace)
+  local heads = {}
+  for _, span in ipairs(trace.spans) do
+    if is_head(span, trace.places) then heads[#heads + 1] = span end
+  end
+  table.sort(heads, before)
+  return heads
+end
+
+local function earliest(spans)
   local first = spans[1]
   for _, span in ipairs(spans) do
-    if span.parent_span_id == json.null then return span, true end
     if before(span, first) then first = span end
   end
-  return first, false
+  return first
 end
 
 local function last_end(spans)
@@ -220,24 +236,25 @@ local function metadata_of(trace, root)
   return metadata
 end
 
-local function status_of(failure, metadata)
-  if failure == json.null then return "success" end
-  return metadata["error.type"] == "timeout" and "timeout" or "error"
+-- What this library writes of a trace ends with its head: without one it goes on, or its process was killed.
+local function status_of(failure, metadata, has_head)
+  if failure ~= json.null then return metadata["error.type"] == "timeout" and "timeout" or "error" end
+  return not has_head and metadata["telemetry.sdk.name"] == OWN_SDK and "running" or "success"
 end
 
--- A trace whose root is missing failed where any of its spans did.
+-- A trace whose head is missing failed where any of its spans did.
 local function finish(trace)
-  local root, is_whole = root_of(trace.spans)
-  local failure = root.error
-  if not is_whole then failure = first_failure(trace.spans) end
+  local heads = heads_of(trace)
+  local root = heads[1] or earliest(trace.spans)
+  local failure = first_failure(heads[1] and heads or trace.spans)
   local metadata = metadata_of(trace, root)
   if failure ~= json.null then metadata.error = failure end
   local agent = metadata["gen_ai.agent.name"] or metadata["service.name"]
   return {
     id = trace.id, name = root.name, agent_name = type(agent) == "string" and agent or json.null,
-    status = status_of(failure, metadata), started_at = root.started_at,
-    ended_at = is_whole and root.ended_at or last_end(trace.spans), span_count = #trace.spans, metadata = metadata,
-    spans = trace.spans,
+    status = status_of(failure, metadata, heads[1] ~= nil), started_at = root.started_at,
+    ended_at = #heads == 1 and root.ended_at or last_end(heads[1] and heads or trace.spans),
+    span_count = #trace.spans, metadata = metadata, spans = trace.spans,
   }
 end
 
