@@ -406,6 +406,7 @@ describe("the command view", function()
     assert.equal("nexus-assistants: environment variable OTEL_EXPORTER_OTLP_ENDPOINT is left out: it must begin with "
       .. "http:// or https://\n", failure({ "flush" }, { OTEL_EXPORTER_OTLP_ENDPOINT = "localhost:4318",
       NEXUS_ASSISTANTS_SPOOL = "/nowhere" }))
+    assert.is_nil(failure({ "view" }, { NEXUS_BASE_URL = "", NEXUS_API_KEY = "nxs_k\n" }):find("NEXUS_BASE_URL"))
     assert.equal("nexus-assistants: the URL has no valid port\n", failure({ "view", "http://127.0.0.1:99999" }))
     server:faults({ { path = "/api", action = "status", status = 401, body = '{"error":"Invalid API key"}' } })
     assert.equal("nexus-assistants: " .. server.url .. ": Invalid API key: check NEXUS_API_KEY\n", failure({ "view" }))

@@ -117,7 +117,7 @@ describe("client", function()
     it("goes on where what the environment says of Nexus can't be, and names the variable", function()
       local name, scheme = "environment variable NEXUS_BASE_URL ", "must begin with http:// or https://"
       for _, case in ipairs({
-        { "127.0.0.1:4010", nil, name .. scheme }, { "htp://x", "nxs_secret", name .. scheme },
+        { "htp://x", "nxs_secret", name .. scheme },
         { "http://x\r", "nxs_secret", name .. "holds a space, a control character or a backslash" },
         { "http://x", "nxs_secret\n", "environment variable NEXUS_API_KEY: the value holds a space, a line break or "
           .. "another character no key has" },
@@ -131,6 +131,15 @@ describe("client", function()
         assert.equal("true\n", result.out)
         assert.equal("nexus-assistants: warning: traces are not delivered to Nexus: " .. case[3] .. "\n", result.err)
       end
+    end)
+
+    it("says nothing of an address that nothing would go to without a key", function()
+      local function said(endpoint)
+        return process.chunk('require("nexus_assistants").new({ spool = false }):close(0)', { OPENAI_API_KEY = "sk-x",
+          OPENAI_BASE_URL = server.openai_url, NEXUS_BASE_URL = "foo", OTEL_EXPORTER_OTLP_ENDPOINT = endpoint }).err
+      end
+      assert.equal("", said("http://127.0.0.1:1"))
+      assert.matches("warning: traces are not delivered: set NEXUS_API_KEY or ", said(nil), 1, true)
     end)
 
     it("names the variable of the API's that can't be", function()

@@ -379,9 +379,11 @@ describe("a client's OTLP options", function()
     assert.equal("application/x-protobuf", deliver().headers["content-type"])
     table.sort(warnings)
     assert.same({
-      "environment variable OTEL_EXPORTER_OTLP_COMPRESSION is left out: it can't be 'sk-****'",
-      "environment variable OTEL_EXPORTER_OTLP_PROTOCOL is left out: it can't be 'grpc'",
-      "environment variable OTEL_EXPORTER_OTLP_TIMEOUT is left out: it can't be 'soon'",
+      "environment variable OTEL_EXPORTER_OTLP_COMPRESSION is left out: it can't be 'sk-****', it must be gzip or none",
+      "environment variable OTEL_EXPORTER_OTLP_PROTOCOL is left out: it can't be 'grpc', it must be "
+        .. "http/protobuf or http/json",
+      "environment variable OTEL_EXPORTER_OTLP_TIMEOUT is left out: it can't be 'soon', it must be a number "
+        .. "of milliseconds",
     }, warnings)
   end)
 
@@ -391,7 +393,7 @@ describe("a client's OTLP options", function()
     local all, traces = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
     for _, case in ipairs({
       { all, "localhost:4318", scheme }, { all, "sk-0123456789abcdef", scheme },
-      { all, "http://localhost/?a=b", "must not hold a query (there is an option for it)" },
+      { all, "http://localhost/?a=b", "must not hold a query (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT may)" },
       { traces, "localhost:4318/v1/traces", scheme },
       { traces, server.url .. "/v1/tra ces", "holds a space, a control character or a backslash" },
       { traces, server.url .. "/?a b", "has a query that holds a space, a control character or '#'" },
@@ -402,16 +404,21 @@ describe("a client's OTLP options", function()
       assert.same({ no_address:format(case[1], case[3]) }, warnings)
       client:close(0)
     end
-    -- the other variable counts then, or the default where traces are wanted
+    -- the other variable counts then
     warnings, environment = {}, { [traces] = "localhost:4318", [all] = server.url }
     assert(new({}))
     assert.equal("/v1/traces", deliver().path)
     assert.same({ no_address:format(traces, scheme) }, warnings)
+    -- but never the default: the headers are for whoever was meant
     warnings, environment = {}, { [all] = "localhost:4318" }
     client:close(0)
-    assert(new({ otlp = {} }))
-    assert.is_truthy(client.tracer)
+    assert(new({ otlp = { service_name = "me" } }))
+    assert.is_nil(client.tracer)
     assert.same({ no_address:format(all, scheme) }, warnings)
+    warnings, environment = {}, {}
+    assert(new({ otlp = { service_name = "me" } }))
+    assert.is_truthy(client.tracer)
+    assert.same({}, warnings)
   end)
 
   it("leave out half of a client's certificate in the environment, and what is no path, and say so", function()

@@ -315,6 +315,35 @@ describe("the spool for a receiver of OTLP", function()
     end
   end)
 
+  it("is delivered though what the environment says of Nexus can't be, which is told", function()
+    for name, case in pairs({
+      NEXUS_BASE_URL = { "foo", "NEXUS_BASE_URL must begin with http:// or https://" },
+      NEXUS_API_KEY = { "nxs_secret\n", "NEXUS_API_KEY: the value holds a space, a line break or another character no "
+        .. "key has" },
+    }) do
+      leave("one", 503)
+      local environment = { NEXUS_API_KEY = KEY, [name] = case[1] }
+      assert.same({ code = 1, err = "", out = case[2] .. "\ndelivered 3 spans to " .. server.url .. PATH .. "\n" },
+        flush(environment))
+      assert.equal(0, files())
+    end
+    leave("one", 503)
+    assert.equal(0, flush({ NEXUS_BASE_URL = "foo" }).code)
+  end)
+
+  it("is told of where others have it", function()
+    leave("one", 503)
+    local said = "delivered 0 spans to " .. server.url .. PATH .. "\n%s in use by others\n"
+    local lock = assert(core.lock_file(paths()[1]:match("^(.*)/") .. "/lock"))
+    assert.truthy(flush({}).out:find(said:format("1 folder is"), 1, true))
+    local other = spool .. "/" .. ("ab"):rep(8)
+    assert(core.make_directory(other))
+    local second = assert(core.lock_file(other .. "/lock"))
+    assert.truthy(flush({}).out:find(said:format("2 folders are"), 1, true))
+    lock:release()
+    second:release()
+  end)
+
   it("is tried later where a gateway or the address stands between, and lost for what it is", function()
     leave("t", 503)
     for status, expected in pairs({ [429] = "later", [502] = "later", [503] = "later", [504] = "later",

@@ -82,7 +82,7 @@ local function serve_fault(options)
   local problem = misplaced(options)
   if problem or not url then return problem end
   local _, err = require("nexus_assistants.core").endpoint({ base_url = url })
-  return err and (err.message:gsub("^base_url", "--base-url"))
+  return err and require("nexus_assistants.error").named(err.message, { base_url = "--base-url" })
 end
 
 local MEBIBYTE = 1024 * 1024

@@ -43,6 +43,12 @@ local function checked(path)
   return path
 end
 
+-- The same of a variable's, as a sentence.
+local function checked_variable(text)
+  local path, problem = checked(text)
+  return path, problem and "it " .. problem
+end
+
 -- ------------------------------------------------------------------------------------------------ what is named
 
 -- What the option or the variable names, and which of them it is: `{path, source, is_option}`; nil for neither; or nil
@@ -54,7 +60,7 @@ local function named(given, option, from_environment, warn)
     if not path then return nil, source .. " " .. problem end
     return { path = path, source = source, is_option = true }
   end
-  local path, variable = from_environment(option:upper(), warn, checked)
+  local path, variable = from_environment(option:upper(), warn, checked_variable)
   return path and { path = path, source = "environment variable " .. variable }
 end
 

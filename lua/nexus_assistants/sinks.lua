@@ -17,33 +17,50 @@ local OTLP_HEADERS = { "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_
 
 -- ---------------------------------------------------------------------------------------------------- environment
 
-local function leave_out(variable, problem, warn)
-  if warn then warn("environment variable " .. variable .. " is left out: " .. problem) end
+local function left_out(variable)
+  return "environment variable " .. variable .. " is left out"
 end
 
--- The variable for traces wins over that for all signals. What can't be used of it is said and left out: `check(text,
--- variable)` returns the value, or nil and what is wrong where the text isn't to be told.
-local function from_environment(name, warn, check)
+local function leave_out(variable, problem, warn)
+  if warn then warn(left_out(variable) .. ": " .. problem) end
+end
+
+-- Those that are set, by name and text, in an array. The variable for traces wins over that for all signals.
+local function variables_of(name)
+  local found = {}
   for _, variable in ipairs({ "OTEL_EXPORTER_OTLP_TRACES_" .. name, "OTEL_EXPORTER_OTLP_" .. name }) do
     local text = core.environment(variable)
-    if text and text ~= "" then
-      local value, problem = text, nil
-      if check then value, problem = check(text, variable) end
-      if value ~= nil then return value, variable end
-      leave_out(variable, "it " .. (problem or "can't be '" .. redaction.text(text):sub(1, 40) .. "'"), warn)
-    end
+    if text and text ~= "" then found[#found + 1] = { name = variable, text = text } end
+  end
+  return found
+end
+
+-- What can't be used of them is said and left out: `check(text, variable)` returns the value, or nil and what is wrong.
+local function from_environment(name, warn, check)
+  for _, variable in ipairs(variables_of(name)) do
+    local value, problem = check(variable.text, variable.name)
+    if value ~= nil then return value, variable.name end
+    leave_out(variable.name, problem, warn)
   end
 end
 
+local function misfit(text, expected)
+  return nil, ("it can't be '%s', it must be %s"):format(redaction.text(text):sub(1, 40), expected)
+end
+
 local function one_of(...)
-  local known = {}
+  local known, expected = {}, table.concat({ ... }, " or ")
   for _, text in ipairs({ ... }) do known[text] = text end
-  return function(text) return known[text] end
+  return function(text)
+    if known[text] then return text end
+    return misfit(text, expected)
+  end
 end
 
 local function milliseconds(text)
   local number = tonumber(text)
   if values_of.is_finite(number) and number > 0 then return number / 1000 end
+  return misfit(text, "a number of milliseconds")
 end
 
 local function is_disabled()
@@ -108,18 +125,26 @@ local function below(url)
   return { base_url = (url:gsub("/+$", "")), path = TRACES_PATH }
 end
 
+local TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+local NO_QUERY = "it must not hold a query (" .. TRACES_ENDPOINT .. " may)"
+
 -- What a variable names; or nil and what is wrong with it.
 local function named_place(url, variable)
-  local place = variable == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" and split(url) or below(url)
+  local is_whole = variable == TRACES_ENDPOINT
+  if not is_whole and url:find("?", 1, true) then return nil, NO_QUERY end
+  local place = is_whole and split(url) or below(url)
   local endpoint, problem = core.endpoint({ base_url = place.base_url .. place.path, query = place.query })
   if endpoint then return place end
-  return nil, (problem.message:gsub("^base_url ", ""):gsub("^query ", "has a query that "))
+  return nil, errors.named(problem.message, { base_url = "it", query = "it has a query that" })
 end
 
--- Nil where nothing names one.
-local function receiver(given, warn)
+-- Nil where nothing names one. The default is for whoever named none at all: where a name can't be, headers that may be
+-- secret are for somebody else.
+local function receiver(values, warn)
+  local given = values.otlp or {}
   if given.traces_endpoint then return split(given.traces_endpoint) end
   if given.endpoint then return below(given.endpoint) end
+  if values.otlp and not variables_of("ENDPOINT")[1] then return below(OTLP_ENDPOINT) end
   return (from_environment("ENDPOINT", warn, named_place))
 end
 
@@ -128,7 +153,7 @@ local function headers_variable(warn)
   for _, variable in ipairs(OTLP_HEADERS) do
     local endpoint, problem = core.endpoint({ base_url = OTLP_ENDPOINT, headers_environment = variable })
     if endpoint and core.key_form(variable, "") ~= "absent" then return variable end
-    if problem then leave_out(variable, (problem.message:gsub("^headers_environment: ", "")), warn) end
+    if problem then warn(errors.named(problem.message, { headers_environment = left_out(variable) })) end
   end
 end
 
@@ -154,18 +179,15 @@ end
 
 -- It is wanted where it is asked for, and where the environment names a receiver.
 local function is_wanted(values)
-  if is_disabled() then return false end
-  if values.otlp ~= nil then return values.otlp ~= false end
-  return receiver({}) ~= nil
+  return not is_disabled() and values.otlp ~= false and receiver(values) ~= nil
 end
 
 --- What the tracer is told of the OpenTelemetry receiver that options or the environment name; nil where there is none.
 function sinks.otlp_options(values, warn)
   if is_disabled() or values.otlp == false then return nil end
   local given = values.otlp or {}
-  local place, attributes = receiver(given, warn), resource_attributes(given.resource_attributes)
-  if not place and not values.otlp then return nil end
-  place = place or below(OTLP_ENDPOINT)
+  local place, attributes = receiver(values, warn), resource_attributes(given.resource_attributes)
+  if not place then return nil end
   local endpoint, problem = otlp_endpoint(given, place, warn)
   if not endpoint then return nil, problem end
   local protocol = given.protocol or from_environment("PROTOCOL", warn, one_of("http/protobuf", "http/json"))
@@ -203,14 +225,21 @@ local function warn_of_absence(values, warn)
   warn("traces are not delivered: set NEXUS_API_KEY or nexus.api_key, or nexus = false for none")
 end
 
+local function has_no_key()
+  return core.key_form("NEXUS_API_KEY", "") == "absent"
+end
+
 -- What is wrong with an option is an error; with a variable, it is said, and nothing goes to Nexus: nobody is to fail
 -- for the sake of traces.
-local function nexus_fault(given, problem, warn)
+local function nexus_fault(values, problem, warn)
+  local given = values.nexus
   local err = errors.of_configuration(problem, "nexus.new: nexus", {
     base_url = option_tables.source("nexus.base_url", "NEXUS_BASE_URL", given.base_url),
     key = "option 'nexus.api_key'", key_environment = "environment variable NEXUS_API_KEY",
   })
   if not err.message:find("^environment variable ") then return err end
+  -- nothing would have gone there
+  if not given.api_key and has_no_key() then return warn_of_absence(values, warn) end
   warn("traces are not delivered to Nexus: " .. err.message)
 end
 
@@ -221,9 +250,20 @@ local function nexus_endpoint(values, warn)
   local endpoint, problem = core.endpoint({
     key = given.api_key, key_environment = given.api_key == nil and "NEXUS_API_KEY" or nil, base_url = given.base_url,
   })
-  if not endpoint then return nil, nexus_fault(given, problem, warn) end
+  if not endpoint then return nil, nexus_fault(values, problem, warn) end
   if endpoint:has_key() then return endpoint end
   warn_of_absence(values, warn)
+end
+
+-- What the core's names for it are in the environment.
+local NEXUS_VARIABLES = { base_url = "NEXUS_BASE_URL", key_environment = "NEXUS_API_KEY" }
+
+--- The Nexus that the environment names, for commands; nil where it has no key for one; nil and what is wrong where it
+-- can't be.
+function sinks.nexus_of_environment(values)
+  if has_no_key() then return nil end
+  local endpoint, problem = core.endpoint({ base_url = values.nexus.base_url, key_environment = "NEXUS_API_KEY" })
+  return endpoint, problem and errors.named(problem.message, NEXUS_VARIABLES)
 end
 
 local function nexus_options(values, warn)

@@ -1,6 +1,5 @@
 --- The command `flush`: delivers what was left in a spool, and says what became of it.
 local core = require("nexus_assistants.core")
-local errors = require("nexus_assistants.error")
 local folders = require("nexus_assistants.spool.folders")
 local options = require("nexus_assistants.options")
 local patience = require("nexus_assistants.patience")
@@ -10,24 +9,24 @@ local survey = require("nexus_assistants.spool.survey")
 
 local command = {}
 
-local NAMES = { base_url = "NEXUS_BASE_URL", key_environment = "NEXUS_API_KEY" }
 local NO_RECEIVER = "NEXUS_API_KEY is not set, and neither is OTEL_EXPORTER_OTLP_ENDPOINT"
 
--- Where `values` say that traces go, by name, with `folder` for their spool; or nil and what is wrong.
+-- Where `values` say that traces go, by name, with `folder` for their spool, and whether that is all they name: what is
+-- wrong with one receiver is no reason not to deliver to the other. Nil and what is wrong where there is none.
 local function receivers(values, folder, warn)
-  local found, left_out = {}, nil
+  local left_out
   local function note(text)
     left_out = left_out or text
     warn(text)
   end
-  local endpoint, problem = core.endpoint({ base_url = values.nexus.base_url, key_environment = "NEXUS_API_KEY" })
-  if not endpoint then return nil, errors.named(problem.message, NAMES) end
-  if endpoint:has_key() then found.nexus = { endpoint = endpoint, spool = folder } end
-  found.otlp, problem = sinks.otlp_options(values, note)
-  if problem then return nil, problem.message end
-  if found.otlp then found.otlp.spool = folder end
-  if not next(found) then return nil, left_out or NO_RECEIVER end
-  return found
+  local nexus, nexus_problem = sinks.nexus_of_environment(values)
+  if nexus_problem then note(nexus_problem) end
+  local otlp, otlp_problem = sinks.otlp_options(values, note)
+  if otlp_problem then note(otlp_problem.message) end
+  if otlp then otlp.spool = folder end
+  if not nexus and not otlp then return nil, left_out or NO_RECEIVER end
+  local is_all = not nexus_problem and (otlp ~= nil or not left_out)
+  return { nexus = nexus and { endpoint = nexus, spool = folder }, otlp = otlp }, is_all
 end
 
 local function new_spools(values, found, warn)
@@ -72,7 +71,10 @@ local function report(spool, left, problem)
   add(counts.refused, words.refused, words.item)
   add(counts.unreadable, "%s could not be read")
   add(counts.dropped, "%s too many or too old, and dropped")
-  if spool.held > 0 then lines[#lines + 1] = plural(spool.held, "process") .. " still at work there" end
+  local held = spool.held -- of one process these may be several
+  if held > 0 then
+    lines[#lines + 1] = ("%s in use by others"):format(held == 1 and "1 folder is" or held .. " folders are")
+  end
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -145,12 +147,13 @@ function command.run(folder)
   if not folder then return nil, problem end
   local warnings, found = {}
   local function warn(text) warnings[#warnings + 1] = text .. "\n" end
-  found, problem = receivers(settings, folder, warn)
-  if not found then return nil, problem end
+  local has_all
+  found, has_all = receivers(settings, folder, warn)
+  if not found then return nil, has_all end
   local all = new_spools(settings, found, warn)
   local said, complete = flush(all)
   local others, is_all = report_others(folder, all)
-  return table.concat(warnings) .. said .. others, complete and is_all
+  return table.concat(warnings) .. said .. others, complete and is_all and has_all
 end
 
 return command

@@ -21,7 +21,8 @@ local function parse_url(url)
 end
 
 local function environment_url()
-  return core.environment("NEXUS_BASE_URL") or NEXUS_URL
+  local named = core.environment("NEXUS_BASE_URL")
+  return named ~= "" and named or NEXUS_URL
 end
 
 -- Asks a Nexus by a method of remote's, and closes it.

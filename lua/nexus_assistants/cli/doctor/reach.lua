@@ -3,6 +3,7 @@ local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local operations = require("nexus_assistants.operations")
 local settings = require("nexus_assistants.cli.doctor.settings")
+local sinks = require("nexus_assistants.sinks")
 
 local reach = {}
 
@@ -18,13 +19,11 @@ local READABLE_UNENCRYPTED = "Use https: the key can be read on the way."
 
 -- ------------------------------------------------------------------------------------------------------- targets
 
-local function endpoint_of(base_url, variable, headers)
-  return core.endpoint({ base_url = base_url, key_environment = variable, headers = headers })
-end
-
 local function api_endpoint(values)
-  return endpoint_of(values.openai.base_url, "OPENAI_API_KEY",
-    values.provider == "assistants" and { ["OpenAI-Beta"] = "assistants=v2" } or nil)
+  return core.endpoint({
+    base_url = values.openai.base_url, key_environment = "OPENAI_API_KEY",
+    headers = values.provider == "assistants" and { ["OpenAI-Beta"] = "assistants=v2" } or nil,
+  })
 end
 
 local function api_target(values)
@@ -49,10 +48,10 @@ local function assistant_target(values, api)
 end
 
 local function nexus_target(values)
-  if core.key_form("NEXUS_API_KEY", "") == "absent" then return nil end
-  local endpoint, err = endpoint_of(values.nexus.base_url, "NEXUS_API_KEY")
+  local endpoint, problem = sinks.nexus_of_environment(values)
+  if not endpoint and not problem then return nil end
   return {
-    name = "Nexus", endpoint = endpoint, problem = err and err.message, variable = "NEXUS_API_KEY",
+    name = "Nexus", endpoint = endpoint, problem = problem, variable = "NEXUS_API_KEY",
     place = "NEXUS_BASE_URL", path = "/api/v1/traces", query = "limit=1", is_required = true,
     hint = "Check NEXUS_BASE_URL: there is no Nexus.",
   }

@@ -336,8 +336,7 @@ end
 --- Where traces go; nil for nowhere, which the check of the key tells.
 function settings.sinks(values, otlp)
   local places = {}
-  local nexus = core.endpoint({ base_url = values.nexus.base_url, key_environment = "NEXUS_API_KEY" })
-  if nexus and nexus:has_key() then places[1] = "Nexus at " .. shown(values.nexus.base_url) end
+  if sinks.nexus_of_environment(values) then places[1] = "Nexus at " .. shown(values.nexus.base_url) end
   if otlp then places[#places + 1] = "OTLP at " .. shown(otlp.endpoint:base_url()) .. otlp.path end
   return places[1] and check("traces", "ok", "go to " .. table.concat(places, " and "))
 end
