@@ -40,6 +40,7 @@ build = {
     ["nexus_assistants.capture"] = "lua/nexus_assistants/capture.lua",
     ["nexus_assistants.cli"] = "lua/nexus_assistants/cli.lua",
     ["nexus_assistants.cli.doctor"] = "lua/nexus_assistants/cli/doctor.lua",
+    ["nexus_assistants.cli.doctor.probe"] = "lua/nexus_assistants/cli/doctor/probe.lua",
     ["nexus_assistants.cli.doctor.reach"] = "lua/nexus_assistants/cli/doctor/reach.lua",
     ["nexus_assistants.cli.doctor.settings"] = "lua/nexus_assistants/cli/doctor/settings.lua",
     ["nexus_assistants.cli.outputs"] = "lua/nexus_assistants/cli/outputs.lua",

@@ -1,11 +1,13 @@
 local core = require("nexus_assistants.core")
 local doctor = require("nexus_assistants.cli.doctor")
+local folders = require("nexus_assistants.spool.folders")
 local format = require("nexus_assistants.view.format")
 local json = require("nexus_assistants.json")
 local options = require("nexus_assistants.options")
 local process = require("spec.support.process")
 local reach = require("nexus_assistants.cli.doctor.reach")
 local servers = require("spec.support.server")
+local settings = require("nexus_assistants.cli.doctor.settings")
 local survey = require("nexus_assistants.spool.survey")
 local tls_server = require("spec.support.tls_server")
 
@@ -164,6 +166,16 @@ describe("the command doctor", function()
     environment.NEXUS_API_KEY = nil
     local verdict, message = verdict_of("Nexus key")
     assert.same({ "warning", "NEXUS_API_KEY is not set: traces go nowhere" }, { verdict, message })
+  end)
+
+  it("knows a key that is for another, and one with its quotes", function()
+    for key, expected in pairs({ [KEY] = "begins as keys of Nexus do", ['"sk-' .. ("k"):rep(30) .. '"'] = "a quote",
+      ["'sk-" .. ("k"):rep(30) .. "'"] = "a quote" }) do
+      environment.OPENAI_API_KEY = key
+      local verdict, message = verdict_of("API key")
+      assert.equal("warning", verdict)
+      assert.matches(expected, message, 1, true)
+    end
   end)
 
   it("fails without the API's key, where one is wanted", function()
@@ -344,6 +356,18 @@ describe("the command doctor", function()
     end
   end)
 
+  it("tells what isn't a Nexus by what it answers", function()
+    for action, body in pairs({ html = false, text = "all is well", status = '{"error":"x"}' }) do
+      server:faults({ { path = "/api", action = action, status = 200, body = body or nil, times = 1 } })
+      local verdict, message, advice = verdict_of("Nexus")
+      assert.equal("failed", verdict)
+      assert.matches(" answers 200 in %d+ ms: that is no answer of a Nexus$", message)
+      assert.matches("Check NEXUS_BASE_URL", advice, 1, true)
+    end
+    server:faults({ { path = "/api", action = "status", status = 200, body = "[]", times = 1 } })
+    assert.equal("ok", (verdict_of("Nexus")))
+  end)
+
   it("gives up after its time", function()
     server:faults({ { path = "/v1", action = "hang", times = 1 } })
     local values = assert(options.read("spec", options.client, { openai = { base_url = server.openai_url } }))
@@ -356,23 +380,30 @@ describe("the command doctor", function()
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url
     local checks, code
     for status, expected in pairs({ [302] = "failed", [401] = "failed", [403] = "failed", [404] = "failed",
-      [405] = "failed", [415] = "failed", [429] = "warning", [501] = "failed", [503] = "warning" }) do
+      [405] = "failed", [415] = "failed", [429] = "warning", [501] = "failed", [503] = "warning",
+      [400] = "warning", [500] = "warning" }) do
       server:faults({ { path = "/v1/traces", action = "status", status = status, times = 1, body = "{}" } })
       checks = look()
       assert.equal(expected, checks.OTLP.verdict, status)
       assert.truthy(checks.OTLP.message:find("answers " .. status, 1, true))
+      assert.equal(status == 400 or status == 500, checks.OTLP.advice:find("are lost", 1, true) ~= nil)
       local is_key = status == 401 or status == 403
       local advice = is_key and "Check OTEL_EXPORTER_OTLP_HEADERS" or "Check OTEL_EXPORTER_OTLP_ENDPOINT and"
       assert.equal(expected == "failed", checks.OTLP.advice:find(advice, 1, true) ~= nil, checks.OTLP.advice)
     end
     for _, protocol in ipairs({ "http/protobuf", "http/json" }) do
       environment.OTEL_EXPORTER_OTLP_PROTOCOL = protocol
-      for _, status in ipairs({ 200, 400 }) do
+      for body, expected in pairs({ ["{}"] = "ok", [""] = "ok", ["\10\2\8\0"] = "ok", ["hello"] = "warning",
+        ["\n<html>"] = "warning", ["{not JSON"] = "warning" }) do
         server:clear_requests()
-        server:faults({ { path = "/v1/traces", action = "status", status = status, times = 1, body = "{}" } })
+        server:faults({ { path = "/v1/traces", action = "status", status = 200, times = 1, body = body } })
         checks, code = look()
-        assert.same({ 0, "ok" }, { code, checks.OTLP.verdict })
+        assert.same({ 0, expected }, { code, checks.OTLP.verdict }, body)
       end
+      server:faults({ { path = "/v1/traces", action = "html", times = 1 } })
+      local verdict, message = verdict_of("OTLP")
+      assert.equal("warning", verdict)
+      assert.matches("answers 200 in %d+ ms: that is no answer of a receiver of OTLP's$", message)
       local is_json, asked = protocol == "http/json", nil
       for _, request in ipairs(server:requests()) do
         if request.path == "/v1/traces" then asked = request end
@@ -475,13 +506,58 @@ describe("the command doctor", function()
       assert.same({ "full" }, core.list_folder(spool))
     end)
 
+    it("writes as a client does, and touches nothing of others", function()
+      local spool = folder .. "/spool"
+      environment.NEXUS_ASSISTANTS_SPOOL = spool
+      write(folder .. "/target", "target")
+      write(spool .. "/doctor.new", "mine")
+      os.execute("ln -s ../target " .. spool .. "/link")
+      local before = core.list_folder(spool)
+      verdict_of("spool")
+      local after = core.list_folder(spool)
+      table.sort(before)
+      table.sort(after)
+      assert.same(before, after)
+      assert.equal("mine", assert(io.open(spool .. "/doctor.new")):read("*a"))
+    end)
+
+    it("leaves nothing that a client doesn't sweep, where it is killed", function()
+      local spool = folder .. "/spool"
+      local real_remove, values = os.remove, assert(options.read("spec", options.client, { spool = spool }))
+      finally(function() os.remove = real_remove end) -- luacheck: ignore 122
+      os.remove = function() end -- luacheck: ignore 122
+      os.execute("rm -rf " .. spool)
+      assert.equal("ok", settings.spool(values).verdict)
+      os.remove = real_remove -- luacheck: ignore 122
+      local own = folders.list(spool)
+      assert.equal(1, #own)
+      assert.is_truthy(core.list_folder(own[1])[1])
+      folders.take(spool, "x", function() end, "jsonl")
+      assert.same({}, core.list_folder(spool))
+    end)
+
+    it("warns of a folder that is something else", function()
+      os.execute("rm -rf " .. folder .. "/spool/" .. id)
+      local verdict, message, advice = verdict_of("spool")
+      assert.equal("warning", verdict)
+      assert.matches("holds other things, and nothing of a client's", message, 1, true)
+      assert.matches("name another folder in NEXUS_ASSISTANTS_SPOOL", advice, 1, true)
+    end)
+
     it("tells of one that is off, and of one that can't be made", function()
       environment.NEXUS_ASSISTANTS_SPOOL = "off"
       assert.equal("warning", (verdict_of("spool")))
       environment.NEXUS_ASSISTANTS_SPOOL = folder .. "/spool/" .. id .. "/lock/below"
       assert.equal("failed", (verdict_of("spool")))
-      environment.NEXUS_ASSISTANTS_SPOOL = folder .. "/spool/none"
-      assert.same({ "ok", "empty, " .. folder .. "/spool/none" }, { verdict_of("spool") })
+      -- whoever may do everything can't do this either
+      environment.NEXUS_ASSISTANTS_SPOOL = "/proc/nexus-assistants/spool"
+      assert.equal("failed", (verdict_of("spool")))
+      os.execute("ln -s nowhere " .. folder .. "/spool/link")
+      environment.NEXUS_ASSISTANTS_SPOOL = folder .. "/spool/link"
+      assert.equal("failed", (verdict_of("spool")))
+      assert.is_true(os.remove(folder .. "/spool/link"))
+      environment.NEXUS_ASSISTANTS_SPOOL = folder .. "/spool/none/below"
+      assert.same({ "ok", "empty, " .. folder .. "/spool/none/below" }, { verdict_of("spool") })
       assert.is_nil(core.list_folder(folder .. "/spool/none"))
     end)
   end)

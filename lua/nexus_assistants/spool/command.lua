@@ -1,6 +1,5 @@
 --- The command `flush`: delivers what was left in a spool, and says what became of it.
 local core = require("nexus_assistants.core")
-local folders = require("nexus_assistants.spool.folders")
 local options = require("nexus_assistants.options")
 local patience = require("nexus_assistants.patience")
 local scheduler = require("nexus_assistants.scheduler")
@@ -122,8 +121,7 @@ end
 local function spool_at(folder)
   local found, problem = readable(folder)
   if not found then return nil, problem end
-  local names, clients = core.list_folder(folder) or {}, folders.list(folder) or {}
-  if clients[1] or not names[1] then return folder end
+  if not survey.is_other(folder) then return folder end
   return nil, ("'%s' is no spool: it holds other things, and nothing of a client's; name another folder, or none for "
     .. "the user's own"):format(folder)
 end

@@ -71,4 +71,10 @@ function survey.of(path)
   return found
 end
 
+--- Whether the folder at `path` is something else than a spool: it holds other things, and nothing of a client's.
+function survey.is_other(path)
+  local names, clients = core.list_folder(path) or {}, folders.list(path) or {}
+  return names[1] ~= nil and clients[1] == nil
+end
+
 return survey

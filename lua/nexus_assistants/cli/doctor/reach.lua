@@ -1,6 +1,7 @@
 --- What the doctor asks servers: whether they can be reached, what they say to the key, and what time it is.
 local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
+local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
 local settings = require("nexus_assistants.cli.doctor.settings")
 local sinks = require("nexus_assistants.sinks")
@@ -13,7 +14,9 @@ local DEADLINE = 5 -- seconds
 local STEP = 0.25
 local SKEW = 5 -- seconds
 local NO_SUCH_METHOD = 501 -- the server is well, and has no such method
-local NOTHING_IN_IT = 400 -- of a receiver that minds a request without spans
+local NOTHING_IN_IT = 400 -- of a receiver that minds a request without spans, or all
+-- What has a receiver of OTLP asked again.
+local LATER = { [429] = true, [502] = true, [503] = true, [504] = true }
 local MOST_READ = 1024 * 1024
 local READABLE_UNENCRYPTED = "Use https: the key can be read on the way."
 
@@ -47,6 +50,11 @@ local function assistant_target(values, api)
   }
 end
 
+-- A list of traces.
+local function is_of_nexus(response)
+  return json.is_array(json.decode(response.body))
+end
+
 local function nexus_target(values)
   local endpoint, problem = sinks.nexus_of_environment(values)
   if not endpoint and not problem then return nil end
@@ -54,7 +62,18 @@ local function nexus_target(values)
     name = "Nexus", endpoint = endpoint, problem = problem, variable = "NEXUS_API_KEY",
     place = "NEXUS_BASE_URL", path = "/api/v1/traces", query = "limit=1", is_required = true,
     hint = "Check NEXUS_BASE_URL: there is no Nexus.",
+    is_right = is_of_nexus, strange = { "failed", ": that is no answer of a Nexus" },
   }
+end
+
+local PARTIAL_SUCCESS = "^\10" -- the only field there is, in protobuf
+
+-- Nothing as a rule, else what became of the spans; who answers in the other form is understood, too.
+local function is_of_receiver(response)
+  local body = response.body
+  if (response.content_type or ""):find("html", 1, true) or body:find("^%s*<") then return false end
+  if body:find("^%s*{") then return type(json.decode(body)) == "table" end
+  return body == "" or body:find(PARTIAL_SUCCESS) ~= nil
 end
 
 -- A receiver only takes what is sent to it: a request without spans, which none of protobuf's bytes are, too.
@@ -67,6 +86,7 @@ local function otlp_target(otlp)
     method = "POST", body = otlp.json and '{"resourceSpans":[]}' or "",
     content_type = otlp.json and "application/json" or "application/x-protobuf",
     hint = hint:format(otlp.json and "http/json" or "http/protobuf", otlp.path),
+    is_right = is_of_receiver, strange = { "warning", ": that is no answer of a receiver of OTLP's" },
   }
 end
 
@@ -160,19 +180,36 @@ local function not_there(target)
   return check(target.name, target.is_required and "failed" or "warning", said(target), target.hint)
 end
 
+local function nothing_taken(target)
+  return check(target.name, "warning", said(target) .. ": it minds a request without spans, or any",
+    "See whether spans arrive there: those that it answers so are lost.")
+end
+
+-- A receiver of OTLP isn't asked again but by what says so.
+local function in_trouble(target)
+  local is_final = target.takes_only and not LATER[target.response.status]
+  return check(target.name, "warning", said(target) .. ": it is in trouble", is_final
+    and "Look into it: spans that are answered so are lost, those of 429, 502, 503 and 504 are sent again."
+    or "Try later.")
+end
+
+-- What is answered well, but by something else; nil where it is what it should be, or too much to tell.
+local function strange_answer(target)
+  if not target.is_right or target.failure or target.is_right(target.response) then return nil end
+  return check(target.name, target.strange[1], said(target) .. target.strange[2], target.hint)
+end
+
 local function reached(target)
   local status = target.response.status
   if status == 401 or status == 403 then return refused(target) end
-  if target.takes_only and status == NOTHING_IN_IT then return of_answer(target) end
+  if target.takes_only and status == NOTHING_IN_IT then return nothing_taken(target) end
   if status >= 300 and status < 400 then
     return check(target.name, "failed", said(target) .. ": redirects are not followed", target.hint)
   end
   if status == 429 then return check(target.name, "warning", said(target) .. ": the limit is reached", "Wait.") end
-  if status >= 500 and status ~= NO_SUCH_METHOD then
-    return check(target.name, "warning", said(target) .. ": it is in trouble", "Try later.")
-  end
+  if status >= 500 and status ~= NO_SUCH_METHOD then return in_trouble(target) end
   if status >= 400 then return not_there(target) end
-  return of_answer(target)
+  return strange_answer(target) or of_answer(target)
 end
 
 local function status_of(target)

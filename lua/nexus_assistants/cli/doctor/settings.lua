@@ -5,6 +5,7 @@ local core = require("nexus_assistants.core")
 local errors = require("nexus_assistants.error")
 local options = require("nexus_assistants.options")
 local pem_files = require("nexus_assistants.pem_files")
+local probe = require("nexus_assistants.cli.doctor.probe")
 local providers = require("nexus_assistants.providers")
 local script_model = require("nexus_assistants.models.script")
 local sinks = require("nexus_assistants.sinks")
@@ -137,12 +138,33 @@ local function key_check(name, variable, prefix, absent)
   return check(name, found[1], variable .. " " .. found[2], found[3])
 end
 
+local STRANGE = {
+  { "nxs_", "begins as keys of Nexus do", "Check that it is the key for this." },
+  { '"', "begins with a quote", "Set it without its quotes." },
+  { "'", "begins with a quote", "Set it without its quotes." },
+}
+
+local function begins_with(variable, prefix)
+  local form = core.key_form(variable, prefix)
+  return form == "short" or form == "plausible"
+end
+
+-- How a key begins that is one of another kind, or more than a key; nil where nothing of that is known.
+local function strange_key(name, variable)
+  for _, known in ipairs(STRANGE) do
+    if begins_with(variable, known[1]) then
+      return check(name, "warning", variable .. " " .. known[2], known[3])
+    end
+  end
+end
+
 --- The key of the API; nil where none is needed.
 function settings.api_key(values)
   if values.provider == "script" then return nil end
   local is_official = values.openai.base_url:find("^https://api%.openai%.com") ~= nil
-  return key_check("API key", "OPENAI_API_KEY", is_official and "sk-" or "", { "failed", "",
+  local found = key_check("API key", "OPENAI_API_KEY", is_official and "sk-" or "", { "failed", "",
     "Set it. Where the server wants none, any text does, or openai.api_key = false." })
+  return found.verdict == "ok" and strange_key(found.name, "OPENAI_API_KEY") or found
 end
 
 local function is_loopback(url)
@@ -200,34 +222,16 @@ local function age_of(found)
   return began and core.wall() - began / 1000 or 0
 end
 
-local function folder_is_absent(folder)
-  local possible, err = core.can_make_directory(folder)
-  if possible then return check("spool", "ok", "empty, " .. folder) end
-  return check("spool", "failed", err.message,
-    "Let this user write there, or name another folder in NEXUS_ASSISTANTS_SPOOL.")
-end
-
-local PROBE = ("x"):rep(4096) -- no file system has that much room left where it is full
-
--- Writes a file that is nobody else's to read; true, or nil and what hinders.
-local function write_private(path, text)
-  local made, err = core.make_private(path)
-  if not made then return nil, err.message end
-  local file, problem = io.open(path, "wb")
-  if not file then return nil, problem end
-  file:setvbuf("no")
-  local written, closed, late
-  written, problem = file:write(text)
-  closed, late = file:close()
-  return written and closed, problem or late
-end
-
--- Only writing tells whether a trace could be left in a folder. Nil where one could.
-local function fault_of_folder(folder)
-  local path = folder .. "/doctor.new"
-  local written, problem = write_private(path, PROBE)
-  os.remove(path)
-  return not written and problem or nil
+-- What keeps a client from leaving traces there; nil where nothing does.
+local function write_failure(folder, is_there)
+  local fault = probe.fault(folder)
+  if not fault then return nil end
+  if not is_there then
+    return check("spool", "failed", fault,
+      "Let this user write there, or name another folder in NEXUS_ASSISTANTS_SPOOL.")
+  end
+  return check("spool", "failed", "nothing can be written in " .. folder .. ": " .. fault,
+    "Make room there, let this user write there, or name another folder in NEXUS_ASSISTANTS_SPOOL.")
 end
 
 --- What waits on the disk.
@@ -238,11 +242,12 @@ function settings.spool(values)
       "Unset NEXUS_ASSISTANTS_SPOOL, or set HOME.")
   end
   local found = survey.of(folder)
-  if not found then return folder_is_absent(folder) end
-  local fault = fault_of_folder(folder)
-  if fault then
-    return check("spool", "failed", "nothing can be written in " .. folder .. ": " .. fault,
-      "Make room there, let this user write there, or name another folder in NEXUS_ASSISTANTS_SPOOL.")
+  local failure = write_failure(folder, found ~= nil)
+  if failure then return failure end
+  if not found then return check("spool", "ok", "empty, " .. folder) end
+  if survey.is_other(folder) then
+    return check("spool", "warning", folder .. " holds other things, and nothing of a client's",
+      "Where it isn't meant to be the spool, name another folder in NEXUS_ASSISTANTS_SPOOL, or unset it.")
   end
   local message = found.files == 0 and found.held == 0 and "empty, " .. folder or contents(found) .. ", " .. folder
   if found.files > 0 and found.held == 0 and age_of(found) > DAY then
