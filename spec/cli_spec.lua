@@ -149,7 +149,8 @@ describe("the command serve", function()
     local server = servers.start({})
     finally(function() server:stop() end)
     result = run({ "serve", "--port", server.port })
-    local told = "nexus-assistants: can't listen on 127.0.0.1:" .. server.port .. ": address already in use\n"
+    local told = "nexus-assistants: can't listen on 127.0.0.1:" .. server.port .. ": address already in use; try "
+      .. "another --port, or --port 0 for any that is free\n"
     assert.same({ 1, told }, { result.code, result.err })
   end)
 

@@ -6,6 +6,7 @@ local ports = require("spec.support.ports")
 local process = require("spec.support.process")
 local servers = require("spec.support.server")
 local socket = require("socket")
+local values = require("nexus_assistants.values")
 
 describe("client", function()
   local server, client, warnings
@@ -453,6 +454,57 @@ describe("client", function()
           thread = { messages = { { role = "user", content = "Hello!" } } } })
         assert.equal("Bad key; check openai.api_key or OPENAI_API_KEY", err.run.last_error.message)
         client:close(0)
+      end
+    end)
+
+    it("leave where a key is set to who runs the server, where a model's is one's behind a server", function()
+      local log = os.tmpname()
+      local other = servers.start({ log = log, environment = { OPENAI_API_KEY = "sk-x" },
+        arguments = { "--model", "chat", "--base-url", server.openai_url, "--model-name", "m", "--store", "memory" } })
+      finally(function()
+        other:stop()
+        os.remove(log)
+      end)
+      server:faults({ { path = "/v1/chat/completions", action = "status", status = 401,
+        body = '{"error":{"message":"Bad key"}}' } })
+      new({ openai = { api_key = "sk-y", base_url = other.openai_url } })
+      local _, err = client.threads:create_and_run_poll({ assistant_id = "asst_local",
+        thread = { messages = { { role = "user", content = "Hello!" } } } })
+      assert.equal("Bad key", err.run.last_error.message)
+      local said = assert(io.open(log)):read("*a")
+      assert.matches("failed: Bad key; check openai.api_key or OPENAI_API_KEY\n", said, 1, true)
+    end)
+
+    it("say where an address is set that can't be reached, unless it is a proxy's", function()
+      local check = "check openai.base_url or OPENAI_BASE_URL"
+      local function hint_at(url, environment)
+        local result = process.chunk(([[
+          local client = require("nexus_assistants").new({ nexus = false, openai = { retries = 0 } })
+          print((select(2, client.threads:create()).hint))
+        ]]), values.merged({ OPENAI_API_KEY = "sk-x", OPENAI_BASE_URL = url }, environment))
+        assert.equal("", result.err)
+        return result.out
+      end
+      local port = ports.unused()
+      assert.equal(check .. "\n", hint_at("http://127.0.0.1:" .. port))
+      assert.equal(check .. "\n", hint_at("http://nowhere.invalid"))
+      assert.equal(check .. "\n", hint_at((server.url:gsub("^http", "https"))))
+      assert.equal("nil\n", hint_at("http://127.0.0.1:1", { http_proxy = "http://127.0.0.1:" .. port, no_proxy = "",
+        NO_PROXY = "" }))
+    end)
+
+    it("say where an assistant is named that isn't there", function()
+      for _, provider in ipairs({ "assistants", "script" }) do
+        for _, method in ipairs({ "create", "create_and_poll" }) do
+          local result = process.chunk(([[
+            local client = require("nexus_assistants").new({ nexus = false })
+            local thread = assert(client.threads:create())
+            print((select(2, client.threads.runs:%s(thread.id)).hint))
+            print((select(2, client.threads.runs:%s(thread.id, { assistant_id = "asst_other" })).hint))
+          ]]):format(method, method), { OPENAI_API_KEY = "sk-x", OPENAI_BASE_URL = server.openai_url,
+            NEXUS_ASSISTANTS_PROVIDER = provider, ASSISTANT_ID = "asst_nix" })
+          assert.same({ code = 0, out = "check ASSISTANT_ID\nnil\n", err = "" }, result)
+        end
       end
     end)
 

@@ -136,6 +136,9 @@ local function run_serve(options)
   if settings then
     ok, err = require("nexus_assistants.serve").run(settings)
   end
+  if not ok and err:find("address already in use$") then
+    err = err .. "; try another --port, or --port 0 for any that is free"
+  end
   return ok and 0 or fail(err)
 end
 

@@ -430,6 +430,12 @@ function options.source(option, variable, value)
   return "option '" .. option .. "'"
 end
 
+--- What to do where a message is about the assistant that the environment names; nil where it is about something else.
+function options.hint_on_assistant(message)
+  local id = core.environment(options.client.assistant_id.environment)
+  return id and id ~= "" and message:find(id, 1, true) and "check ASSISTANT_ID" or nil
+end
+
 --- Options of every method that performs an operation.
 options.call = {
   timeout = { kind = "seconds" },

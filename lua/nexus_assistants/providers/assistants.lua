@@ -3,6 +3,7 @@
 local errors = require("nexus_assistants.error")
 local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
+local option_tables = require("nexus_assistants.options")
 local query = require("nexus_assistants.query")
 local transfers = require("nexus_assistants.transfers")
 local values = require("nexus_assistants.values")
@@ -125,6 +126,25 @@ local function is_nothing_there(operation, err, body)
   return not operation.path_parameters[1] and not json.present(err.code) and err.message:find("^Invalid URL") ~= nil
 end
 
+-- How the core begins what it says of an address where nobody answers, or somebody else.
+local NOBODY_THERE = { "could not connect to ", "could not resolve host ", "TLS verification failed for ",
+  "TLS handshake failed with " }
+
+local function is_nobody_there(err)
+  if err.kind ~= "connection" or err.message:find("the proxy", 1, true) then return false end
+  for _, beginning in ipairs(NOBODY_THERE) do
+    if err.message:sub(1, #beginning) == beginning then return true end
+  end
+  return false
+end
+
+-- What to do about what a server says, or where there is none; nil where that is in the message, or isn't known.
+local function hint_on(err)
+  if err.status == 401 then return "check openai.api_key or OPENAI_API_KEY" end
+  if is_nobody_there(err) then return "check openai.base_url or OPENAI_BASE_URL" end
+  return err.status == 404 and option_tables.hint_on_assistant(err.message) or nil
+end
+
 local function failure(self, operation, core_err, response)
   self.calls_failed = self.calls_failed + 1
   local err = errors.from_call(core_err, response, operation, self.endpoint)
@@ -133,7 +153,7 @@ local function failure(self, operation, core_err, response)
   local path = operation.path
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
-  if err.status == 401 then err.hint = "check openai.api_key or OPENAI_API_KEY" end
+  err.hint = hint_on(err)
   if err.status == 404 and response and is_nothing_there(operation, err, response.body) then
     return explain_no_api(self, err)
   end

@@ -47,8 +47,10 @@ local function tell_failures(_, run)
     enter = function() end,
     finish = function(_, answer, err)
       if answer ~= nil or err == nil then return end
-      local problem = type(err) == "table" and err.message or err
-      io.stderr:write(("%s run %s failed: %s\n"):format(time_stamp(), run.id, harmless(problem)))
+      local problem, hint = err, nil
+      if type(err) == "table" then problem, hint = err.message, err.hint end
+      io.stderr:write(("%s run %s failed: %s%s\n"):format(time_stamp(), run.id, harmless(problem),
+        hint and "; " .. hint or ""))
     end,
   }
 end
@@ -65,7 +67,7 @@ local function make_runtime(options)
   local tasks = schedulers.new(engine, core.monotonic, warn)
   local runtime, err = providers.runtime(options.provider or "script", options.openai or {}, {
     scheduler = tasks, script = options.script, store = options.store,
-    runtime = { delay = options.delay, assistant_id = options.assistant_id,
+    runtime = { delay = options.delay, assistant_id = options.assistant_id, is_served = true,
       observe = not options.quiet and tell_failures or nil },
   })
   if not runtime then return nil, in_options(err.message) end

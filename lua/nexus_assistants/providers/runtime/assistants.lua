@@ -3,6 +3,7 @@ local failure = require("nexus_assistants.providers.runtime.failure")
 local json = require("nexus_assistants.json")
 local list = require("nexus_assistants.providers.runtime.listing")
 local objects = require("nexus_assistants.providers.runtime.objects")
+local options = require("nexus_assistants.options")
 local weight = require("nexus_assistants.providers.runtime.weight")
 
 local assistants = { actions = {} }
@@ -17,7 +18,9 @@ end
 function assistants.find(self, id)
   local assistant = type(id) == "string" and self.store:get(KIND, PARENT, id)
   if assistant then return assistant end
-  return failure.not_found("assistant", id)
+  local _, err = failure.not_found("assistant", id)
+  err.hint = options.hint_on_assistant(err.message)
+  return nil, err
 end
 
 --- What the assistant that is built in has as its model, where nobody named one.

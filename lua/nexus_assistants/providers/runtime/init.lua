@@ -53,7 +53,8 @@ local function machine_settings(self, options)
     thinking_limit = options.thinking_limit or THINKING_LIMIT,
     monotonic = options.monotonic or options.clock or core.monotonic,
     model = options.model or require("nexus_assistants.models.script").echo(),
-    observe = options.observe, on_change = scheduler and function(id) scheduler:notify(id) end,
+    tells_hints = not options.is_served, observe = options.observe,
+    on_change = scheduler and function(id) scheduler:notify(id) end,
     spawn = scheduler and function(fn) return scheduler:spawn(fn) end,
     sleep = scheduler and function(seconds) return scheduler:sleep(seconds) end,
     try = scheduler and function(...) return scheduler:protected(...) end,
@@ -76,6 +77,7 @@ end
 --   assistant_id  the assistant that is built in; default asst_local
 --   scheduler     what models that wait, and sources that `open` returns, wait by; without one these don't wait
 --   observe       what is told of each question to the model, see `machine.new`
+--   is_served     whoever sees its runs isn't who set it up: why one failed is told without what to do about it here
 --   api           performs what is passed on (providers/assistants)
 --   groups        by the first word of an operation's name: "api" where it is passed on, or a text that says why it
 --                 isn't there; anything else is performed here

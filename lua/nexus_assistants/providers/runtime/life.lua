@@ -178,16 +178,16 @@ local function clean(text)
   return core.utf8_valid(text) and text or (text:gsub("[\128-\255]", "?"))
 end
 
--- A run says nothing but its message: what to do is part of that.
-local function words_of(err)
+-- A run says nothing but its message: what to do is part of that, where who reads it can do it.
+local function words_of(self, err)
   if type(err) ~= "table" then return err end
-  return err.hint and err.message .. "; " .. err.hint or err.message
+  return self.tells_hints and err.hint and err.message .. "; " .. err.hint or err.message
 end
 
 --- Ends a run as failed: `err` is an error object, a text, or a table of code and message.
 function life.fail(self, run, err)
   local code = type(err) == "table" and err.code
-  local text = clean(words_of(err))
+  local text = clean(words_of(self, err))
   run.last_error = { code = ERROR_CODES[code] and code or "server_error", message = text }
   life.transition(self, run, "failed")
 end

@@ -22,6 +22,7 @@ end
 --- `settings`: `store`, `model`, `clock`, `monotonic`, `new_id`, `delay`, `thinking_limit`; and, where there is a
 -- scheduler, `spawn(fn) → task`, `sleep(seconds)`, `try` (pcall), which a model that waits needs. Also, where they are
 -- wanted,
+--   tells_hints                whether what a run failed with says what to do about it
 --   observe(span, run, chat)   called when the model is asked something; returns an object with `enter()`, which is
 --                              called in the coroutine that it thinks in, and `finish(answer, err, told)`, which is
 --                              called with what it said and the text it had told on the way; it may have a `span`,
@@ -33,6 +34,7 @@ function machine.new(settings)
     new_id = settings.new_id, delay = settings.delay, thinking_limit = settings.thinking_limit,
     spawn = settings.spawn, sleep = settings.sleep, try = settings.try or pcall,
     observe = settings.observe or unobserved, on_change = settings.on_change or nothing,
+    tells_hints = settings.tells_hints,
     timers = timers.new(), jobs = {}, think = thinking.think, depth = 0,
   }, machine_mt)
 end
