@@ -12,7 +12,7 @@
 ---@field retry_after? number seconds
 ---@field operation? string e.g. "threads.runs.create"
 ---@field attempts? integer
----@field hint? string what to do, where the message, which is the server's, doesn't say it
+---@field hint? string what to do, where the message doesn't say it
 ---@field findings? nexus_assistants.Finding[] of a run that was waited for or streamed
 ---@field run? nexus_assistants.Run what is known of the run
 ---@field object? table the file or batch that was waited for

@@ -112,11 +112,12 @@ local function explain_removal(err)
   return err
 end
 
+local CHECK_ADDRESS = "check openai.base_url or OPENAI_BASE_URL"
+
 -- An API answers in JSON even where it has nothing there.
 local function explain_no_api(self, err)
-  local text = "there is no API at %s (the server said: %s); check openai.base_url or OPENAI_BASE_URL, which as a rule"
-    .. " ends in /v1"
-  err.message = text:format(self.endpoint:base_url(), err.message)
+  err.message = ("there is no API at %s (the server said: %s)"):format(self.endpoint:base_url(), err.message)
+  err.hint = CHECK_ADDRESS .. ", which as a rule ends in /v1"
   return err
 end
 
@@ -141,7 +142,7 @@ end
 -- What to do about what a server says, or where there is none; nil where that is in the message, or isn't known.
 local function hint_on(err)
   if err.status == 401 then return "check openai.api_key or OPENAI_API_KEY" end
-  if is_nobody_there(err) then return "check openai.base_url or OPENAI_BASE_URL" end
+  if is_nobody_there(err) then return CHECK_ADDRESS end
   return err.status == 404 and option_tables.hint_on_assistant(err.message) or nil
 end
 
