@@ -76,13 +76,15 @@ describe("the command", function()
 
   it("tells what its arguments are", function()
     assert.equal([[
-usage: nexus-assistants flush [DIR]
+usage: nexus-assistants flush [DIR] [OPTIONS]
   delivers what is left in the spool to NEXUS_BASE_URL (with NEXUS_API_KEY) and
   OTEL_EXPORTER_OTLP_ENDPOINT; ends with 1 where some stays, is refused or is
   lost
 
   DIR                         a spool's folder (NEXUS_ASSISTANTS_SPOOL, or that
                               of the user's clients)
+  --from URL                  deliver what waits for this address, too: one that
+                              was wrong, or has moved
 ]], run({ "flush", "--help" }).out)
     assert.matches("\n  SCRIPT +a Lua file; %- reads the script from", run({ "run", "--help" }).out)
     for _, command in ipairs(cli.commands) do

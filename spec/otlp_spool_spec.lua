@@ -111,9 +111,9 @@ describe("the spool for a receiver of OTLP", function()
     return client:stats()
   end
 
-  local function flush(environment)
+  local function flush(environment, ...)
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = environment.OTEL_EXPORTER_OTLP_ENDPOINT or server.url
-    return process.run({ process.path("bin/nexus-assistants"), "flush", spool }, environment)
+    return process.run({ process.path("bin/nexus-assistants"), "flush", spool, ... }, environment)
   end
 
   -- Delivers the file there is by one attempt, whose requests are answered as `answers` say, each in its turn: a
@@ -467,6 +467,15 @@ describe("the spool for a receiver of OTLP", function()
     trace(client, "fine")
     assert.is_true(client:close(5))
     assert.equal(0, files())
+  end)
+
+  it("goes to another receiver where the command is told so", function()
+    leave("misdirected", 503)
+    server:clear_faults()
+    local result = flush({ OTEL_EXPORTER_OTLP_ENDPOINT = server.url .. "/other" }, "--from", server.url .. PATH)
+    assert.same({ 1, "" }, { result.code, result.err }) -- there is no receiver, but it was asked
+    assert.truthy(result.out:find("1 batch stays: the receiver answers 404 at " .. server.url .. "/other/v1/traces", 1,
+      true), result.out)
   end)
 
   it("isn't tried for ever where the receiver takes everything else", function()

@@ -486,6 +486,21 @@ describe("the spool", function()
       :format(server.nexus_url), seen)
   end)
 
+  it("for an address that was wrong goes where it should with the command", function()
+    local client = new_client(NOBODY, { agent_id = "misdirected" })
+    trace(client, "misdirected")
+    client:close(0)
+    local environment = { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url }
+    local function flush(...)
+      return process.run({ process.path("bin/nexus-assistants"), "flush", spool, ... }, environment)
+    end
+    assert.same("nexus-assistants: nothing waits for http://nobody in '" .. spool .. "'\n",
+      flush("--from", "http://nobody").err)
+    assert.same({ code = 0, out = "delivered 1 trace and 2 spans\n", err = "" }, flush("--from", NOBODY))
+    assert_whole(traces_named("misdirected")[1])
+    assert.equal(0, files())
+  end)
+
   it("that is for another Nexus is no concern of the command's while a process is at work on it", function()
     local client = new_client(NOBODY)
     client:trace({ name = "t" }, function(traced)

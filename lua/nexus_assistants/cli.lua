@@ -164,8 +164,8 @@ local function run_view(options, arguments)
   return code
 end
 
-local function run_flush(_, arguments)
-  local said, complete = require("nexus_assistants.spool.command").run(arguments[1])
+local function run_flush(options, arguments)
+  local said, complete = require("nexus_assistants.spool.command").run(arguments[1], options.from)
   if not said then return fail(complete) end
   local code = print_out(said)
   return complete and code or EXIT_FAILURE
@@ -292,7 +292,10 @@ local COMMANDS = {
     summary = "delivers what is left in the spool to NEXUS_BASE_URL (with NEXUS_API_KEY) and "
       .. "OTEL_EXPORTER_OTLP_ENDPOINT; ends with 1 where some stays, is refused or is lost",
     operands = { { "DIR", "a spool's folder (NEXUS_ASSISTANTS_SPOOL, or that of the user's clients)" } },
-    options = {},
+    options = {
+      { name = "from", value = "URL", check = text,
+        help = "deliver what waits for this address, too: one that was wrong, or has moved" },
+    },
   },
   {
     name = "view", run = run_view, arguments = 1, usage = "[TRACE_ID | FILE | DIR | URL | -]",

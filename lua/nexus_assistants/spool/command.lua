@@ -2,6 +2,7 @@
 local core = require("nexus_assistants.core")
 local options = require("nexus_assistants.options")
 local patience = require("nexus_assistants.patience")
+local redaction = require("nexus_assistants.redaction")
 local scheduler = require("nexus_assistants.scheduler")
 local sinks = require("nexus_assistants.sinks")
 local survey = require("nexus_assistants.spool.survey")
@@ -78,9 +79,8 @@ local function report(spool, left, problem)
 end
 
 -- What is for others than those that were delivered to, and whether all of it is what processes are at work on.
-local function report_others(folder, all)
-  local tried, lines, complete = {}, {}, true
-  for _, spool in ipairs(all) do tried[spool.kind.label(spool)] = true end
+local function report_others(folder, tried)
+  local lines, complete = {}, true
   local there = survey.of(folder)
   for _, receiver in ipairs(there and there.receivers or {}) do
     if not tried[receiver.label] and receiver.files > 0 then
@@ -99,15 +99,36 @@ local function is_complete(spool, left)
   return left + spool.unread + counts.refused + counts.unreadable + counts.dropped == 0
 end
 
-local function flush(all)
+-- Delivers what waits for a spool's receiver and, where that is given, for the one at the address `from`. How many are
+-- left, and why; notes which labels were tried.
+local function deliver(spool, from, tried)
+  tried[spool.kind.label(spool)] = true
+  local left, problem = spool:flush()
+  if not from then return left, problem end
+  spool.from = from
+  tried[spool.kind.label(spool)] = true
+  local more, other = spool:flush()
+  return left + more, other or problem
+end
+
+local function flush(all, from, tried)
   local lines, complete = {}, true
   for _, spool in ipairs(all) do
     spool.scheduler.watcher = { waits = patience.new("delivering to", spool.endpoint:base_url()) }
-    local left, problem = spool:flush()
+    local left, problem = deliver(spool, from, tried)
     lines[#lines + 1] = report(spool, left, problem)
     complete = complete and is_complete(spool, left)
   end
   return table.concat(lines), complete
+end
+
+-- Whether something in a folder is for that address; or nil and what is wrong.
+local function check_from(folder, from)
+  local there = survey.of(folder)
+  for _, receiver in ipairs(there and there.receivers or {}) do
+    if receiver.name == from and receiver.files > 0 then return true end
+  end
+  return nil, ("nothing waits for %s in '%s'"):format(redaction.text(from), folder)
 end
 
 -- The folder, where it can be read; or nil and what is wrong.
@@ -136,21 +157,29 @@ local function folder_of(values, named)
   return folder -- where nothing was left yet
 end
 
---- Delivers what is in `folder`, by default the user's. Returns what to say, and whether nothing was left or lost;
--- or nil and what is wrong.
-function command.run(folder)
+-- The folder in which there is something for `from`, where that is given; or nil and what is wrong.
+local function folder_with(values, named, from)
+  local folder, problem = folder_of(values, named)
+  if not folder or not from then return folder, problem end
+  local is_there
+  is_there, problem = check_from(folder, from)
+  return is_there and folder, problem
+end
+
+--- Delivers what is in `folder`, by default the user's; with `from`, an address, what waits for that one, too. Returns
+-- what to say, and whether nothing was left or lost; or nil and what is wrong.
+function command.run(folder, from)
   local settings, problem = options.read("nexus-assistants", options.client, {}, core.environment)
   if not settings then return nil, problem end
-  folder, problem = folder_of(settings, folder)
+  folder, problem = folder_with(settings, folder, from)
   if not folder then return nil, problem end
-  local warnings, found = {}
+  local warnings, tried = {}, {}
   local function warn(text) warnings[#warnings + 1] = text .. "\n" end
-  local has_all
-  found, has_all = receivers(settings, folder, warn)
+  local found, has_all = receivers(settings, folder, warn)
   if not found then return nil, has_all end
   local all = new_spools(settings, found, warn)
-  local said, complete = flush(all)
-  local others, is_all = report_others(folder, all)
+  local said, complete = flush(all, from, tried)
+  local others, is_all = report_others(folder, tried)
   return table.concat(warnings) .. said .. others, complete and is_all and has_all
 end
 

@@ -12,9 +12,9 @@ local LOST = { [0] = true, [502] = true, [504] = true, [520] = true, [524] = tru
 local BROKEN_GRACE = 0.25 -- seconds after which a server has acted whose connection broke, or never will
 local TAKEN = '{"trace":"%s","left":false}\n'
 
---- What a folder's lock says that is for this receiver.
+--- What a folder's lock says that is for this receiver, or for the one whose traces it gets (`from` of the spool).
 function to_nexus.label(self)
-  return self.endpoint:base_url()
+  return self.from or self.endpoint:base_url()
 end
 
 -- --------------------------------------------------------------------------------------------------------- asking
@@ -72,6 +72,7 @@ local function take_over(self, entry, found)
   record.close(found, entry.folder and entry.folder.seen_at)
   local settled = (core.wall() + self.grace) * 1000
   if not found.left then found.doubt, found.doubt_until = true, settled end
+  if self.from then found.nexus_id, found.doubt = nil, true end -- it was another one's id
   if entry.known then
     found.nexus_id, found.doubt, found.doubt_until = entry.nexus_id, entry.doubt, entry.doubt_until
   end
@@ -87,7 +88,7 @@ local function read(self, entry)
   local ok, found = self.scheduler:protected(record.read, content, self:breather())
   if not ok and folders.is_want_of_memory(found) then return nil, "unread" end
   if not ok or not found then return nil, content:sub(1, 1) == "{" and "unreadable" or "empty" end
-  if found.nexus ~= self.endpoint:base_url() then return found end
+  if found.nexus ~= to_nexus.label(self) then return found end
   local marked
   ok, marked = pcall(take_over, self, entry, found)
   if ok and not marked then return nil, "unread" end
@@ -124,7 +125,7 @@ end
 function to_nexus.attempt(self, entry)
   local found, reason = read(self, entry)
   if not found then return no_trace(self, reason) end
-  if found.nexus ~= self.endpoint:base_url() then return "elsewhere" end
+  if found.nexus ~= to_nexus.label(self) then return "elsewhere" end
   local outcome, problem, seconds = delivery.deliver(found, {
     ask = asker(self), wall = core.wall,
   })

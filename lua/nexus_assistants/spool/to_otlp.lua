@@ -22,9 +22,9 @@ end
 
 to_otlp.receiver = receiver_of
 
---- What a folder's lock says that is for this receiver.
+--- What a folder's lock says that is for this receiver, or for the one whose batches it gets (`from` of the spool).
 function to_otlp.label(self)
-  return "otlp " .. receiver_of(self)
+  return "otlp " .. (self.from or receiver_of(self))
 end
 
 -- --------------------------------------------------------------------------------------------------------- asking
@@ -166,7 +166,7 @@ end
 function to_otlp.attempt(self, entry)
   local found, reason = read(self, entry)
   if not found then return reason end
-  if found.receiver ~= receiver_of(self) then return "elsewhere" end
+  if "otlp " .. found.receiver ~= to_otlp.label(self) then return "elsewhere" end
   if entry.sent == nil then entry.sent = found.sent end
   entry.pieces = entry.pieces or found.spans[1] and { { 1, #found.spans } } or {}
   while entry.pieces[1] do
