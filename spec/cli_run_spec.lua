@@ -246,6 +246,21 @@ describe("the command run", function()
     end
   end)
 
+  it("ends in its time where the run can't be cancelled", function()
+    server:faults({ { path = "/v1/threads", method = "POST", skip = 3, action = "hang" } })
+    local result = run(HEAD .. [[
+      local tool = nexus.tool({ name = "get_weather", call = function()
+        io.popen("kill -TERM $PPID"):close()
+        client:sleep(60)
+      end })
+      local thread, question = assert(client.threads:create()), '[{"tool_calls":[{"name":"get_weather"}]}]'
+      assert(client.threads.messages:create(thread.id, { role = "user", content = question }))
+      assert(client.threads.runs:create_and_poll(thread.id, { tools = { tool } }))
+    ]])
+    assert.same({ code = 143, out = "", err = "nexus-assistants: interrupted\n" }, result)
+    assert.equal("error", new_traces()[1].status)
+  end)
+
   local LATER = 'io.popen("(sleep %g; kill -%s $PPID) >/dev/null &"):close()\n'
 
   -- What becomes of a script that is sent signals, { name, seconds, … }, and how long after it began to wait for them.

@@ -404,17 +404,14 @@ describe("a client's OTLP options", function()
       assert.same({ no_address:format(case[1], case[3]) }, warnings)
       client:close(0)
     end
-    -- the other variable counts then
-    warnings, environment = {}, { [traces] = "localhost:4318", [all] = server.url }
-    assert(new({}))
-    assert.equal("/v1/traces", deliver().path)
-    assert.same({ no_address:format(traces, scheme) }, warnings)
-    -- but never the default: the headers are for whoever was meant
-    warnings, environment = {}, { [all] = "localhost:4318" }
-    client:close(0)
-    assert(new({ otlp = { service_name = "me" } }))
-    assert.is_nil(client.tracer)
-    assert.same({ no_address:format(all, scheme) }, warnings)
+    -- neither the other variable counts then nor the default: the headers are for whoever was meant
+    for variable, other in pairs({ [traces] = server.url, [all] = "" }) do
+      warnings, environment = {}, { [all] = other, [variable] = "localhost:4318" }
+      assert(new({ otlp = { service_name = "me" } }))
+      assert.is_nil(client.tracer)
+      assert.same({ no_address:format(variable, scheme) }, warnings)
+      client:close(0)
+    end
     warnings, environment = {}, {}
     assert(new({ otlp = { service_name = "me" } }))
     assert.is_truthy(client.tracer)

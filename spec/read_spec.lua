@@ -148,6 +148,10 @@ describe("OTLP export requests", function()
     local name = attribute("telemetry.sdk.name", "nexus-assistants")
     made.resourceSpans[1].resource = { attributes = json.array({ name }) }
     assert.equal("running", traces_of(made)[1].status)
+    -- below a span of the host's that is there, and below one of another service
+    local head = span({ spanId = "03", parentSpanId = "02", attributes = HEAD })
+    table.insert(made.resourceSpans[1].scopeSpans[1].spans, head)
+    assert.equal("success", traces_of(made)[1].status)
   end)
 
   it("may be anything", function()

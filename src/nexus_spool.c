@@ -44,6 +44,10 @@ static bool write_lines(nxa__nexus *sink, nxa__trace_notes *notes) {
   return written;
 }
 
+static bool takes_lines(const nxa__nexus *sink, const nxa__trace_notes *notes) {
+  return notes->file && !nxa__spool_is_dropped(notes->file) && !nxa__spool_rests(sink->spool);
+}
+
 static void begin_line(nxa__buffer *lines, const nxa_trace *trace) {
   nxa__buffer_append(lines, "{\"trace\":\"", 10);
   nxa__buffer_append(lines, trace->id, 32);
@@ -156,19 +160,20 @@ static bool put_state_at_look(const nxa__nexus *sink, nxa__trace_notes *notes, n
 }
 
 bool nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes, size_t *bytes) {
-  if (!notes->file || nxa__spool_is_dropped(notes->file) || nxa__spool_rests(sink->spool))
+  if (!takes_lines(sink, notes))
     return true;
   nxa__buffer *lines = begin(sink);
   size_t offset = nxa__spool_length(notes->file);
   bool has_state = put_state_at_look(sink, notes, lines);
   stretch put = put_open_spans(sink, notes->trace, LOOK_BYTES, lines);
-  *bytes += lines->length;
-  if (lines->length > 0 && !write_lines(sink, notes))
+  size_t length = lines->length;
+  *bytes += length;
+  if ((length > 0 || lines->state != NXA_OK) && !write_lines(sink, notes))
     return true;
   note_seen(sink, put, offset);
   if (has_state)
     note_state(sink, notes);
-  return !put.end || lines->length < LOOK_BYTES; /* or there was no memory for them */
+  return !put.end || length < LOOK_BYTES; /* or there was no memory for them */
 }
 
 /* Those below a span that ended with it. */
@@ -186,21 +191,27 @@ static void note_span(nxa__span_notes *span) {
     ((nxa__span_notes *)link->owner)->is_kept = true;
 }
 
-void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span) {
-  if (!notes->file)
-    return;
+/* With those that go on, until there are so many bytes. False where that can't be written. */
+static bool keep_span_with(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span, size_t most) {
   nxa__buffer *lines = begin(sink);
   size_t offset = nxa__spool_length(notes->file);
   bool has_state = put_state_if_due(sink, notes, lines);
-  stretch put = put_open_spans(sink, notes->trace, SIZE_MAX, lines);
+  stretch put = put_open_spans(sink, notes->trace, most, lines);
   put_children(span, lines);
   put_span(span->span, lines);
   if (!write_lines(sink, notes))
-    return;
+    return false;
   note_seen(sink, put, offset);
   note_span(span);
   if (has_state)
     note_state(sink, notes);
+  return true;
+}
+
+/* What there is no room for together may have some by itself. */
+void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span) {
+  if (takes_lines(sink, notes) && !keep_span_with(sink, notes, span, LOOK_BYTES) && takes_lines(sink, notes))
+    keep_span_with(sink, notes, span, 0);
 }
 
 void nxa__nexus_keep_children(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span) {

@@ -399,7 +399,7 @@ void nxa__nexus_resume(const nxa_tracer *tracer) {
   nxa__nexus *sink = nexus_in(tracer);
   if (!sink || sink->closing)
     return;
-  sink->stopped = sink->no_more_traces = false;
+  sink->stopped = sink->no_more_traces = sink->told_of_outage = false;
   for (unsigned i = 0; i < AGENTS_MOST; i++) {
     nxa__release(sink->refused[i]);
     sink->refused[i] = NULL;

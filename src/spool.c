@@ -446,6 +446,13 @@ static bool is_ready(nxa__spool *spool, nxa__spool_file *file) {
   return file->descriptor >= 0 || open_file(spool, file);
 }
 
+/* What is behind its lines isn't read: no line begins so. */
+static bool end_here(const nxa__spool *spool, const nxa__spool_file *file) {
+  if (spool->form.in_place)
+    return pwrite(file->descriptor, "-", 1, (off_t)file->bytes) == 1;
+  return ftruncate(file->descriptor, (off_t)file->bytes) == 0;
+}
+
 /* What was written in part counts as not written: the next lines overwrite it. */
 static bool write_lines(nxa__spool *spool, nxa__spool_file *file, const char *lines, size_t length) {
   ssize_t written;
@@ -456,7 +463,7 @@ static bool write_lines(nxa__spool *spool, nxa__spool_file *file, const char *li
     return fail_by_errno(spool);
   if ((size_t)written == length)
     return true;
-  if (!spool->form.in_place && ftruncate(file->descriptor, (off_t)file->bytes) != 0)
+  if (!end_here(spool, file))
     return fail_by_errno(spool);
   return fail(spool, strerror(ENOSPC));
 }

@@ -115,6 +115,7 @@ static void forget_seen(void) {
 }
 
 static const char *spool; /* a folder, or NULL for none */
+static size_t spool_bytes = (size_t)256 << 20;
 
 static void start_with(fixture *fix, const nxa_tracer_options *tracer_options, int max_in_flight) {
   nxa_nexus_options options;
@@ -129,6 +130,7 @@ static void start_with(fixture *fix, const nxa_tracer_options *tracer_options, i
   options.endpoint = fix->endpoint;
   options.max_in_flight = max_in_flight;
   options.spool = spool;
+  options.spool_bytes = spool_bytes;
   assert_int_equal(nxa_tracer_add_nexus(fix->tracer, &options, &error), NXA_OK);
   nxa_endpoint_free(fix->endpoint); /* kept by count */
 }
@@ -1491,6 +1493,13 @@ static void a_refused_key_loses_nothing(void **state) {
   end_and_free(span_under(open, NULL, "span"));
   finish(open);
   assert_spooled(&fix, 2, 2);
+  assert_int_equal(fix.engine->warning_count, 1);
+  nxa__nexus_resume(fix.tracer);
+  behaviour = answers_500;
+  well_at_ns = INT64_MAX;
+  whole_trace(&fix, "a", "t", 1);
+  run_for(fix.engine, 10 * SECOND);
+  assert_int_equal(fix.engine->warning_count, 2); /* another trouble is told anew */
   close_within(&fix, 1, false);
   assert_failed(&fix, 0, 0);
   stop(&fix);
@@ -1745,6 +1754,17 @@ static const char *on_the_disk(void) {
   return text;
 }
 
+static int count_on_the_disk(const char *part) {
+  char command[128];
+  int count = -1;
+  snprintf(command, sizeof command, "cat '%s'/*/*.jsonl | grep -c '%s'", spool_path, part);
+  FILE *pipe = popen(command, "r");
+  assert_non_null(pipe);
+  assert_int_equal(fscanf(pipe, "%d", &count), 1);
+  pclose(pipe);
+  return count;
+}
+
 /* Also long after the trace was created, and without anything else to write. */
 static void what_goes_on_is_on_the_disk_before_long(void **state) {
   (void)state;
@@ -1844,6 +1864,53 @@ static void many_spans_of_one_trace_are_written_a_little_at_a_time(void **state)
   assert_true(written > 10 && written < 20); /* 64 KiB */
   run_for(fix.engine, MILLISECOND);
   assert_int_equal(occurrences(on_the_disk(), "\"open\":true"), MANY);
+  for (int i = 0; i < MANY; i++)
+    nxa_span_free(spans[i]);
+  finish(trace);
+  stop(&fix);
+}
+
+/* However large they are, they are all written at the first look, one step after the other. */
+static void large_spans_are_written_as_soon_as_others(void **state) {
+  (void)state;
+  enum { MANY = 8, SIZE = 50 << 10 };
+  static char input[SIZE];
+  fixture fix;
+  nxa_span *spans[MANY];
+  memset(input, '1', sizeof input);
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  for (int i = 0; i < MANY; i++) {
+    spans[i] = span_under(trace, NULL, "long");
+    for (int part = 0; part < 6; part++) {
+      const char key[] = {'k', (char)('0' + part), '\0'};
+      nxa_span_set_metadata(spans[i], key, input, sizeof input);
+    }
+  }
+  run_for(fix.engine, 510 * MILLISECOND);
+  assert_int_equal(count_on_the_disk("\"open\":true"), MANY);
+  for (int i = 0; i < MANY; i++)
+    nxa_span_free(spans[i]);
+  finish(trace);
+  stop(&fix);
+}
+
+/* Those that go on may be too large for what there is. */
+static void what_ends_is_kept_though_what_goes_on_has_no_room(void **state) {
+  (void)state;
+  enum { MANY = 10 };
+  fixture fix;
+  nxa_span *spans[MANY];
+  spool_bytes = 20000;
+  start(&fix);
+  spool_bytes = (size_t)256 << 20;
+  behaviour = silent;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  for (int i = 0; i < MANY; i++)
+    spans[i] = span_with_input(trace, 4000);
+  for (int i = 0; i < MANY; i++)
+    end_and_free(span_under(trace, NULL, "small"));
+  assert_int_equal(count_on_the_disk("\"name\":\"small\""), MANY);
   for (int i = 0; i < MANY; i++)
     nxa_span_free(spans[i]);
   finish(trace);
@@ -2165,6 +2232,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_goes_on_is_on_the_disk_before_long, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_goes_on_is_written_a_little_at_a_time, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(many_spans_of_one_trace_are_written_a_little_at_a_time, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(large_spans_are_written_as_soon_as_others, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_ends_is_kept_though_what_goes_on_has_no_room, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_nexus_is_told_of_is_on_the_disk_before, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_went_on_while_the_disk_was_full_is_written_later, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_changes_all_the_time_does_not_fill_the_disk, make_spool, remove_spool),

@@ -18,6 +18,7 @@ local run = {}
 local run_methods = {}
 local run_mt = { __index = run_methods, __name = "nexus_assistants.run_under_way" }
 
+local HASTE = 1 -- seconds for that where a signal may end the process soon
 local CLEAN_UP = 3 -- seconds for all that is tried once the outcome is settled
 local CANCEL_INTERVAL = 0.2 -- seconds
 local MOST_STEP_PAGES = 10
@@ -72,7 +73,7 @@ end
 function run_methods:wait_again(given)
   self.options, self.facts, self.concluded = values.merged(self.first_options, given), {}, false
   self.wait = begin_wait(self.client, self.options)
-  self.wait.status, self.clean_up_due = self.status, nil
+  self.wait.status, self.clean_up_due, self.cancel_asked = self.status, nil, nil
   self.span_name = "threads.runs.submitToolOutputsAndPoll"
   self:open_span()
 end
@@ -121,6 +122,7 @@ end
 -- ------------------------------------------------------------------------------------------------------ giving up
 
 local function request_cancel(self)
+  self.cancel_asked = true
   local cancelled, err = clean_up(self, "threads.runs.cancel")
   if not cancelled then return nil, err end
   if cancelled.id == self.run.id then self.run, self.status = cancelled, cancelled.status end
@@ -147,9 +149,12 @@ function run_methods:abandon()
   return done and "it was asked to cancel" or "it could not be cancelled: " .. tostring(problem)
 end
 
---- The same where an error was raised that goes on to the script, such as an interruption: it is what counts.
+--- The same, in haste, where an error was raised that goes on to the script, such as an interruption: that counts.
 function run_methods:abandon_raised()
-  if self:is_under_way() then self.scheduler:protected(self.abandon, self) end
+  if self.cancel_asked or not self:is_under_way() then return end
+  self.clean_up_due = self.clean_up_due or self.scheduler.clock() + HASTE
+  local ok, problem = self.scheduler:protected(self.abandon, self)
+  if not ok then core.interrupt_again(problem) end
 end
 
 local function look_again(self)

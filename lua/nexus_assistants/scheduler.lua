@@ -392,9 +392,20 @@ function scheduler_methods:can_wait()
   return not is_interrupted(self, task or self.current) and (self.current == nil or self.current == task)
 end
 
--- What the engine does besides, for traces, is nothing that anybody waits for.
+local function is_apart(subject)
+  return type(subject) == "table" and subject.apart == true
+end
+
+-- What the engine does besides, for traces, and the tasks that are apart are nothing that anybody waits for.
 local function nothing_to_come(self)
-  return not self:idle_time() and next(self.waiting) == nil
+  if can_run(self) or self.attended and self.attended:idle_time() then return false end
+  for _, timer in ipairs(self.timers) do
+    if not is_apart(timer.subject) then return false end
+  end
+  for _, task in pairs(self.waiting) do
+    if not is_apart(task) then return false end
+  end
+  return true
 end
 
 -- Outside tasks: turns once, if not `due` is over or, without a due time, nothing can come. Returns whether it did.

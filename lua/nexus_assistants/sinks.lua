@@ -144,8 +144,11 @@ local function receiver(values, warn)
   local given = values.otlp or {}
   if given.traces_endpoint then return split(given.traces_endpoint) end
   if given.endpoint then return below(given.endpoint) end
-  if values.otlp and not variables_of("ENDPOINT")[1] then return below(OTLP_ENDPOINT) end
-  return (from_environment("ENDPOINT", warn, named_place))
+  local variable = variables_of("ENDPOINT")[1]
+  if not variable then return values.otlp and below(OTLP_ENDPOINT) or nil end
+  local place, problem = named_place(variable.text, variable.name)
+  if not place then leave_out(variable.name, problem, warn) end
+  return place
 end
 
 -- The variable with headers for the receiver, as far as they can be sent. They may be secret: only the core reads them.

@@ -122,10 +122,12 @@ local function seen_at(path)
   return seen and timestamp.of(seen.modified_at)
 end
 
+-- A spare one has nothing in it that counts.
 local function count_files(path, ending)
   local count = 0
   for _, name in ipairs(core.list_folder(path) or {}) do
-    if is_of(name, ending) then count = count + 1 end
+    local head = is_of(name, ending) and folders.head(path .. "/" .. name)
+    if head and head:sub(1, 1) == "{" then count = count + 1 end
   end
   return count
 end

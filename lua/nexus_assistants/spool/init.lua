@@ -114,7 +114,7 @@ end
 local OUTCOMES = {}
 
 function OUTCOMES.done(self, entry)
-  self.failures = 0
+  self.failures, self.problem = 0, nil
   remove(self, entry)
 end
 
@@ -405,7 +405,8 @@ local function say_what_is_left(self)
   local count = count_own(self.queue) + count_own(under_way)
   if count == 0 or self.tracer:has_told(self.kind.name) then return end
   self.scheduler.warn(("not delivered to Nexus, but kept in the spool for the next client or nexus-assistants flush: "
-    .. "%d trace%s; it %s"):format(count, count == 1 and "" or "s", self.problem or "did not answer in time"))
+    .. "%d trace%s; %s"):format(count, count == 1 and "" or "s", self.problem and "it " .. self.problem
+      or "an answer was lost"))
 end
 
 --- Delivers what it can until `due`, as the client closes: first what is under way, in its tasks, then the rest without

@@ -15,7 +15,7 @@ local INPUTS = { "input", "input.value", "gen_ai.input.messages", "gen_ai.tool.c
 local OUTPUTS = { "output", "output.value", "gen_ai.output.messages", "gen_ai.tool.call.result", "gen_ai.completion" }
 
 -- What this library's own sinks call what stands elsewhere under other names.
-local OWN_SDK = "nexus-assistants"
+local OWN_SDK, OWN_HEAD = "nexus-assistants", "invoke_workflow"
 local OWN = { ["nexus.findings"] = "findings", ["nexus.clock"] = "clock" }
 
 local function list_in(value, name)
@@ -191,7 +191,7 @@ end
 -- is in somebody else's files.
 local function is_head(span, places)
   if span.parent_span_id == json.null then return true end
-  return span.input.type == "invoke_workflow" and not places[span.parent_span_id]
+  return span.input.type == OWN_HEAD and not places[span.parent_span_id]
 end
 
 -- Its heads, the earliest first.
@@ -236,10 +236,17 @@ local function metadata_of(trace, root)
   return metadata
 end
 
+local function has_own_head(trace)
+  for _, span in ipairs(trace.spans) do
+    if span.input.type == OWN_HEAD then return true end
+  end
+  return false
+end
+
 -- What this library writes of a trace ends with its head: without one it goes on, or its process was killed.
-local function status_of(failure, metadata, has_head)
+local function status_of(failure, metadata, has_own)
   if failure ~= json.null then return metadata["error.type"] == "timeout" and "timeout" or "error" end
-  return not has_head and metadata["telemetry.sdk.name"] == OWN_SDK and "running" or "success"
+  return not has_own and metadata["telemetry.sdk.name"] == OWN_SDK and "running" or "success"
 end
 
 -- A trace whose head is missing failed where any of its spans did.
@@ -252,7 +259,7 @@ local function finish(trace)
   local agent = metadata["gen_ai.agent.name"] or metadata["service.name"]
   return {
     id = trace.id, name = root.name, agent_name = type(agent) == "string" and agent or json.null,
-    status = status_of(failure, metadata, heads[1] ~= nil), started_at = root.started_at,
+    status = status_of(failure, metadata, has_own_head(trace)), started_at = root.started_at,
     ended_at = #heads == 1 and root.ended_at or last_end(heads[1] and heads or trace.spans),
     span_count = #trace.spans, metadata = metadata, spans = trace.spans,
   }

@@ -68,7 +68,7 @@ local BEGINNING = "^<!DOCTYPE html>\n<html[^<>]*>\n<head>\n<meta charset=\"utf%-
 --- In how many bytes of a file `is_one` finds what it looks for.
 page.HEAD = 1024
 
---- Whether what begins so is such a page, of this version or another.
+--- Whether what begins so is such a page.
 function page.is_one(beginning)
   return beginning:find(BEGINNING) ~= nil
 end
