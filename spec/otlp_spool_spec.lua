@@ -469,11 +469,30 @@ describe("the spool for a receiver of OTLP", function()
     assert.equal(0, files())
   end)
 
+  it("stays where a page is answered, as of a login", function()
+    server:faults({ { path = PATH, action = "html" } })
+    local client = new_client(server.url)
+    trace(client, "t")
+    client:sleep(0.2)
+    assert.is_false(client:close(1))
+    assert.same({ server.url .. PATH .. " answers 200 with a page: its spans wait in the spool; check otlp.endpoint or "
+      .. "OTEL_EXPORTER_OTLP_ENDPOINT" }, warnings)
+    local result = flush({})
+    assert.equal(1, result.code)
+    assert.truthy(result.out:find("1 batch stays: the receiver answers 200 with a page at ", 1, true), result.out)
+  end)
+
   it("goes to another receiver where the command is told so", function()
     leave("misdirected", 503)
     server:clear_faults()
     local result = flush({ OTEL_EXPORTER_OTLP_ENDPOINT = server.url .. "/other" }, "--from", server.url .. PATH)
     assert.same({ 1, "" }, { result.code, result.err }) -- there is no receiver, but it was asked
+    local elsewhere = { OTEL_EXPORTER_OTLP_ENDPOINT = server.url .. "/other" }
+    assert.equal(result.out, flush(elsewhere, "--from", server.url .. "/").out)
+    assert.equal("nexus-assistants: what waits for " .. server.url .. PATH
+      .. " has nowhere to go: set OTEL_EXPORTER_OTLP_ENDPOINT\n",
+      process.run({ process.path("bin/nexus-assistants"), "flush", spool, "--from", server.url },
+        { NEXUS_API_KEY = "nxs_x", NEXUS_BASE_URL = server.url }).err)
     assert.truthy(result.out:find("1 batch stays: the receiver answers 404 at " .. server.url .. "/other/v1/traces", 1,
       true), result.out)
   end)

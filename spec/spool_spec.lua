@@ -201,6 +201,24 @@ describe("the spool", function()
     end
   end)
 
+  it("keeps what somebody else than Nexus answers to, and says so once", function()
+    for _, fault in ipairs({ { action = "html" }, { action = "text", body = "{}" }, { action = "html", status = 400 },
+      { action = "status", status = 405, body = "" } }) do
+      os.execute("rm -rf " .. servers.quote(spool))
+      fault.path, warnings = "/api/v1", {}
+      server:faults({ fault })
+      local client = new_client(server.nexus_url)
+      for number = 1, 3 do trace(client, "t" .. number) end
+      client:sleep(0.2)
+      assert.is_false(client:close(0.5))
+      assert.same({ ("%s is no Nexus (%d): traces are not delivered, but kept until they can be; check nexus.base_url "
+        .. "or NEXUS_BASE_URL"):format(server.nexus_url, fault.status or 200) }, warnings)
+      local result = process.run({ process.path("bin/nexus-assistants"), "flush", spool },
+        { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url })
+      assert.same({ 1, 3 }, { result.code, files() }, result.out)
+    end
+  end)
+
   it("is told of once where the key is refused", function()
     server:faults({ { path = "/api/v1", action = "status", status = 401, delay = 0.05 } })
     local client = new_client(server.nexus_url)

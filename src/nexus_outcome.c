@@ -186,6 +186,16 @@ static bool on_later(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answe
   return give_up_job(sink, sent);
 }
 
+/* Whoever refuses without a word, or takes a trace as Nexus doesn't, and has never taken one, is somebody else. What is
+ * only too large may be refused on the way. */
+static bool is_somebody_else(const nxa__nexus *sink, const nxa__flight *sent, const nxa__nexus_answer *answer) {
+  if (sent->kind != NXA__NEXUS_CREATE || sink->successes > 0)
+    return false;
+  if (answer->verdict == NXA__NEXUS_TAKEN)
+    return answer->status != 201 && !*answer->id;
+  return answer->verdict == NXA__NEXUS_REFUSED && answer->status != 413 && !*answer->text;
+}
+
 static bool on_refused(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer *answer) {
   if (sent->kind == NXA__NEXUS_CREATE)
     warn_once(sink, WARNED_REFUSED_TRACE, "refused a trace", answer);
@@ -245,6 +255,11 @@ static bool on_wrong_url(nxa__nexus *sink, const nxa__nexus_answer *answer) {
 
 /* True where the trace is gone. */
 static bool act(nxa__nexus *sink, nxa__flight *sent, const nxa__nexus_answer *answer) {
+  if (is_somebody_else(sink, sent, answer)) {
+    if (answer->verdict == NXA__NEXUS_TAKEN)
+      nxa__nexus_doubt(sink, sent->trace, LOSS_BROKEN);
+    return on_wrong_url(sink, answer);
+  }
   switch (answer->verdict) {
   case NXA__NEXUS_TAKEN:
     return on_taken(sink, sent, answer);

@@ -106,11 +106,20 @@ static bool is_unwanted(int status) {
          status == 405 || status == 407;
 }
 
-static nxa__otlp_verdict judge(int status, nxa_kind kind) {
+/* The page of a login, or of whoever else answers everything, says nothing of spans. */
+static bool is_page(const nxa_response *response) {
+  size_t blank = 0;
+  while (blank < response->body_length && strchr(" \t\r\n", response->body[blank]))
+    blank++;
+  return strstr(response->content_type, "html") || (blank < response->body_length && response->body[blank] == '<');
+}
+
+static nxa__otlp_verdict judge(const nxa_response *response, nxa_kind kind) {
+  int status = response->status;
   if (kind == NXA_CLOSED)
     return NXA__OTLP_CLOSED;
   if (is_success(status))
-    return NXA__OTLP_TAKEN;
+    return is_page(response) ? NXA__OTLP_UNWANTED : NXA__OTLP_TAKEN;
   if (status == 0 && (kind == NXA_CONNECTION || kind == NXA_TIMEOUT || kind == NXA_MEMORY))
     return NXA__OTLP_LATER;
   if (status == 429 || (status >= 502 && status <= 504))
@@ -140,6 +149,8 @@ static void explain(nxa__otlp_answer *answer, const nxa_error *error, const char
   char cause[2 * sizeof answer->cause];
   if (answer->status == 0)
     snprintf(cause, sizeof cause, "%s can't be reached: %s", url, error ? error->message : "");
+  else if (is_success(answer->status) && answer->verdict == NXA__OTLP_UNWANTED)
+    snprintf(cause, sizeof cause, "%s answers %d with a page", url, answer->status);
   else
     snprintf(cause, sizeof cause, "%s answers %d%s%s", url, answer->status, *answer->text ? ": " : "", answer->text);
   nxa__text_line(answer->cause, sizeof answer->cause, cause, strlen(cause));
@@ -149,8 +160,8 @@ void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_en
   const nxa_response *response = nxa_call_response(call);
   const nxa_error *error = nxa_call_error(call);
   nxa_kind kind = error ? error->kind : NXA_OK;
-  *answer = (nxa__otlp_answer){
-      .verdict = judge(response->status, kind), .status = response->status, .wait = response->retry_after};
+  *answer =
+      (nxa__otlp_answer){.verdict = judge(response, kind), .status = response->status, .wait = response->retry_after};
   answer->timeout = kind == NXA_TIMEOUT;
   answer->lost = answer->status == 0 && nxa__call_may_have_arrived(call);
   read_text(answer, response, endpoint);

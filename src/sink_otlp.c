@@ -266,7 +266,7 @@ static void on_refused(sink_otlp *sink, const nxa__otlp_answer *answer) {
 static const char *advice_on(int status) {
   if (status == 401 || status == 403)
     return "; check otlp.headers or OTEL_EXPORTER_OTLP_HEADERS";
-  bool is_elsewhere = (status >= 300 && status < 400) || status == 404 || status == 405;
+  bool is_elsewhere = (status >= 200 && status < 400) || status == 404 || status == 405;
   return is_elsewhere ? "; check otlp.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT" : "";
 }
 

@@ -17,6 +17,9 @@ local OTLP_HEADERS = { "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_
 
 -- ---------------------------------------------------------------------------------------------------- environment
 
+--- What is behind an address of a receiver of OTLP that names no path.
+sinks.TRACES_PATH = TRACES_PATH
+
 local function left_out(variable)
   return "environment variable " .. variable .. " is left out"
 end

@@ -9,6 +9,11 @@ local survey = require("nexus_assistants.spool.survey")
 
 local command = {}
 
+-- Whether what waits is for a receiver of OpenTelemetry's.
+local NOWHERE = {
+  [true] = "what waits for %s has nowhere to go: set OTEL_EXPORTER_OTLP_ENDPOINT",
+  [false] = "what waits for %s has nowhere to go: set NEXUS_API_KEY",
+}
 local NO_RECEIVER = "NEXUS_API_KEY is not set, and neither is OTEL_EXPORTER_OTLP_ENDPOINT"
 
 -- Where `values` say that traces go, by name, with `folder` for their spool, and whether that is all they name: what is
@@ -122,11 +127,17 @@ local function flush(all, from, tried)
   return table.concat(lines), complete
 end
 
--- Whether something in a folder is for that address; or nil and what is wrong.
-local function check_from(folder, from)
+-- As variables name it, too: with a slash at its end, or without a path of OTLP's.
+local function is_named(receiver, from)
+  local bare = from:gsub("/+$", "")
+  return receiver.name == bare or receiver.is_otlp and receiver.name == bare .. sinks.TRACES_PATH
+end
+
+-- The address of those in a folder that `from` names; or nil and what is wrong.
+local function address_of(folder, from)
   local there = survey.of(folder)
   for _, receiver in ipairs(there and there.receivers or {}) do
-    if receiver.name == from and receiver.files > 0 then return true end
+    if receiver.files > 0 and is_named(receiver, from) then return receiver.name, receiver.is_otlp end
   end
   return nil, ("nothing waits for %s in '%s'"):format(redaction.text(from), folder)
 end
@@ -157,28 +168,23 @@ local function folder_of(values, named)
   return folder -- where nothing was left yet
 end
 
--- The folder in which there is something for `from`, where that is given; or nil and what is wrong.
-local function folder_with(values, named, from)
-  local folder, problem = folder_of(values, named)
-  if not folder or not from then return folder, problem end
-  local is_there
-  is_there, problem = check_from(folder, from)
-  return is_there and folder, problem
-end
-
 --- Delivers what is in `folder`, by default the user's; with `from`, an address, what waits for that one, too. Returns
 -- what to say, and whether nothing was left or lost; or nil and what is wrong.
 function command.run(folder, from)
   local settings, problem = options.read("nexus-assistants", options.client, {}, core.environment)
   if not settings then return nil, problem end
-  folder, problem = folder_with(settings, folder, from)
+  folder, problem = folder_of(settings, folder)
   if not folder then return nil, problem end
+  local address, is_otlp
+  if from then address, is_otlp = address_of(folder, from) end
+  if from and not address then return nil, is_otlp end
   local warnings, tried = {}, {}
   local function warn(text) warnings[#warnings + 1] = text .. "\n" end
   local found, has_all = receivers(settings, folder, warn)
   if not found then return nil, has_all end
+  if address and not found[is_otlp and "otlp" or "nexus"] then return nil, NOWHERE[is_otlp]:format(address) end
   local all = new_spools(settings, found, warn)
-  local said, complete = flush(all, from, tried)
+  local said, complete = flush(all, address, tried)
   local others, is_all = report_others(folder, tried)
   return table.concat(warnings) .. said .. others, complete and is_all and has_all
 end

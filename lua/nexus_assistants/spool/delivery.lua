@@ -18,7 +18,7 @@ local PAGE = 200
 local MOST_PAGES = 100
 local AROUND = 2 -- seconds before and after a trace's start in which it is looked for
 local OK, CREATED, PAYMENT = 200, 201, 403
-local UNAUTHORIZED, NOT_FOUND, TIMED_OUT, TOO_MANY = 401, 404, 408, 429
+local UNAUTHORIZED, NOT_FOUND, TIMED_OUT, TOO_LARGE, TOO_MANY = 401, 404, 408, 413, 429
 
 local present = json.present
 
@@ -105,11 +105,17 @@ local function doubt(self, parts, answer)
   self.doubt, self.doubt_until = true, (parts.wall() + answer.settles_in) * 1000
 end
 
+-- Whoever refuses without a word is no Nexus, but that what is too large may be refused on the way.
+local function is_of_somebody_else(answer)
+  return not answer.is_explained and answer.status ~= TOO_LARGE
+end
+
 local function creation_outcome(answer)
   if answer.status == PAYMENT then return "limited", answer.problem end
   if answer.status == TOO_MANY and not answer.retry_after then return "limited", answer.problem end
   if answer.status == NOT_FOUND then return "refused", answer.problem end
   local outcome, problem, seconds = general_outcome(answer)
+  if not outcome and is_of_somebody_else(answer) then outcome = "refused" end
   return outcome or "gone", problem or answer.problem, seconds
 end
 
@@ -194,9 +200,9 @@ end
 local STAGES = { find, tell_end, deliver_spans, tell_rest }
 
 --- Delivers what `record.read` made, once closed. `parts` has `ask(method, path, query, body)` → { status (0 where no
--- answer came), value, problem, retry_after, lost (what was asked may be done all the same), settles_in (the seconds
--- after which it is, or never will be) }, and `wall()`, seconds. Returns an outcome. `counts` of the record says
--- what was: whether the trace was created, and how many spans were posted and refused.
+-- answer came), value, problem, retry_after, is_explained (Nexus says itself what is wrong), lost (what was asked may
+-- be done all the same), settles_in (the seconds after which it is, or never will be) }, and `wall()`, seconds. Returns
+-- an outcome. `counts` of the record says what was: whether the trace was created, and how many spans were posted and refused.
 function delivery.deliver(self, parts)
   local left = self.doubt and (self.doubt_until or 0) / 1000 - parts.wall() or 0
   if left > 0 then return "wait", left end

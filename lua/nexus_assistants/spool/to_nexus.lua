@@ -38,6 +38,12 @@ local function value_of(response)
   return type(value) == "table" and value or nil
 end
 
+-- Whether Nexus says itself what is wrong.
+local function explains(response)
+  local value = json.decode(response.body or "")
+  return type(value) == "table" and type(value.error) == "string"
+end
+
 local function answer_of(self, response, err)
   local status = response and response.status or 0
   local is_success = status >= 200 and status < 300
@@ -46,6 +52,7 @@ local function answer_of(self, response, err)
     status = status, value = value,
     retry_after = response and response.retry_after, lost = LOST[status] or is_success and value == nil,
     settles_in = err and err.kind == "connection" and BROKEN_GRACE or self.grace,
+    is_explained = response ~= nil and explains(response),
     problem = value == nil and problem_of(self, response, err) or nil,
   }
 end

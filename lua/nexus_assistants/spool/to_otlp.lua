@@ -32,23 +32,29 @@ end
 -- As the core has it.
 local function advice_on(status)
   if status == 401 or status == 403 then return "; check otlp.headers or OTEL_EXPORTER_OTLP_HEADERS" end
-  local is_elsewhere = status >= 300 and status < 400 or status == 404 or status == 405
+  local is_elsewhere = status >= 200 and status < 400 or status == 404 or status == 405
   return is_elsewhere and "; check otlp.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT" or ""
 end
 
 local function problem_of(self, response, err)
   local status = response and response.status or 0
   if status == 0 then return "can't be reached at " .. receiver_of(self) .. ": " .. err.message end
-  return ("answers %d at %s%s"):format(status, receiver_of(self), advice_on(status))
+  local with = status >= 200 and status < 300 and " with a page" or ""
+  return ("answers %d%s at %s%s"):format(status, with, receiver_of(self), advice_on(status))
 end
 
 local PASSING = { connection = true, timeout = true, memory = true, cancelled = true, closed = true }
+
+--- Whether an answer is a page, as of a login: whoever sends one says nothing of spans.
+function to_otlp.is_page(response)
+  return (response.content_type or ""):find("html", 1, true) ~= nil or (response.body or ""):find("^%s*<") ~= nil
+end
 
 -- "taken", "too large", "not taken" (as it is, for good), "later" (no answer, or not now) or "refused" (nothing is
 -- taken for now), as the core's otlp_answer has it.
 local function verdict_of(response, err)
   local status = response and response.status or 0
-  if status >= 200 and status < 300 then return "taken" end
+  if status >= 200 and status < 300 then return to_otlp.is_page(response) and "refused" or "taken" end
   if status == TOO_LARGE then return "too large" end
   if LATER[status] or status == 0 and PASSING[err.kind] then return "later" end
   return (UNWANTED[status] or status < 400) and "refused" or "not taken"

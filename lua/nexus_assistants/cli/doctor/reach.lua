@@ -5,6 +5,7 @@ local json = require("nexus_assistants.json")
 local operations = require("nexus_assistants.operations")
 local settings = require("nexus_assistants.cli.doctor.settings")
 local sinks = require("nexus_assistants.sinks")
+local to_otlp = require("nexus_assistants.spool.to_otlp")
 
 local reach = {}
 
@@ -29,6 +30,17 @@ local function api_endpoint(values)
   })
 end
 
+-- An object, whichever list that has in it.
+local function is_of_api(response)
+  local body = json.decode(response.body)
+  return type(body) == "table" and not json.is_array(body)
+end
+
+local function is_assistant(response, id)
+  local body = json.decode(response.body)
+  return type(body) == "table" and body.id == id
+end
+
 local function api_target(values)
   if values.provider == "script" then return nil end
   local is_assistants = values.provider == "assistants"
@@ -38,6 +50,7 @@ local function api_target(values)
     place = "OPENAI_BASE_URL", path = is_assistants and "/assistants" or "/models",
     query = is_assistants and "limit=1" or nil, is_required = is_assistants,
     hint = "Check OPENAI_BASE_URL, which as a rule ends in /v1.",
+    is_right = is_of_api, strange = { "failed", ": that is no answer of an API" },
   }
 end
 
@@ -71,7 +84,7 @@ local PARTIAL_SUCCESS = "^\10" -- the only field there is, in protobuf
 -- Nothing as a rule, else what became of the spans; who answers in the other form is understood, too.
 local function is_of_receiver(response)
   local body = response.body
-  if (response.content_type or ""):find("html", 1, true) or body:find("^%s*<") then return false end
+  if to_otlp.is_page(response) then return false end
   if body:find("^%s*{") then return type(json.decode(body)) == "table" end
   return body == "" or body:find(PARTIAL_SUCCESS) ~= nil
 end
@@ -111,18 +124,27 @@ local function note_end(target)
 end
 
 local function is_waiting(targets)
+  local waits = false
   for _, target in ipairs(targets) do
     note_end(target)
-    if target.call and not target.elapsed then return true end
+    waits = waits or target.call ~= nil and not target.elapsed
   end
-  return false
+  return waits
+end
+
+-- Steps wait for nothing while there is something to be told.
+local function drop_events(engine)
+  while engine:next() do end -- luacheck: ignore 542
 end
 
 -- All at once: none takes longer than the deadline, nor do all.
 local function ask(targets, seconds)
   local engine = assert(core.engine({}))
   for _, target in ipairs(targets) do start(engine, target, seconds) end
-  while is_waiting(targets) do engine:step(STEP) end
+  while is_waiting(targets) do
+    engine:step(STEP)
+    drop_events(engine)
+  end
   engine:close()
 end
 
@@ -220,7 +242,10 @@ end
 local function assistant_verdict(target)
   local status, id = status_of(target), settings.shown(target.id)
   if status == 0 or status == 401 or status_of(target.api) == 404 then return nil end
-  if status < 300 then return check(target.name, "ok", id .. " is there") end
+  if status < 300 then
+    -- what is no assistant is no API's, which is told
+    return is_assistant(target.response, target.id) and check(target.name, "ok", id .. " is there") or nil
+  end
   local message = ("%s: %s answers %d"):format(id, target.endpoint:base_url(), status)
   if status == 404 then
     return check(target.name, "failed", message .. ": there is no such assistant",
