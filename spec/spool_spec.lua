@@ -891,6 +891,19 @@ describe("a file in the spool", function()
     assert.equal('{"parent_span_id":"p","name":"a1"', record.span_text(found.by_id.a1, "p"):sub(1, 33))
   end)
 
+  it("has a tool of a run's end when that did, though the run didn't", function()
+    local found = record.read(STATE .. span("a1", "", "true", BEGIN) .. span("b2", "a1", "true", BEGIN .. END)
+      .. span("c3", "a1", "true", BEGIN .. END .. ',"error":"no"'))
+    record.close(found, "2026-01-01T00:00:07.000000Z")
+    local function told(id)
+      local body = found.by_id[id].body
+      return { body.status, body.ended_at, body.error or "-" }
+    end
+    assert.same({ "ok", "2026-01-01T00:00:02.000000Z", "-" }, told("b2"))
+    assert.same({ "error", "2026-01-01T00:00:02.000000Z", "no" }, told("c3"))
+    assert.same({ "error", "2026-01-01T00:00:07.000000Z", "interrupted: the process ended first" }, told("a1"))
+  end)
+
   it("is closed at the time its process was seen at work last, where that is later", function()
     local function end_of_b2(seen_at)
       local found = record.read(STATE .. span("a1", "b2", "false", BEGIN .. END) .. span("b2", "", "true", BEGIN))

@@ -4,8 +4,8 @@
  *   "nexus":"<base URL>","state":{…}      the trace as it would be created now; the last one counts
  *   "span":"<id>","parent":"<id>","open":false,"body":{…}
  *       a span as it would be posted, but for its parent, which is "" or an id of ours; one that had begun when
- *       something else was written is "open", the last line counts. Without a body (null) it is left out, and what is
- *       below it goes below its parent
+ *       something else was written is "open", the last line counts; where its body has an end that is known all the
+ *       same. Without a body (null) it is left out, and what is below it goes below its parent
  *   "nexus_id":"<id>"                      the trace's id at Nexus
  *   "left":true,"doubt":<bool>,"until":<milliseconds>
  *       nothing more will come; with doubt, what was sent may have arrived, and has or never will at that time. Where
@@ -252,14 +252,32 @@ static void put_no_body(const nxa__trace_notes *notes, const nxa__span_notes *sp
 }
 
 /* In its place, which takes no room, and leaves nothing of what it was. */
+static bool blank_line(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span, size_t at) {
+  nxa__buffer *lines = begin(sink);
+  put_no_body(notes, span, lines);
+  return lines->state == NXA_OK && nxa__spool_overwrite(sink->spool, notes->file, at, lines->data, lines->length);
+}
+
 void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span) {
   if (!span->seen || span->line_length == 0 || !nxa__spool_has_lines(notes->file))
     return;
-  nxa__buffer *lines = begin(sink);
-  put_no_body(notes, span, lines);
-  if (lines->state != NXA_OK ||
-      !nxa__spool_overwrite(sink->spool, notes->file, span->line_at, lines->data, lines->length))
+  if (!blank_line(sink, notes, span, span->line_at))
     begin_anew(sink, notes);
+}
+
+/* The later line counts. */
+void nxa__nexus_keep_times(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span) {
+  if (!span->seen || span->line_length == 0 || span->span->record.ended || !takes_lines(sink, notes))
+    return;
+  nxa__buffer *lines = begin(sink);
+  size_t offset = nxa__spool_length(notes->file);
+  put_span(span->span, lines);
+  size_t length = lines->length;
+  if (!write_lines(sink, notes))
+    return;
+  blank_line(sink, notes, span, span->line_at);
+  span->line_at = offset;
+  span->line_length = length;
 }
 
 /* ------------------------------------------------------------------------------------------------ leaving */

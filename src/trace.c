@@ -571,6 +571,7 @@ void nxa_span_set_times(nxa_span *span, double started_at, double ended_at) {
     span->record.started_ns = nxa__ns_of(started_at);
   if (is_time(ended_at))
     span->given_end_ns = nxa__ns_of(ended_at);
+  nxa__export_span_timed(span);
 }
 
 static void end_span(nxa_span *span, nxa_span_status status) {

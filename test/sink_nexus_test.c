@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <glob.h>
+#include <math.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -1993,6 +1994,27 @@ static void what_is_left_out_leaves_nothing_on_the_disk(void **state) {
   stop(&fix);
 }
 
+/* It was open when it was written; the line it had is no more. */
+static void an_end_that_is_known_is_on_the_disk_though_the_span_goes_on(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *tool = span_under(trace, NULL, "tool"), *other = span_under(trace, NULL, "other");
+  run_for(fix.engine, SECOND);
+  assert_int_equal(count_on_the_disk("\"ended_at\""), 0);
+  nxa_span_set_times(tool, NAN, nxa__seconds_of(nxa__wall_ns()));
+  assert_int_equal(count_on_the_disk("\"name\":\"tool\".*\"ended_at\""), 1);
+  assert_int_equal(count_on_the_disk("\"name\":\"tool\""), 1);
+  assert_int_equal(count_on_the_disk("\"open\":true"), 2);
+  nxa__span_leave_out(tool);
+  assert_int_equal(count_on_the_disk("\"name\":\"tool\""), 0);
+  nxa_span_free(tool);
+  nxa_span_free(other);
+  finish(trace);
+  stop(&fix);
+}
+
 /* Nobody looks at it any more. */
 static void a_trace_that_goes_on_may_be_given_up(void **state) {
   (void)state;
@@ -2238,6 +2260,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_went_on_while_the_disk_was_full_is_written_later, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_changes_all_the_time_does_not_fill_the_disk, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_left_out_leaves_nothing_on_the_disk, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(an_end_that_is_known_is_on_the_disk_though_the_span_goes_on, make_spool,
+                                      remove_spool),
       cmocka_unit_test_setup_teardown(a_trace_that_goes_on_may_be_given_up, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_ends_with_its_parent_is_written_with_it, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_was_to_be_written_with_its_parent_is_kept_without, make_spool, remove_spool),

@@ -172,12 +172,12 @@ end
 local function record_span(under_way, entry)
   local span = entry.span
   if not span:is_recorded() then return end
-  span:times(entry.started_at, entry.ended_at)
   span:set("toolCallId", entry.id)
   span:set("outcome", entry.outcome)
   span:input(json.decode(entry.arguments) or present(entry.arguments))
   if entry.output then span:output(json.decode(entry.output) or entry.output) end
   if entry.problem then span:error(entry.problem) end
+  span:times(entry.started_at, entry.ended_at) -- last: what is known then is kept, should the process be killed
   -- the span is finished with the run, when the step it belongs to is known
   under_way.tool_spans[#under_way.tool_spans + 1] = span
   under_way.own_spans[entry.id] = span

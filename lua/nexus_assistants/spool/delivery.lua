@@ -202,7 +202,8 @@ local STAGES = { find, tell_end, deliver_spans, tell_rest }
 --- Delivers what `record.read` made, once closed. `parts` has `ask(method, path, query, body)` → { status (0 where no
 -- answer came), value, problem, retry_after, is_explained (Nexus says itself what is wrong), lost (what was asked may
 -- be done all the same), settles_in (the seconds after which it is, or never will be) }, and `wall()`, seconds. Returns
--- an outcome. `counts` of the record says what was: whether the trace was created, and how many spans were posted and refused.
+-- an outcome. `counts` of the record says what was: whether the trace was created, and how many spans were posted and
+-- refused.
 function delivery.deliver(self, parts)
   local left = self.doubt and (self.doubt_until or 0) / 1000 - parts.wall() or 0
   if left > 0 then return "wait", left end

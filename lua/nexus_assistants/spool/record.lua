@@ -97,6 +97,17 @@ local function interrupt_span(span, time)
   span.open, span.interrupted, span.text = false, true, json.encode(body)
 end
 
+-- Of a tool of a run's, which ends with that, its own end may be known.
+local function end_span(span)
+  local body = span.body
+  if json.present(body.error) ~= nil then body.status = "error" end
+  span.open, span.text = false, json.encode(body)
+end
+
+local function close_span(span, time)
+  if json.present(span.body.ended_at) then end_span(span) else interrupt_span(span, time) end
+end
+
 local function interrupt_trace(self, time)
   local state = self.state
   state.status, state.ended_at = "error", time
@@ -109,7 +120,7 @@ end
 function record.close(self, seen_at)
   local time = latest_time(self, seen_at)
   for _, span in ipairs(self.spans) do
-    if span.open then interrupt_span(span, time) end
+    if span.open then close_span(span, time) end
   end
   if self.state.status == "running" then interrupt_trace(self, time) end
 end
