@@ -32,8 +32,21 @@ local sqlite = {
   table_named = "SELECT name FROM sqlite_master WHERE name = '%s'",
 }
 
+local HEAD = "SQLite format 3\0"
+
+-- Whether a file is somebody else's, whose mode is none of ours.
+local function is_foreign(path)
+  local seen = core.look_at(path)
+  local file = seen and seen.kind == "file" and io.open(path, "rb")
+  if not file then return false end
+  local head = file:read(#HEAD)
+  file:close()
+  return head ~= nil and head ~= HEAD
+end
+
 -- The file is private from its first moment on, and what SQLite puts beside it takes after it.
 function sqlite.connect(environment, path)
+  if is_foreign(path) then return nil, "file is not a database" end
   local folder = path:match("^(.+)/[^/]*$")
   local made, err = true, nil
   if folder then made, err = core.make_directory(folder) end
