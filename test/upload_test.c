@@ -368,6 +368,17 @@ static void parts_on_a_kept_connection_that_closes(void **state) {
   free(bytes);
 }
 
+static void why_they_are_not_sent_again(void **state) {
+  net *n = *state;
+  nxa_call_free(net_run(n));
+  part(n, "file")->path = write_file("plain.txt", "hello", 5);
+  fixture_add(n->server, (fixture_reply){.end = FIXTURE_CLOSE});
+  nxa_call *call = net_run(n);
+  assert_failed(call, NXA_CONNECTION, "closed the connection without an answer");
+  assert_int_equal(fixture_requests(n->server), 2);
+  nxa_call_free(call);
+}
+
 static void a_file_that_is_gone(void **state) {
   net *n = *state;
   n->request.retries = 1;
@@ -807,6 +818,7 @@ int main(void) {
       REAL(parts_and_what_does_not_go_with_them),
       FAKE(parts_are_sent_again),
       FAKE(parts_on_a_kept_connection_that_closes),
+      REAL(why_they_are_not_sent_again),
       REAL(a_file_that_is_gone),
       REAL(a_file_that_shrinks),
       REAL(a_file_that_grows),
