@@ -545,8 +545,11 @@ describe("the command doctor", function()
     end)
 
     it("tells of one that is off, and of one that can't be made", function()
-      environment.NEXUS_ASSISTANTS_SPOOL = "off"
-      assert.equal("warning", (verdict_of("spool")))
+      for _, off in ipairs({ "off", "OFF" }) do
+        environment.NEXUS_ASSISTANTS_SPOOL = off
+        local verdict, message = verdict_of("spool")
+        assert.same({ "warning", "off: what isn't delivered as a process ends is lost" }, { verdict, message })
+      end
       environment.NEXUS_ASSISTANTS_SPOOL = folder .. "/spool/" .. id .. "/lock/below"
       assert.equal("failed", (verdict_of("spool")))
       -- whoever may do everything can't do this either

@@ -308,6 +308,17 @@ describe("the command import", function()
     result = run({ "import", exported, "--store", "memory" })
     assert.equal("nexus-assistants: memory keeps nothing: name another store\n", result.err)
   end)
+
+  it("names the variable that is to blame for the store", function()
+    if not pcall(require, "luasql.sqlite3") then return pending("luasql.sqlite3 is absent") end
+    local environment, said = { NEXUS_ASSISTANTS_STORE = exported }, "the store failed: file is not a database: "
+    for _, words in ipairs({ { "import", exported }, { "serve", "--port", "0" } }) do
+      local result = run(words, environment)
+      assert.equal(1, result.code)
+      assert.equal("nexus-assistants: " .. said .. exported .. "; check NEXUS_ASSISTANTS_STORE\n", result.err)
+    end
+    assert.is_nil(run({ "import", exported, "--store", exported }).err:find("NEXUS_ASSISTANTS_STORE", 1, true))
+  end)
 end)
 
 describe("the command view", function()

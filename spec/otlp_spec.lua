@@ -362,6 +362,29 @@ describe("a client's OTLP options", function()
     assert.equal("other", attribute(resource(deliver()), "service.name"))
   end)
 
+  it("leave out attributes of the environment's that are broken, and keep those given", function()
+    local said = "environment variable OTEL_RESOURCE_ATTRIBUTES is left out: it must be name=value,…, "
+      .. "with %XX for other characters"
+    local lines = os.tmpname()
+    for _, text in ipairs({ "team=x,other", "=x", "team=%4", "team=%zz", " \t=x", "team=x,%=y" }) do
+      environment, warnings = { OTEL_RESOURCE_ATTRIBUTES = text }, {}
+      assert(new({ otlp = {
+        endpoint = server.url, protocol = "http/json", resource_attributes = { mine = "a,b" },
+      }, file = lines }))
+      local request = deliver()
+      assert.is_nil((attribute(resource(request), "team")))
+      assert.equal("a,b", attribute(resource(request), "mine"))
+      assert.same({ said }, warnings, text)
+      client:close(0)
+      server.requests[1] = nil
+    end
+    os.remove(lines)
+    environment, warnings = { OTEL_RESOURCE_ATTRIBUTES = " ,team = a%2Cb=c , ,x=," }, {}
+    assert(new({ otlp = { endpoint = server.url, protocol = "http/json" } }))
+    assert.equal("a,b=c", attribute(resource(deliver()), "team"))
+    assert.same({}, warnings)
+  end)
+
   it("use an address for traces of the environment as it is", function()
     environment = {
       OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = server.url, OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1",

@@ -220,7 +220,9 @@ local function run_import(options, arguments)
   if not found then return fail(problem) end
   if is_empty(found) then return fail("there is nothing to import in " .. table.concat(arguments, ", ")) end
   local store, err = require("nexus_assistants.providers").store(store_of(options.store), true)
-  if not store then return fail(err and err.message or "memory keeps nothing: name another store") end
+  if not store then
+    return fail(err and require("nexus_assistants.error").advised(err) or "memory keeps nothing: name another store")
+  end
   local place = shown_place(store)
   local ok, counts = pcall(import.store, store, found)
   store:close()

@@ -80,13 +80,22 @@ local function details(err)
   return table.concat(found, ", ")
 end
 
+local function with_hint(err, said)
+  return err.hint and said .. "; " .. err.hint or said
+end
+
 --- Reads as `rate_limit: Rate limit reached … (429, code rate_limit_exceeded, after 3 attempts,
 -- threads.runs.create)`.
 function error_mt.__tostring(err)
   local said = err.kind and err.kind .. ": " .. err.message or err.message
   local more = details(err)
   if more ~= "" then said = said .. " (" .. more .. ")" end
-  return err.hint and said .. "; " .. err.hint or said
+  return with_hint(err, said)
+end
+
+--- The message, and what to do about it where that is known.
+function M.advised(err)
+  return with_hint(err, err.message)
 end
 
 -- ------------------------------------------------------------------------------------------- what scripts fail with

@@ -81,9 +81,25 @@ local function listed(attributes)
   return table.concat(pairs_of, ",")
 end
 
-local function resource_attributes(given)
-  local environment = core.environment("OTEL_RESOURCE_ATTRIBUTES") or ""
-  local own = listed(given or {})
+-- Whether a text is as the core takes it.
+local function is_list(text)
+  for entry in text:gmatch("[^,]+") do
+    local is_pair = entry:find("^[ \t]*[^ \t=][^=]*=") and not entry:gsub("%%%x%x", ""):find("%%")
+    if not is_pair and entry:find("[^ \t]") then return false end
+  end
+  return true
+end
+
+-- All of what is broken is left out, as OpenTelemetry's rules for the variable have it, but not what options give.
+local function attributes_of_environment(warn)
+  local text = core.environment("OTEL_RESOURCE_ATTRIBUTES") or ""
+  if is_list(text) then return text end
+  leave_out("OTEL_RESOURCE_ATTRIBUTES", "it must be name=value,…, with %XX for other characters", warn)
+  return ""
+end
+
+local function resource_attributes(given, warn)
+  local environment, own = attributes_of_environment(warn), listed(given or {})
   if environment == "" or own == "" then return environment .. own end
   return environment .. "," .. own
 end
@@ -98,11 +114,14 @@ end
 
 -- ---------------------------------------------------------------------------------------------------------- spool
 
-local NO_SPOOL = "off"
+--- Whether there is to be none: in the environment "off", in capitals, too, as people write it.
+function sinks.is_spool_off(values)
+  return values.spool == false or values.spool ~= nil and values.spool:lower() == "off"
+end
 
 --- Where what isn't delivered waits; nil for nowhere.
 function sinks.spool_folder(values)
-  if values.spool == false or values.spool == NO_SPOOL then return nil end
+  if sinks.is_spool_off(values) then return nil end
   local folder = values.spool or state_folder.path(spools.NAME)
   return folder and core.absolute_path(folder)
 end
@@ -192,8 +211,9 @@ end
 function sinks.otlp_options(values, warn)
   if is_disabled() or values.otlp == false then return nil end
   local given = values.otlp or {}
-  local place, attributes = receiver(values, warn), resource_attributes(given.resource_attributes)
+  local place = receiver(values, warn)
   if not place then return nil end
+  local attributes = resource_attributes(given.resource_attributes, warn)
   local endpoint, problem = otlp_endpoint(given, place, warn)
   if not endpoint then return nil, problem end
   local protocol = given.protocol or from_environment("PROTOCOL", warn, one_of("http/protobuf", "http/json"))
@@ -208,10 +228,11 @@ end
 
 -- ----------------------------------------------------------------------------------------------------------- file
 
-local function file_options(values)
+local function file_options(values, warn)
   local given = values.file
   if not given then return nil end
-  local attributes = resource_attributes(given.resource_attributes)
+  local is_said = is_wanted(values)
+  local attributes = resource_attributes(given.resource_attributes, not is_said and warn or nil)
   return {
     path = core.absolute_path(given.path), max_bytes = given.max_bytes, max_files = given.max_files,
     content = given.content, flush_interval = given.flush_interval,

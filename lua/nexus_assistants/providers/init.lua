@@ -10,6 +10,8 @@ local values = require("nexus_assistants.values")
 
 local providers = {}
 
+local STORE_VARIABLE = options.client.store.environment
+
 --- What the file of threads is called among the user's.
 providers.LOCAL_FILE = "threads.sqlite"
 
@@ -78,7 +80,9 @@ function providers.store(where, is_kept)
     if not where then return configuration("no place to keep threads in: set the option store, or HOME") end
   end
   if where == nil or where == "memory" then return nil end
-  return require("nexus_assistants.providers.runtime.sql_store").open(where)
+  local store, err = require("nexus_assistants.providers.runtime.sql_store").open(where)
+  if err and core.environment(STORE_VARIABLE) == where then err.hint = "check " .. STORE_VARIABLE end
+  return store, err
 end
 
 -- --------------------------------------------------------------------------------------------------- the models

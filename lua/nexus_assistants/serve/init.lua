@@ -2,6 +2,7 @@
 -- page that shows what came there.
 local assistants = require("nexus_assistants.serve.assistants")
 local core = require("nexus_assistants.core")
+local errors = require("nexus_assistants.error")
 local hosts = require("nexus_assistants.serve.hosts")
 local ids = require("nexus_assistants.providers.runtime.id")
 local message = require("nexus_assistants.serve.message")
@@ -70,7 +71,7 @@ local function make_runtime(options)
     runtime = { delay = options.delay, assistant_id = options.assistant_id, is_served = true,
       observe = not options.quiet and tell_failures or nil },
   })
-  if not runtime then return nil, in_options(err.message) end
+  if not runtime then return nil, in_options(errors.advised(err)) end
   tasks:attend(runtime)
   return runtime, tasks
 end

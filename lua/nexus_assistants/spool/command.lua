@@ -161,7 +161,7 @@ end
 -- The folder to look in; or nil and what is wrong. One that is named must be there.
 local function folder_of(values, named)
   if named then return spool_at(named) end
-  if values.spool == "off" then return nil, "the spool is off (NEXUS_ASSISTANTS_SPOOL): name a folder" end
+  if sinks.is_spool_off(values) then return nil, "the spool is off (NEXUS_ASSISTANTS_SPOOL): name a folder" end
   local folder = sinks.spool_folder(values)
   if not folder then return nil, "there is no spool: name a folder, or set HOME" end
   if core.look_at(folder) then return readable(folder) end
