@@ -808,6 +808,26 @@ describe("what ended processes left", function()
     for index, entry in ipairs(kept) do left[index] = entry.started_at end
     assert.same({ { "2026-01-04", "2026-01-03" }, 3, 2 }, { left, dropped, folder.count })
   end)
+
+  it("leaves by what failed and by age, however many there are, and lets others have their turn meanwhile", function()
+    for _, count in ipairs({ 2, 3, 4, 5, 127, 1000 }) do
+      local folder, entries, breaths = { count = count, kept = 0 }, {}, 0
+      for index = 1, count do
+        entries[index] = { path = "/nowhere/" .. index .. ".otlp", folder = folder, size = 1,
+          started_at = ("%06d"):format(index * 7919 % 104729), failed = index % 3 == 0 }
+      end
+      local kept, dropped = folders.cap(entries, { files = count - 1, bytes = 1e9, oldest = "0" }, function()
+        breaths = breaths + 1
+      end)
+      assert.same({ count - 1, 1 }, { #kept, dropped })
+      for index = 2, #kept do
+        local one, next_one = kept[index - 1], kept[index]
+        assert.is_true(one.failed and not next_one.failed
+          or one.failed == next_one.failed and one.started_at > next_one.started_at)
+      end
+      assert.is_true(breaths > count * math.log(count) / math.log(2) / 10)
+    end
+  end)
 end)
 
 describe("what is asked of Nexus for a trace of the spool", function()

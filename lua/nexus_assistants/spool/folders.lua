@@ -222,13 +222,38 @@ local function total_size(entries)
   return bytes
 end
 
+local MERGED_AT_ONCE = 8 -- entries; less than reading a file costs
+
+-- Writes two stretches of `from` that are in order, up to `middle` and up to `last`, into `into` as one.
+local function merge(from, into, first, middle, last, breathe)
+  local one, other = first, middle + 1
+  for position = first, last do
+    if position % MERGED_AT_ONCE == 0 then breathe() end
+    local is_other = one > middle or other <= last and before(from[other], from[one])
+    into[position] = from[is_other and other or one]
+    if is_other then other = other + 1 else one = one + 1 end
+  end
+end
+
+-- table.sort would hold a host up while it puts thousands in order.
+local function sorted(entries, breathe)
+  local from, into, length, count = entries, {}, 1, #entries
+  while length < count do
+    for first = 1, count, 2 * length do
+      merge(from, into, first, math.min(first + length - 1, count), math.min(first + 2 * length - 1, count), breathe)
+    end
+    from, into, length = into, from, 2 * length
+  end
+  return from
+end
+
 -- Which failed is looked for only where something has to go: all of a file must be read for it.
-local function put_in_order(entries, breathe)
+local function in_order(entries, breathe)
   for _, entry in ipairs(entries) do
     note_failure(entry)
     breathe()
   end
-  table.sort(entries, before)
+  return sorted(entries, breathe)
 end
 
 -- What can't stay in any case takes no room from others.
@@ -240,7 +265,7 @@ end
 -- Returns the entries that are left, and how many went.
 function folders.cap(entries, limits, breathe)
   local kept, bytes, dropped = {}, 0, 0
-  if #entries > limits.files or total_size(entries) > limits.bytes then put_in_order(entries, breathe) end
+  if #entries > limits.files or total_size(entries) > limits.bytes then entries = in_order(entries, breathe) end
   for _, entry in ipairs(entries) do
     local may_stay = not is_hopeless(entry, limits)
     if may_stay then bytes = bytes + entry.size end
@@ -249,6 +274,7 @@ function folders.cap(entries, limits, breathe)
     else
       folders.remove(entry)
       dropped = dropped + 1
+      breathe()
     end
   end
   return kept, dropped
