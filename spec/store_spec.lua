@@ -299,6 +299,25 @@ describe("a store in a SQLite file", function()
     store:close()
   end)
 
+  -- POSIX: as a process closes a file, all of its locks on that go, whoever has it open besides.
+  it("keeps its locks as another is opened in its process", function()
+    local one = assert(sql_store.open(path))
+    one:insert("threads", "", thread("t1"))
+    local other = assert(sql_store.open(path))
+    process.chunk(([[
+      assert(require("nexus_assistants.providers.runtime.sql_store").open(%q)):close() -- the last one ends the log
+    ]]):format(path))
+    one:insert("threads", "", thread("t2"))
+    other:insert("threads", "", thread("t3"))
+    local found = process.chunk(([[
+      local store = assert(require("nexus_assistants.providers.runtime.sql_store").open(%q))
+      for _, id in ipairs({ "t1", "t2", "t3" }) do print(store:get("threads", "", id) ~= nil) end
+    ]]):format(path))
+    assert.equal("true\ntrue\ntrue\n", found.out)
+    one:close()
+    other:close()
+  end)
+
   it("leaves no lock behind", function()
     local store = assert(sql_store.open(path))
     assert.is_true(store:is_alive(store.owner))

@@ -100,6 +100,10 @@ static int make_file(const char *path) {
   return 0;
 }
 
+bool nxa__is_private(mode_t mode) {
+  return (mode & MODE_BITS) == PRIVATE;
+}
+
 /* A mode that is right already is left alone: not every system can change one without following links. */
 static int close_to_others(const char *path) {
   struct stat known;
@@ -107,7 +111,7 @@ static int close_to_others(const char *path) {
     return errno;
   if (!S_ISREG(known.st_mode))
     return S_ISLNK(known.st_mode) ? ELOOP : EINVAL;
-  if ((known.st_mode & MODE_BITS) == PRIVATE)
+  if (nxa__is_private(known.st_mode))
     return 0;
   return fchmodat(AT_FDCWD, path, PRIVATE, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
 }

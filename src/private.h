@@ -3,6 +3,7 @@
 #define NXA_PRIVATE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "nexus_assistants.h"
 
@@ -18,5 +19,8 @@ bool nxa__private_folder_possible(const char *path, nxa_error *error);
  * on it, such as SQLite's.
  */
 bool nxa__private_file(const char *path, nxa_error *error);
+
+/* Whether a file of that mode is its owner's alone, as those are. */
+bool nxa__is_private(mode_t mode);
 
 #endif

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../private.h"
+
 #ifdef __APPLE__
 #define st_mtim st_mtimespec
 #endif
@@ -95,20 +97,22 @@ static lua_Number time_of(const struct stat *known) {
 
 /*
  * What a path leads to, without opening it, since opening a pipe waits for its other end: {kind=, is_link=, is_own=,
- * owner=, is_readable=, modified_at=, in seconds since 1970}; or nil, message.
+ * is_private=, for its owner alone, as nxa__private_file makes files, owner=, is_readable=, modified_at=, in seconds
+ * since 1970}; or nil, message.
  */
 int nxa__lua_look_at(lua_State *L) {
   struct stat known, itself;
   const char *path = nxa__lua_whole_text(L, 1);
   if (stat(path, &known) != 0)
     return fail(L, errno);
-  lua_createtable(L, 0, 6);
+  lua_createtable(L, 0, 7);
   lua_pushstring(L, kind_of(known.st_mode));
   lua_setfield(L, -2, "kind");
   lua_pushinteger(L, (lua_Integer)known.st_uid);
   lua_setfield(L, -2, "owner");
   lua_pushnumber(L, time_of(&known));
   lua_setfield(L, -2, "modified_at");
+  set_flag(L, "is_private", nxa__is_private(known.st_mode));
   set_flag(L, "is_own", known.st_uid == geteuid());
   set_flag(L, "is_link", lstat(path, &itself) == 0 && S_ISLNK(itself.st_mode));
   set_flag(L, "is_readable", access(path, R_OK) == 0);
