@@ -456,6 +456,39 @@ describe("the spool", function()
     assert.equal("delivered 0 traces and 0 spans\n", flush().out)
   end)
 
+  -- Leaves traces behind, as processes do that end.
+  local function leave(agent, count)
+    local client = new_client(server.nexus_url, { agent_id = agent })
+    server:faults({ { path = "/api/v1", action = "status", status = 503 } })
+    for _ = 1, count do trace(client, agent) end
+    client:close(0.1)
+    server:clear_faults()
+  end
+
+  local function flush()
+    return process.run({ process.path("bin/nexus-assistants"), "flush", spool },
+      { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url })
+  end
+
+  it("goes on with the others where one is refused by somebody between", function()
+    leave("between", 9)
+    server:faults({ { path = "/api/v1/traces", method = "POST", action = "html", status = 406, times = 4 } })
+    local result = flush()
+    assert.same({ 1, "" }, { result.code, result.err })
+    assert.equal("delivered 5 traces and 10 spans\n4 traces stay: Nexus answers 406 at " .. server.nexus_url .. "\n",
+      result.out)
+    for _, there in ipairs(traces_named("between")) do assert_whole(there) end
+    assert.same({ 5, 4 }, { #traces_named("between"), files() })
+  end)
+
+  it("isn't shown to somebody else for long", function()
+    leave("elsewhere", 20)
+    server:faults({ { path = "/api/v1/traces", method = "POST", action = "html", status = 406 } })
+    server:clear_requests()
+    assert.truthy(flush().out:find("20 traces stay: Nexus answers 406", 1, true))
+    assert.is_true(#server:requests() <= 12)
+  end)
+
   -- Runs a script until something is so, for some seconds at most, and kills it.
   local function kill_once(is_so, text)
     local pipe = assert(io.popen("echo $$; " .. servers.command({ "-e", text }) .. " 2>&1"))

@@ -106,12 +106,32 @@ static bool is_unwanted(int status) {
          status == 405 || status == 407;
 }
 
-/* The page of a login, or of whoever else answers everything, says nothing of spans. */
-static bool is_page(const nxa_response *response) {
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_letter(char c) {
+  c = (char)(c | 0x20);
+  return c >= 'a' && c <= 'z';
+}
+
+/* As of HTML and XML. Protobuf may begin with what reads as "\n<", too. */
+static bool is_tag(const char *text, size_t length) {
+  return length > 1 && text[0] == '<' && (text[1] == '!' || text[1] == '?' || is_letter(text[1]));
+}
+
+bool nxa__otlp_is_page(const char *content_type, const char *body, size_t length) {
   size_t blank = 0;
-  while (blank < response->body_length && strchr(" \t\r\n", response->body[blank]))
+  while (blank < length && is_blank(body[blank]))
     blank++;
-  return strstr(response->content_type, "html") || (blank < response->body_length && response->body[blank] == '<');
+  if (blank == length || strstr(content_type, "protobuf"))
+    return false;
+  bool is_html = strstr(content_type, "html") != NULL;
+  return is_tag(body + blank, length - blank) || (is_html && body[blank] != '{');
+}
+
+static bool is_page(const nxa_response *response) {
+  return nxa__otlp_is_page(response->content_type, response->body, response->body_length);
 }
 
 static nxa__otlp_verdict judge(const nxa_response *response, nxa_kind kind) {

@@ -34,4 +34,8 @@ void nxa__otlp_read(nxa__otlp_answer *answer, const nxa_call *call, const nxa_en
  * bytes and zero-terminated. */
 uint64_t nxa__otlp_rejected(const char *body, size_t length, bool is_json, char *text, size_t size);
 
+/* Whether a 2xx answer is a page, as of a login, or of whoever answers everything: that says nothing of spans. Many a
+ * receiver says "text/html" of an answer with nothing in it, or of JSON. */
+bool nxa__otlp_is_page(const char *content_type, const char *body, size_t length);
+
 #endif

@@ -73,7 +73,7 @@ static const char *const script =
     "true) end\n"
     "  tracer:reachable('otlp') left = tracer:collect('otlp')\n"
     "  if left then tracer:collected('otlp', left, true) end\n"
-    "  core.otlp_rejected('{}', true) core.gzip('x') core.absolute_path('x') core.look_at('/')\n"
+    "  core.otlp_rejected('{}', true) core.otlp_is_page('<a>', '') core.gzip('x') core.absolute_path('x') core.look_at('/')\n"
     "  tracer:release_spool()\n"
     "end\n"
     "local request = { endpoint = endpoint, method = 'POST', path = '/x', body = '{}', retries = 0, timeout = 5,\n"

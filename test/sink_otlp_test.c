@@ -460,6 +460,26 @@ static void a_key_in_an_answer_is_not_told_even_in_part(void **state) {
   }
 }
 
+#define ASSERT_PAGE(wanted, type, body) assert_int_equal(nxa__otlp_is_page((type), (body), sizeof(body) - 1), (wanted))
+
+static void what_is_a_page(void **state) {
+  (void)state;
+  ASSERT_PAGE(true, "text/html; charset=utf-8", "<html>");
+  ASSERT_PAGE(true, "", " \r\n\t<!DOCTYPE html>");
+  ASSERT_PAGE(true, "application/json", "\n<html>");
+  ASSERT_PAGE(true, "text/plain", "<?xml version=\"1.0\"?>");
+  ASSERT_PAGE(true, "text/html", "Log in, please");
+  ASSERT_PAGE(false, "text/html", "");
+  ASSERT_PAGE(false, "text/html", " \n");
+  ASSERT_PAGE(false, "text/html", "{\"partialSuccess\":{}}");
+  ASSERT_PAGE(false, "", "{}");
+  ASSERT_PAGE(false, "", "<");
+  ASSERT_PAGE(false, "", "\0<a>");
+  /* a partial success of 60 bytes: one span, and a text of 56 bytes */
+  ASSERT_PAGE(false, "application/x-protobuf", "\n<a");
+  ASSERT_PAGE(false, "", "\n<\x08\x01\x12\x38too large");
+}
+
 static void expect_rejected(const char *body, size_t length, bool is_json, uint64_t expected, const char *words) {
   char text[64];
   char *copy = malloc(length + 1); /* the sanitizer sees what is read beyond it */
@@ -1313,6 +1333,7 @@ int main(void) {
       cmocka_unit_test(a_lost_answer_is_counted),
       cmocka_unit_test(what_was_rejected_is_counted_and_not_sent_again),
       cmocka_unit_test(a_key_in_an_answer_is_not_told_even_in_part),
+      cmocka_unit_test(what_is_a_page),
       cmocka_unit_test(what_was_rejected_is_read),
       cmocka_unit_test(broken_answers_are_safe),
       cmocka_unit_test(a_receiver_that_stays_away_is_given_up),

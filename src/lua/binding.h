@@ -100,6 +100,7 @@ int nxa__lua_absolute_path(lua_State *L);
 int nxa__lua_look_at(lua_State *L);
 /* In tracer.c. */
 int nxa__lua_otlp_rejected(lua_State *L);
+int nxa__lua_otlp_is_page(lua_State *L);
 int nxa__lua_gzip(lua_State *L);
 int nxa__lua_sha256(lua_State *L);
 

@@ -269,6 +269,14 @@ int nxa__lua_otlp_rejected(lua_State *L) {
   return 2;
 }
 
+/* Whether the body of a receiver's answer, of some type, is a page. */
+int nxa__lua_otlp_is_page(lua_State *L) {
+  size_t length;
+  const char *body = luaL_checklstring(L, 1, &length), *content_type = luaL_checkstring(L, 2);
+  lua_pushboolean(L, nxa__otlp_is_page(content_type, body, length));
+  return 1;
+}
+
 static int push_buffer(lua_State *L) {
   const nxa__buffer *buffer = lua_touserdata(L, 1);
   lua_pushlstring(L, buffer->data, buffer->length);

@@ -3,7 +3,7 @@
 --
 -- An outcome is "done", "gone" (Nexus had it and has it no more), "wait" and seconds (what was sent may still arrive),
 -- "later" and what is wrong, and seconds where the server said some, "limited" and what is wrong (no new traces for
--- now) or "refused" and what is wrong (the key or the address).
+-- now), "refused" and what is wrong (the key or the address) or "strange" and what is wrong (no word of Nexus's).
 local json = require("nexus_assistants.json")
 local match = require("nexus_assistants.spool.match")
 local operations = require("nexus_assistants.operations")
@@ -17,7 +17,7 @@ delivery.TRACES = TRACES
 local PAGE = 200
 local MOST_PAGES = 100
 local AROUND = 2 -- seconds before and after a trace's start in which it is looked for
-local OK, CREATED, PAYMENT = 200, 201, 403
+local OK, PAYMENT = 200, 403
 local UNAUTHORIZED, NOT_FOUND, TIMED_OUT, TOO_LARGE, TOO_MANY = 401, 404, 408, 413, 429
 
 local present = json.present
@@ -115,13 +115,13 @@ local function creation_outcome(answer)
   if answer.status == TOO_MANY and not answer.retry_after then return "limited", answer.problem end
   if answer.status == NOT_FOUND then return "refused", answer.problem end
   local outcome, problem, seconds = general_outcome(answer)
-  if not outcome and is_of_somebody_else(answer) then outcome = "refused" end
+  if not outcome and is_of_somebody_else(answer) then outcome = "strange" end
   return outcome or "gone", problem or answer.problem, seconds
 end
 
 local function create(self, parts)
   local answer = parts.ask("POST", TRACES, nil, self.state_text)
-  if answer.status == CREATED and answer.value and type(answer.value.trace_id) == "string" then
+  if is_taken(answer) and type(answer.value.trace_id) == "string" then
     self.nexus_id, self.index = answer.value.trace_id, match.index({})
     self.counts.created = true
     return nil

@@ -20,6 +20,7 @@ local FIRST_REST, LONGEST_REST = 0.5, 30 -- seconds, after failures
 local LIMIT_REST = 600 -- seconds after which a trace that was too many, or a file that can't be opened, is tried again
 local MOST_WAIT = 60 -- seconds a server may ask for
 local MOST_FAILURES = 3 -- in a row, where somebody waits for the end
+local MOST_STRANGERS = 10 -- answers without a word of the receiver's, where it never took anything
 local MOST_REFUSALS = 3 -- of one file, while others are taken: then it is tried rarely
 local LONGEST_TURN = 1 -- seconds
 local BETWEEN = 32 -- lines of a file, or files, that are looked at in one go
@@ -40,7 +41,7 @@ function spool.new(parts)
     scheduler = parts.scheduler, engine = parts.engine, endpoint = parts.endpoint, tracer = parts.tracer,
     folder = parts.folder, timeout = timeout, limits = parts.limits, kind = kind, path = parts.path,
     gzip = parts.gzip, grace = parts.grace or timeout,
-    queue = {}, under_way = {}, workers = 0, failures = 0, rest_until = 0, held = 0, unread = 0,
+    queue = {}, under_way = {}, workers = 0, failures = 0, strangers = 0, rest_until = 0, held = 0, unread = 0,
     counts = spool.no_counts(),
   }, spool_mt)
 end
@@ -100,9 +101,18 @@ local function keep(self, entry)
   self.tracer:collected(self.kind.name, entry.path, false)
 end
 
-local function put_back(self, entry, seconds)
-  entry.due = core.monotonic() + seconds
+-- `problem`: why it isn't delivered; nil where it may yet turn out to be.
+local function put_back(self, entry, seconds, problem)
+  entry.due, entry.problem = core.monotonic() + seconds, problem
   table.insert(self.queue, entry)
+end
+
+-- Why the last of what is left is; nil where it may yet turn out to be delivered.
+local function problem_of_rest(self)
+  local problem
+  for entry in pairs(self.under_way) do problem = entry.problem or problem end
+  for _, entry in ipairs(self.queue) do problem = entry.problem or problem end
+  return problem
 end
 
 local function rest(self, seconds)
@@ -114,7 +124,7 @@ end
 local OUTCOMES = {}
 
 function OUTCOMES.done(self, entry)
-  self.failures, self.problem = 0, nil
+  self.failures, self.strangers = 0, 0
   remove(self, entry)
 end
 
@@ -153,16 +163,14 @@ function OUTCOMES.unread(self, entry)
 end
 
 function OUTCOMES.later(self, entry, problem, seconds)
-  self.problem = problem
   rest(self, seconds)
-  put_back(self, entry, 0)
+  put_back(self, entry, 0, problem)
 end
 
 function OUTCOMES.limited(self, entry, problem)
   if self:may_create() then self.limited_until = core.monotonic() + LIMIT_REST end
-  self.problem, self.limit_problem = problem, problem
-  entry.limited = true
-  put_back(self, entry, self.limited_until - core.monotonic())
+  self.limit_problem, entry.limited = problem, true
+  put_back(self, entry, self.limited_until - core.monotonic(), problem)
 end
 
 -- What the core's sink has had taken so far; what it has taken later says that this may be, too.
@@ -170,11 +178,24 @@ local function taken_by_core(self)
   return self.tracer and self.tracer:taken(self.kind.name) or 0
 end
 
-function OUTCOMES.refused(self, entry, problem)
-  self.problem, self.refused_after = problem, taken_by_core(self)
+local function put_back_refused(self, entry, problem)
   entry.limited, entry.refusals = true, (entry.refusals or 0) + 1
-  put_back(self, entry, LIMIT_REST)
+  put_back(self, entry, LIMIT_REST, problem)
+end
+
+function OUTCOMES.refused(self, entry, problem)
+  self.refused_after = taken_by_core(self)
+  put_back_refused(self, entry, problem)
   self.rest_until = core.monotonic() + LIMIT_REST
+end
+
+-- What stands between may mind what is in one trace alone, or somebody else may be there.
+function OUTCOMES.strange(self, entry, problem)
+  self.strangers = self.strangers + 1
+  if self.strangers >= MOST_STRANGERS and self.counts.traces + taken_by_core(self) == 0 then
+    return OUTCOMES.refused(self, entry, problem)
+  end
+  put_back_refused(self, entry, problem)
 end
 
 -- -------------------------------------------------------------------------------------------------------- age
@@ -349,15 +370,15 @@ function spool_methods:flush()
   self.impatient = MOST_FAILURES
   self:start()
   while self.workers > 0 do self.scheduler:turn(LONGEST_TURN) end
-  local left = #self.queue
+  local left, problem = #self.queue, problem_of_rest(self)
   for _, entry in ipairs(self.queue) do keep(self, entry) end
   self.queue = {}
-  return left, self.problem
+  return left, problem
 end
 
 -- ------------------------------------------------------------------------------------------------------------ end
 
-local PASSING = { done = true, gone = true, elsewhere = true, unread = true }
+local PASSING = { done = true, gone = true, elsewhere = true, unread = true, strange = true }
 
 local function pause_until_due(self, seconds)
   if core.monotonic() + seconds >= self.due then return false end
@@ -404,8 +425,9 @@ local function say_what_is_left(self)
   for entry in pairs(self.under_way) do under_way[#under_way + 1] = entry end
   local count = count_own(self.queue) + count_own(under_way)
   if count == 0 or self.tracer:has_told(self.kind.name) then return end
+  local problem = problem_of_rest(self)
   self.scheduler.warn(("not delivered to Nexus, but kept in the spool for the next client or nexus-assistants flush: "
-    .. "%d trace%s; %s"):format(count, count == 1 and "" or "s", self.problem and "it " .. self.problem
+    .. "%d trace%s; %s"):format(count, count == 1 and "" or "s", problem and "it " .. problem
       or "an answer was lost"))
 end
 

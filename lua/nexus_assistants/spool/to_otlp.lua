@@ -47,7 +47,7 @@ local PASSING = { connection = true, timeout = true, memory = true, cancelled = 
 
 --- Whether an answer is a page, as of a login: whoever sends one says nothing of spans.
 function to_otlp.is_page(response)
-  return (response.content_type or ""):find("html", 1, true) ~= nil or (response.body or ""):find("^%s*<") ~= nil
+  return core.otlp_is_page(response.body or "", response.content_type or "")
 end
 
 -- "taken", "too large", "not taken" (as it is, for good), "later" (no answer, or not now) or "refused" (nothing is
