@@ -243,13 +243,13 @@ describe("the spool", function()
     assert.same({}, warnings)
   end)
 
-  local function leave(agent)
+  local function leave(agent, count)
     server:faults({ { path = "/api/v1", action = "status", status = 503 } })
     local client = new_client(server.nexus_url, { agent_id = agent })
-    trace(client, agent)
+    for _ = 1, count or 1 do trace(client, agent) end
     client:close(0.1)
     server:clear_faults()
-    assert.equal(1, files())
+    assert.equal(count or 1, files())
     warnings = {}
   end
 
@@ -456,16 +456,7 @@ describe("the spool", function()
     assert.equal("delivered 0 traces and 0 spans\n", flush().out)
   end)
 
-  -- Leaves traces behind, as processes do that end.
-  local function leave(agent, count)
-    local client = new_client(server.nexus_url, { agent_id = agent })
-    server:faults({ { path = "/api/v1", action = "status", status = 503 } })
-    for _ = 1, count do trace(client, agent) end
-    client:close(0.1)
-    server:clear_faults()
-  end
-
-  local function flush()
+  local function flushed()
     return process.run({ process.path("bin/nexus-assistants"), "flush", spool },
       { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = server.nexus_url })
   end
@@ -473,7 +464,7 @@ describe("the spool", function()
   it("goes on with the others where one is refused by somebody between", function()
     leave("between", 9)
     server:faults({ { path = "/api/v1/traces", method = "POST", action = "html", status = 406, times = 4 } })
-    local result = flush()
+    local result = flushed()
     assert.same({ 1, "" }, { result.code, result.err })
     assert.equal("delivered 5 traces and 10 spans\n4 traces stay: Nexus answers 406 at " .. server.nexus_url .. "\n",
       result.out)
@@ -485,7 +476,7 @@ describe("the spool", function()
     leave("elsewhere", 20)
     server:faults({ { path = "/api/v1/traces", method = "POST", action = "html", status = 406 } })
     server:clear_requests()
-    assert.truthy(flush().out:find("20 traces stay: Nexus answers 406", 1, true))
+    assert.truthy(flushed().out:find("20 traces stay: Nexus answers 406", 1, true))
     assert.is_true(#server:requests() <= 12)
   end)
 
@@ -545,9 +536,20 @@ describe("the spool", function()
     local function flush(...)
       return process.run({ process.path("bin/nexus-assistants"), "flush", spool, ... }, environment)
     end
+    -- what is called so is meant, also where a receiver of OTLP's is there, too
+    for _, one in ipairs({ "0000000000000000", "ffffffffffffffff" }) do
+      local other = spool .. "/" .. one
+      assert(core.make_directory(other))
+      for name, text in pairs({ lock = "otlp " .. NOBODY .. "/v1/traces", ["1.otlp"] = "{" }) do
+        local file = assert(io.open(other .. "/" .. name, "w"))
+        file:write(text)
+        file:close()
+      end
+    end
     assert.same("nexus-assistants: nothing waits for http://nobody in '" .. spool .. "'\n",
       flush("--from", "http://nobody").err)
-    assert.same({ code = 0, out = "delivered 1 trace and 2 spans\n", err = "" }, flush("--from", NOBODY))
+    assert.same({ code = 1, err = "",
+      out = "delivered 1 trace and 2 spans\n2 batches wait for " .. NOBODY .. "/v1/traces\n" }, flush("--from", NOBODY))
     assert_whole(traces_named("misdirected")[1])
     assert.equal(0, files())
   end)
@@ -829,6 +831,37 @@ describe("the spool", function()
 end)
 
 describe("what ended processes left", function()
+  it("counts though it can't be looked into, where its folder can't be had", function()
+    local path = os.tmpname()
+    os.remove(path)
+    local folder = path .. "/" .. ("ab"):rep(8)
+    assert(core.make_directory(folder))
+    finally(function() os.execute("rm -r " .. path) end)
+    local content = { lock = "http://n", ["1.jsonl"] = '{"trace":"ab"', ["2.jsonl"] = "", ["3.jsonl"] = "-" }
+    for name, text in pairs(content) do
+      local file = assert(io.open(folder .. "/" .. name, "w"))
+      file:write(text)
+      file:close()
+    end
+    local lock_file, look_at, is_readable = core.lock_file, core.look_at, true
+    core.lock_file = function() return nil, { message = "Permission denied" } end -- luacheck: ignore
+    core.look_at = function(...) -- luacheck: ignore
+      local seen = look_at(...)
+      if seen then seen.is_readable = is_readable end
+      return seen
+    end
+    local function shut()
+      local _, _, found = folders.take(path, "http://n", function() end, "jsonl")
+      return found
+    end
+    local readable = shut()
+    is_readable = false
+    local unreadable = shut()
+    core.lock_file, core.look_at = lock_file, look_at -- luacheck: ignore
+    assert.same({ { count = 1, problem = "Permission denied" }, { count = 2, problem = "Permission denied" } },
+      { readable, unreadable })
+  end)
+
   it("isn't dropped for the room of what is too large or too old itself", function()
     local folder, entries = { count = 5, kept = 0 }, {}
     for index, size in ipairs({ 200, 40, 40, 40, 90 }) do

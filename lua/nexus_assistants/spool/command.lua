@@ -127,17 +127,21 @@ local function flush(all, from, tried)
   return table.concat(lines), complete
 end
 
--- As variables name it, too: with a slash at its end, or without a path of OTLP's.
-local function is_named(receiver, from)
+-- How an address may be meant: as it is, or as variables name it: with a slash at its end, or without a path of OTLP's.
+local function meanings_of(from)
   local bare = from:gsub("/+$", "")
-  return receiver.name == bare or receiver.is_otlp and receiver.name == bare .. sinks.TRACES_PATH
+  return { { from }, { bare }, { bare .. sinks.TRACES_PATH, is_otlp = true } }
 end
 
--- The address of those in a folder that `from` names; or nil and what is wrong.
+-- The address of those in a folder that `from` names, and whether it is one of OTLP's; or nil and what is wrong.
 local function address_of(folder, from)
   local there = survey.of(folder)
-  for _, receiver in ipairs(there and there.receivers or {}) do
-    if receiver.files > 0 and is_named(receiver, from) then return receiver.name, receiver.is_otlp end
+  local waiting = there and there.receivers or {}
+  for _, meant in ipairs(meanings_of(from)) do
+    for _, receiver in ipairs(waiting) do
+      local may_be = receiver.files > 0 and (receiver.is_otlp or not meant.is_otlp)
+      if may_be and receiver.name == meant[1] then return receiver.name, receiver.is_otlp end
+    end
   end
   return nil, ("nothing waits for %s in '%s'"):format(redaction.text(from), folder)
 end

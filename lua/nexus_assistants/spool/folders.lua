@@ -122,12 +122,18 @@ local function seen_at(path)
   return seen and timestamp.of(seen.modified_at)
 end
 
--- A spare one has nothing in it that counts.
+-- A spare one has nothing in it that counts. What can't be looked into may have.
+local function may_count(path)
+  local head = folders.head(path)
+  if head ~= "" then return head ~= nil and head:sub(1, 1) == "{" end
+  local seen = core.look_at(path)
+  return seen ~= nil and not seen.is_readable
+end
+
 local function count_files(path, ending)
   local count = 0
   for _, name in ipairs(core.list_folder(path) or {}) do
-    local head = is_of(name, ending) and folders.head(path .. "/" .. name)
-    if head and head:sub(1, 1) == "{" then count = count + 1 end
+    if is_of(name, ending) and may_count(path .. "/" .. name) then count = count + 1 end
   end
   return count
 end
