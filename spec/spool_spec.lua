@@ -977,6 +977,20 @@ describe("a file in the spool", function()
     assert.equal('{"parent_span_id":"p","name":"a1"', record.span_text(found.by_id.a1, "p"):sub(1, 33))
   end)
 
+  it("has nothing of a span that was taken back, whatever is left of its line", function()
+    local function taken_back(id, parent, rest)
+      return ('~"trace":"%s","span":"%s","parent":"%s"%s\n'):format(ID, id, parent, rest)
+    end
+    local text = STATE .. span("a1", "", "true", BEGIN) .. taken_back("b2", "a1", '   open":true,"body":{"na')
+      .. taken_back("c3", "b2", "") .. span("d4", "c3", "false", BEGIN .. END) .. taken_back("e5", "d4", "  ")
+      .. span("e5", "d4", "true", BEGIN)
+    local found = record.read(text)
+    assert.equal(#text, found.length)
+    local parents = {}
+    for _, one in ipairs(found.spans) do parents[#parents + 1] = one.id .. "<" .. one.parent end
+    assert.same({ "a1<", "d4<a1", "e5<d4" }, parents)
+  end)
+
   it("has a tool of a run's end when that did, though the run didn't", function()
     local found = record.read(STATE .. span("a1", "", "true", BEGIN) .. span("b2", "a1", "true", BEGIN .. END)
       .. span("c3", "a1", "true", BEGIN .. END .. ',"error":"no"'))

@@ -224,11 +224,11 @@ void nxa__export_span_left_out(nxa_span *span) {
   leave_out_span(tracer, span);
 }
 
-void nxa__export_span_timed(nxa_span *span) {
+void nxa__export_span_end_noted(nxa_span *span) {
   nxa_tracer *tracer = span->trace->tracer;
   for (unsigned i = 0; i < tracer->sink_count; i++)
-    if (span->record.wanted & (1u << i) && tracer->sinks[i]->span_timed)
-      tracer->sinks[i]->span_timed(tracer->sinks[i], span);
+    if (span->record.wanted & (1u << i) && tracer->sinks[i]->span_end_noted)
+      tracer->sinks[i]->span_end_noted(tracer->sinks[i], span);
 }
 
 void nxa__export_leave_out(nxa_trace *trace) {

@@ -14,11 +14,11 @@ struct nxa__sink {
   void (*trace_started)(nxa__sink *, nxa_trace *);
   void (*trace_ended)(nxa__sink *, nxa_trace *); /* after span_ended of all its spans */
   void (*span_ended)(nxa__sink *, nxa_span *);
-  void (*span_left_out)(nxa__sink *, nxa_span *); /* may be NULL: it will not end, and is settled afterwards */
-  void (*span_timed)(nxa__sink *, nxa_span *);    /* may be NULL: it goes on, but its times are known now */
-  void (*flush)(nxa__sink *);                     /* send what can be sent now */
-  void (*closing)(nxa__sink *);                   /* from now on retry fast or not at all */
-  bool (*pending)(const nxa__sink *);             /* something may still be delivered */
+  void (*span_left_out)(nxa__sink *, nxa_span *);  /* may be NULL: it will not end, and is settled afterwards */
+  void (*span_end_noted)(nxa__sink *, nxa_span *); /* may be NULL: it goes on, but its end is known now */
+  void (*flush)(nxa__sink *);                      /* send what can be sent now */
+  void (*closing)(nxa__sink *);                    /* from now on retry fast or not at all */
+  bool (*pending)(const nxa__sink *);              /* something may still be delivered */
   void (*give_up)(nxa__sink *); /* the time to close in is over: say what is left, settle it as failed */
   bool (*relieve)(nxa__sink *); /* settle something that needn't be in memory; NULL where there is nothing such */
   void (*free)(nxa__sink *);    /* settles nothing */
@@ -45,7 +45,7 @@ void nxa__export_trace_started(nxa_trace *trace);
 void nxa__export_trace_ended(nxa_trace *trace);
 void nxa__export_span_ended(nxa_span *span);
 void nxa__export_span_left_out(nxa_span *span);
-void nxa__export_span_timed(nxa_span *span);
+void nxa__export_span_end_noted(nxa_span *span);
 /* The sinks a trace that starts now is wanted by. */
 unsigned nxa__export_wanted(const nxa_tracer *tracer);
 /* Has a sink let go of something for which there is another place than memory; false where none could. */

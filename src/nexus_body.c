@@ -201,8 +201,8 @@ void nxa__nexus_put_span(nxa__buffer *body, const nxa_span *span, const char *pa
   put(&out, ",\"status\":\"");
   put(&out, span->status == NXA_SPAN_OK ? "ok" : "error");
   put_time(&out, "\",\"started_at\":\"", record->started_ns);
-  if (record->ended || span->given_end_ns >= 0)
-    put_time(&out, ",\"ended_at\":\"", record->ended ? record->ended_ns : span->given_end_ns);
+  if (record->ended || span->end_noted)
+    put_time(&out, ",\"ended_at\":\"", nxa__span_end_ns(span));
   if (*parent_id) {
     put(&out, ",\"parent_span_id\":\"");
     put(&out, parent_id);

@@ -4,8 +4,9 @@
  *   "nexus":"<base URL>","state":{…}      the trace as it would be created now; the last one counts
  *   "span":"<id>","parent":"<id>","open":false,"body":{…}
  *       a span as it would be posted, but for its parent, which is "" or an id of ours; one that had begun when
- *       something else was written is "open", the last line counts; where its body has an end that is known all the
- *       same. Without a body (null) it is left out, and what is below it goes below its parent
+ *       something else was written is "open", the last line counts; where its body has an end, it ended then. A line
+ *       that begins with ~ in place of { is taken back, and what is behind its "parent" is nothing: the span is left
+ *       out, and what is below it goes below its parent
  *   "nexus_id":"<id>"                      the trace's id at Nexus
  *   "left":true,"doubt":<bool>,"until":<milliseconds>
  *       nothing more will come; with doubt, what was sent may have arrived, and has or never will at that time. Where
@@ -242,20 +243,23 @@ static void begin_anew(nxa__nexus *sink, nxa__trace_notes *notes) {
 }
 
 /* As long as the line that it takes the place of. */
-static void put_no_body(const nxa__trace_notes *notes, const nxa__span_notes *span, nxa__buffer *lines) {
+static void put_left_out(const nxa__trace_notes *notes, const nxa__span_notes *span, nxa__buffer *lines) {
   begin_line(lines, notes->trace);
-  nxa__buffer_append_format(lines, "\"span\":\"%s\",\"parent\":\"%s\",\"open\":false,\"body\":null", span->span->id,
+  nxa__buffer_append_format(lines, "\"span\":\"%s\",\"parent\":\"%s\"", span->span->id,
                             span->span->parent ? span->span->parent->id : "");
-  while (lines->state == NXA_OK && lines->length + 2 < span->line_length)
+  while (lines->state == NXA_OK && lines->length + 1 < span->line_length)
     nxa__buffer_append(lines, " ", 1);
-  nxa__buffer_append(lines, "}\n", 2);
+  nxa__buffer_append(lines, "\n", 1);
 }
 
-/* In its place, which takes no room, and leaves nothing of what it was. */
+/* In its place, which takes no room, and leaves nothing of what it was. A byte is written or isn't: where the rest
+ * falls short, the line is left out all the same, and what is behind it can be read. */
 static bool blank_line(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span, size_t at) {
   nxa__buffer *lines = begin(sink);
-  put_no_body(notes, span, lines);
-  return lines->state == NXA_OK && nxa__spool_overwrite(sink->spool, notes->file, at, lines->data, lines->length);
+  put_left_out(notes, span, lines);
+  if (lines->state != NXA_OK || !nxa__spool_overwrite(sink->spool, notes->file, at, "~", 1))
+    return false;
+  return nxa__spool_overwrite(sink->spool, notes->file, at + 1, lines->data + 1, lines->length - 1);
 }
 
 void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span) {
@@ -266,7 +270,7 @@ void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa
 }
 
 /* The later line counts. */
-void nxa__nexus_keep_times(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span) {
+void nxa__nexus_keep_noted_end(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span) {
   if (!span->seen || span->line_length == 0 || span->span->record.ended || !takes_lines(sink, notes))
     return;
   nxa__buffer *lines = begin(sink);

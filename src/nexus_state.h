@@ -177,8 +177,8 @@ void nxa__nexus_keep_span(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_n
 void nxa__nexus_keep_children(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span);
 /* Of a span that is left out: takes back what the file has of it. */
 void nxa__nexus_forget_span(nxa__nexus *sink, nxa__trace_notes *notes, const nxa__span_notes *span);
-/* Of a span that goes on and is in the file: writes it anew, with what is known of its end. */
-void nxa__nexus_keep_times(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span);
+/* Of a span that goes on and is in the file: writes it anew, with its end, which has been noted. */
+void nxa__nexus_keep_noted_end(nxa__nexus *sink, nxa__trace_notes *notes, nxa__span_notes *span);
 /* The spans that have begun, as many as may be written at one go, and adds to `*bytes`. False where there are more. */
 bool nxa__nexus_keep_open_spans(nxa__nexus *sink, nxa__trace_notes *notes, size_t *bytes);
 /* The trace's id at Nexus. */

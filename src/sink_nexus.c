@@ -123,11 +123,11 @@ static void span_left_out(nxa__sink *base, nxa_span *span) {
   nxa__nexus_schedule(sink);
 }
 
-static void span_timed(nxa__sink *base, nxa_span *span) {
+static void span_end_noted(nxa__sink *base, nxa_span *span) {
   nxa__nexus *sink = nexus_of(base);
   nxa__span_notes *own = notes_of_span(sink, span);
   if (own)
-    nxa__nexus_keep_times(sink, notes_of(sink, span->trace), own);
+    nxa__nexus_keep_noted_end(sink, notes_of(sink, span->trace), own);
 }
 
 /* ------------------------------------------------------------------------------------------------ closing */
@@ -335,7 +335,7 @@ static const nxa__sink functions = {.trace_started = trace_started,
                                     .trace_ended = trace_ended,
                                     .span_ended = span_ended,
                                     .span_left_out = span_left_out,
-                                    .span_timed = span_timed,
+                                    .span_end_noted = span_end_noted,
                                     .flush = flush,
                                     .closing = closing,
                                     .pending = pending,

@@ -571,14 +571,26 @@ void nxa_span_set_times(nxa_span *span, double started_at, double ended_at) {
     span->record.started_ns = nxa__ns_of(started_at);
   if (is_time(ended_at))
     span->given_end_ns = nxa__ns_of(ended_at);
-  nxa__export_span_timed(span);
+}
+
+int64_t nxa__span_end_ns(const nxa_span *span) {
+  if (span->record.ended)
+    return span->record.ended_ns;
+  int64_t end = span->given_end_ns >= 0 ? span->given_end_ns : nxa__trace_now(span->trace);
+  return end < span->record.started_ns ? span->record.started_ns : end;
+}
+
+void nxa__span_note_end(nxa_span *span) {
+  if (!span || !takes_fields(span->trace->tracer, &span->record) || span->given_end_ns < 0)
+    return;
+  span->end_noted = true;
+  nxa__export_span_end_noted(span);
 }
 
 static void end_span(nxa_span *span, nxa_span_status status) {
   if (status == NXA_SPAN_ERROR)
     nxa__export_keep(span->trace);
-  int64_t end = span->given_end_ns >= 0 ? span->given_end_ns : nxa__trace_now(span->trace);
-  span->record.ended_ns = end < span->record.started_ns ? span->record.started_ns : end;
+  span->record.ended_ns = nxa__span_end_ns(span);
   span->record.ended = true;
   span->status = status;
   nxa__export_span_ended(span);

@@ -74,6 +74,7 @@ struct nxa_span {
   size_t references; /* the handle, being held, every child in memory */
   nxa_span_status status;
   int64_t given_end_ns; /* by nxa_span_set_times; negative where it wasn't */
+  bool end_noted;       /* by nxa__span_note_end */
   bool left_out;        /* by nxa__span_leave_out */
   bool with_parent;     /* ended by nxa__span_end_with_parent */
   nxa__json type;
@@ -105,6 +106,13 @@ nxa_span *nxa__span_first(nxa_trace *trace);
 nxa_span *nxa__span_next(nxa_span *span);
 void nxa__trace_retain(nxa_trace *trace);
 void nxa__trace_release(nxa_trace *trace);
+
+/* Says that what the span stands for has ended, at the time that nxa_span_set_times gave it, though the span goes on
+ * until all is known of it: should the process end first, it ends then, and isn't interrupted. Without such a time,
+ * nothing. */
+void nxa__span_note_end(nxa_span *span);
+/* When it ended, or will have. */
+int64_t nxa__span_end_ns(const nxa_span *span);
 
 /* Ends a span that is to go nowhere. What is below it, and will be, goes below what it is in itself. */
 void nxa__span_leave_out(nxa_span *span);

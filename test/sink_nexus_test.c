@@ -1989,7 +1989,31 @@ static void what_is_left_out_leaves_nothing_on_the_disk(void **state) {
   nxa__span_leave_out(secret);
   nxa_span_free(secret);
   limit_files(before);
-  assert_int_equal(occurrences(on_the_disk(), "\"body\":null"), 1);
+  assert_int_equal(occurrences(on_the_disk(), "~\"trace\""), 1);
+  finish(trace);
+  stop(&fix);
+}
+
+/* Where what is written over it falls short, what is behind it is there as it was. */
+static void what_is_left_out_by_halves_is_left_out(void **state) {
+  (void)state;
+  fixture fix;
+  start(&fix);
+  behaviour = silent;
+  nxa_trace *trace = nxa_trace_start(fix.tracer, "a", "t");
+  nxa_span *secret = span_with_input(trace, 4000);
+  run_for(fix.engine, 30 * SECOND); /* no answer came to the creation: it leaves */
+  end_and_free(span_under(trace, NULL, "kept"));
+  size_t lines = occurrences(on_the_disk(), "\n");
+  const char *place = strstr(on_the_disk(), "1111"), *text = on_the_disk();
+  rlim_t before = limit_files((rlim_t)(place - text) + 100);
+  nxa__span_leave_out(secret);
+  limit_files(before);
+  nxa_span_free(secret);
+  assert_int_equal(occurrences(on_the_disk(), "\n"), lines);
+  assert_int_equal(occurrences(on_the_disk(), "\n~\"trace\""), 1);
+  assert_int_equal(occurrences(on_the_disk(), "\n{\"trace\""), lines - 2);
+  assert_int_equal(count_on_the_disk("\"name\":\"kept\""), 1);
   finish(trace);
   stop(&fix);
 }
@@ -2003,7 +2027,12 @@ static void an_end_that_is_known_is_on_the_disk_though_the_span_goes_on(void **s
   nxa_span *tool = span_under(trace, NULL, "tool"), *other = span_under(trace, NULL, "other");
   run_for(fix.engine, SECOND);
   assert_int_equal(count_on_the_disk("\"ended_at\""), 0);
-  nxa_span_set_times(tool, NAN, nxa__seconds_of(nxa__wall_ns()));
+  for (int i = 0; i < 100; i++)
+    nxa_span_set_times(tool, NAN, nxa__seconds_of(nxa__wall_ns()));
+  assert_int_equal(count_on_the_disk("\"ended_at\""), 0); /* it may yet fail */
+  assert_int_equal(count_on_the_disk("\"name\":\"tool\""), 1);
+  nxa__span_note_end(other); /* there is none */
+  nxa__span_note_end(tool);
   assert_int_equal(count_on_the_disk("\"name\":\"tool\".*\"ended_at\""), 1);
   assert_int_equal(count_on_the_disk("\"name\":\"tool\""), 1);
   assert_int_equal(count_on_the_disk("\"open\":true"), 2);
@@ -2260,6 +2289,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_went_on_while_the_disk_was_full_is_written_later, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_changes_all_the_time_does_not_fill_the_disk, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(what_is_left_out_leaves_nothing_on_the_disk, make_spool, remove_spool),
+      cmocka_unit_test_setup_teardown(what_is_left_out_by_halves_is_left_out, make_spool, remove_spool),
       cmocka_unit_test_setup_teardown(an_end_that_is_known_is_on_the_disk_though_the_span_goes_on, make_spool,
                                       remove_spool),
       cmocka_unit_test_setup_teardown(a_trace_that_goes_on_may_be_given_up, make_spool, remove_spool),

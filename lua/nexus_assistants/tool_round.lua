@@ -177,7 +177,8 @@ local function record_span(under_way, entry)
   span:input(json.decode(entry.arguments) or present(entry.arguments))
   if entry.output then span:output(json.decode(entry.output) or entry.output) end
   if entry.problem then span:error(entry.problem) end
-  span:times(entry.started_at, entry.ended_at) -- last: what is known then is kept, should the process be killed
+  span:times(entry.started_at, entry.ended_at)
+  span:note_end()
   -- the span is finished with the run, when the step it belongs to is known
   under_way.tool_spans[#under_way.tool_spans + 1] = span
   under_way.own_spans[entry.id] = span

@@ -76,6 +76,11 @@ static int span_times(lua_State *L) {
   return 0;
 }
 
+static int span_note_end(lua_State *L) {
+  nxa__span_note_end(check(L)->span);
+  return 0;
+}
+
 static int span_finish(lua_State *L) {
   static const char *const names[] = {"ok", "error", NULL};
   static const nxa_span_status statuses[] = {NXA_SPAN_OK, NXA_SPAN_ERROR};
@@ -116,6 +121,7 @@ void nxa__lua_span_open(lua_State *L) {
                                      {"metadata", span_metadata},
                                      {"error", span_error},
                                      {"times", span_times},
+                                     {"note_end", span_note_end},
                                      {"finish", span_finish},
                                      {"leave_out", span_leave_out},
                                      {"parent_id", span_parent_id},

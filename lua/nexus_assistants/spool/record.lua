@@ -8,6 +8,7 @@ local record = {}
 local LINE = '^{"trace":"(%x+)",'
 local STATE = '^{"trace":"%x+","nexus":".-","state":({.*})}$'
 local BODY = '^{"trace":"%x+","span":"%x+","parent":"%x*","open":%l+,"body":({.*})}$'
+local LEFT_OUT = '^~"trace":"(%x+)","span":"(%x+)","parent":"(%x*)"'
 local INTERRUPTED = "interrupted: the process ended first"
 
 -- ------------------------------------------------------------------------------------------------------- reading
@@ -20,6 +21,7 @@ local function read_span(self, line, object)
     self.spans[#self.spans + 1] = span
   end
   span.parent, span.open, span.body, span.text = object.parent, object.open, object.body, line:match(BODY)
+  span.left_out = object.left_out
 end
 
 local function read_line(self, line, object)
@@ -39,20 +41,16 @@ local function is_foreign(self, id, object)
   return type(object) ~= "table" or (self.trace_id and self.trace_id ~= id)
 end
 
-local function is_left_out(span)
-  return span.body == json.null
-end
-
 -- What is below a span that was left out is below what that was in.
 local function drop_left_out(self)
   local spans = {}
   for _, span in ipairs(self.spans) do
     local above = self.by_id[span.parent]
-    while above and is_left_out(above) do
+    while above and above.left_out do
       span.parent = above.parent
       above = self.by_id[span.parent]
     end
-    if not is_left_out(span) then spans[#spans + 1] = span end
+    if not span.left_out then spans[#spans + 1] = span end
   end
   self.spans = spans
 end
@@ -61,12 +59,19 @@ local function is_trace(state)
   return type(state) == "table" and timestamp.milliseconds(state.started_at) ~= nil
 end
 
+-- Of which trace a line is, and what it says; of a span that was left out the rest of it may be anything.
+local function object_of(line)
+  local id, span, parent = line:match(LEFT_OUT)
+  if id then return id, { span = span, parent = parent, left_out = true } end
+  id = line:match(LINE)
+  return id, id and json.decode(line)
+end
+
 --- Reads a file's text; nil where no trace is in it. `breathe`, where given, is called between lines.
 function record.read(text, breathe)
   local self = { spans = {}, by_id = {}, length = 0 }
   for line in text:gmatch("([^\n]*)\n") do
-    local id = line:match(LINE)
-    local object = id and json.decode(line)
+    local id, object = object_of(line)
     if is_foreign(self, id, object) then break end
     self.trace_id = id
     read_line(self, line, object)

@@ -30,10 +30,9 @@ local function api_endpoint(values)
   })
 end
 
--- An object, whichever list that has in it.
+-- A list in an object, as OpenAI has it, or the bare list, as some have of models.
 local function is_of_api(response)
-  local body = json.decode(response.body)
-  return type(body) == "table" and not json.is_array(body)
+  return type(json.decode(response.body)) == "table"
 end
 
 local function is_assistant(response, id)
