@@ -79,6 +79,32 @@ describe("the command doctor", function()
     assert.truthy(process.run({ COMMAND, "doctor", "--color", "always" }, environment).out:find("\27[32mok", 1, true))
   end)
 
+  it("warns where nothing is recorded", function()
+    environment.NEXUS_ASSISTANTS_CAPTURE = "none"
+    local verdict, message, advice = verdict_of("traces")
+    assert.equal("warning", verdict)
+    assert.equal("nothing is recorded that could go to Nexus at " .. server.nexus_url, message)
+    assert.matches("NEXUS_ASSISTANTS_CAPTURE", advice, 1, true)
+  end)
+
+  it("names the variables that are in force", function()
+    environment.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1"
+    environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = server.url .. "/none"
+    environment.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, environment.OTEL_EXPORTER_OTLP_TIMEOUT = "http/json", "3000"
+    environment.OTEL_RESOURCE_ATTRIBUTES = "team=x"
+    server:faults({ { path = "/none", action = "status", status = 404, body = "" } })
+    local _, _, advice = verdict_of("OTLP")
+    assert.matches("^Check OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: ", advice)
+    local _, message = verdict_of("environment")
+    for _, said in ipairs({ "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", "OTEL_EXPORTER_OTLP_TIMEOUT=3000",
+      "OTEL_RESOURCE_ATTRIBUTES=team=x" }) do
+      assert.matches(said, message, 1, true)
+    end
+    environment.NEXUS_API_KEY, environment.OTEL_SDK_DISABLED = nil, "true"
+    _, _, advice = verdict_of("Nexus key")
+    assert.matches("unset OTEL_SDK_DISABLED", advice, 1, true)
+  end)
+
   it("has all in lines that a narrow terminal has room for, and cuts nothing", function()
     environment.COLUMNS, environment.OPENAI_BASE_URL = "60", server.url .. "/a/long/way/to/the/very/end/v1"
     environment.LC_ALL = "C"

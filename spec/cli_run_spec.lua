@@ -172,6 +172,27 @@ describe("the command run", function()
     end
   end)
 
+  it("ends in success where the system is told nothing else of the exit code", function()
+    local result = run(HEAD .. "assert(client.threads:create())\nos.exit(256)")
+    assert.same({ 0, "success" }, { result.code, new_traces()[1].status })
+  end)
+
+  it("has what the script failed with, whatever that is, closed or not", function()
+    for raised, told in pairs({ ["'boom', 0"] = "boom", [""] = "(error object is a nil value)",
+      ["{ message = 'own', code = 42 }"] = "own (code 42)", ["false"] = "false",
+      ["{}"] = "(error object is a table value)" }) do
+      for _, close in ipairs({ "", " local closed <close> = client" }) do
+        seen = #server:traces()
+        local result = run(HEAD .. close .. " assert(client.threads:create()) error(" .. raised .. ")")
+        local trace = new_traces()[1]
+        assert.same({ 1, "error", told }, { result.code, trace.status, trace.metadata.error }, raised .. close)
+        local shown = raised == "false" and "(error object is a boolean value)" or told
+        assert.equal("nexus-assistants: " .. shown, result.err:match("^[^\n]*"))
+        assert.matches("^[^\n]*\nstack traceback:\n\t%[C%]: in function 'error'\n", result.err)
+      end
+    end
+  end)
+
   it("delivers also where os.exit is called in a task", function()
     local result = run(HEAD .. "client:task(function() client.threads:create() os.exit(4) end):wait()")
     assert.same({ code = 4, out = "", err = "" }, result)

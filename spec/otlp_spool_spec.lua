@@ -231,7 +231,7 @@ describe("the spool for a receiver of OTLP", function()
     assert.is_false(client:close(1))
     assert.equal(0, client:stats().tasks)
     assert.same({ server.url .. "/v1/traces answers 401: its spans wait in the spool; check "
-      .. "otlp.headers or OTEL_EXPORTER_OTLP_HEADERS" }, warnings)
+      .. "otlp.headers or OTEL_EXPORTER_OTLP_[TRACES_]HEADERS" }, warnings)
     assert.same({ 3, 6, 0 }, { client:stats().traces_spooled, client:stats().spans_spooled,
       client:stats().spans_failed })
     server:faults({ TAKES })
@@ -323,8 +323,8 @@ describe("the spool for a receiver of OTLP", function()
     }) do
       leave("one", 503)
       local environment = { NEXUS_API_KEY = KEY, [name] = case[1] }
-      assert.same({ code = 1, err = "", out = case[2] .. "\ndelivered 3 spans to " .. server.url .. PATH .. "\n" },
-        flush(environment))
+      local told = "warning: " .. case[2] .. "\ndelivered 3 spans to " .. server.url .. PATH .. "\n"
+      assert.same({ code = 1, err = "", out = told }, flush(environment))
       assert.equal(0, files())
     end
     leave("one", 503)
@@ -476,7 +476,7 @@ describe("the spool for a receiver of OTLP", function()
     client:sleep(0.2)
     assert.is_false(client:close(1))
     assert.same({ server.url .. PATH .. " answers 200 with a page: its spans wait in the spool; check otlp.endpoint or "
-      .. "OTEL_EXPORTER_OTLP_ENDPOINT" }, warnings)
+      .. "OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT" }, warnings)
     local result = flush({})
     assert.equal(1, result.code)
     assert.truthy(result.out:find("1 batch stays: the receiver answers 200 with a page at ", 1, true), result.out)
@@ -552,7 +552,7 @@ describe("the spool for a receiver of OTLP", function()
     local said = pipe:read("*a")
     pipe:close()
     assert.truthy(said:find("1 batch stays: the receiver answers 401 at .*; check otlp.headers or "
-      .. "OTEL_EXPORTER_OTLP_HEADERS\n1\n$"),
+      .. "OTEL_EXPORTER_OTLP_%[TRACES_%]HEADERS\n1\n$"),
       said)
   end)
 
@@ -755,7 +755,8 @@ describe("the spool for a receiver of OTLP", function()
     assert.equal(1, result.code)
     assert.truthy(result.out:find("1 batch stays: the receiver answers 503", 1, true), result.out .. result.err)
     server:faults({ { path = PATH, action = "status", status = 404 } })
-    assert.truthy(flush(environment).out:find("; check otlp.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT\n", 1, true))
+    assert.truthy(flush(environment).out:find("; check otlp.endpoint or OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT\n", 1,
+      true))
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = server.url .. "/other"
     result = flush(environment)
     assert.same({ 1, ("delivered 0 spans to %s/other/v1/traces\n1 batch waits for %s/v1/traces\n"):format(

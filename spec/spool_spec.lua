@@ -548,6 +548,11 @@ describe("the spool", function()
     end
     assert.same("nexus-assistants: nothing waits for http://nobody in '" .. spool .. "'\n",
       flush("--from", "http://nobody").err)
+    environment.NEXUS_BASE_URL = NOBODY -- nothing is tried, nor counted, twice
+    assert.matches("^delivered 0 traces and 0 spans\n1 trace stays: ", flush("--from", NOBODY).out)
+    environment.NEXUS_BASE_URL = server.nexus_url
+    assert.same("nexus-assistants: nothing waits for http://***@nobody in '" .. spool .. "'\n",
+      flush("--from", "http://me:hunter2@nobody").err)
     assert.same({ code = 1, err = "",
       out = "delivered 1 trace and 2 spans\n2 batches wait for " .. NOBODY .. "/v1/traces\n" }, flush("--from", NOBODY))
     assert_whole(traces_named("misdirected")[1])
@@ -590,6 +595,23 @@ describe("the spool", function()
     assert.same({ code = 1, out = "delivered 0 traces and 0 spans\n1 trace could not be read\n", err = "" },
       process.run({ process.path("bin/nexus-assistants"), "flush", spool },
         { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = NOBODY }))
+  end)
+
+  it("that holds what is no trace has the command say so: it was one, as a rule", function()
+    local folder = spool .. "/" .. ("ab"):rep(8)
+    assert(core.make_directory(folder))
+    for name, text in pairs({ lock = NOBODY, ["1.jsonl"] = ("\0"):rep(100), ["2.jsonl"] = "garbage\n",
+      ["3.jsonl"] = "", ["4.jsonl"] = '-"trace":"ab' }) do
+      local file = assert(io.open(folder .. "/" .. name, "w"))
+      file:write(text)
+      file:close()
+    end
+    local environment = { NEXUS_API_KEY = KEY, NEXUS_BASE_URL = NOBODY, NEXUS_ASSISTANTS_SPOOL = spool }
+    local doctor = process.run({ process.path("bin/nexus-assistants"), "doctor" }, environment)
+    assert.truthy(doctor.out:find("spool        2 traces, 108 bytes, ", 1, true), doctor.out)
+    assert.same({ code = 1, out = "delivered 0 traces and 0 spans\n2 traces could not be read\n", err = "" },
+      process.run({ process.path("bin/nexus-assistants"), "flush" }, environment))
+    assert.same({}, core.list_folder(spool))
   end)
 
   it("that can't be taken over has the command say so", function()
@@ -656,6 +678,14 @@ describe("the spool", function()
       .. "and nothing of a client's; name another folder, or none for the user's own\n" }, flush())
     assert(core.make_directory(spool .. "/" .. ("ab"):rep(8)))
     assert.same(none, flush())
+  end)
+
+  it("has nowhere to go where OpenTelemetry is off, and that is said", function()
+    assert(core.make_directory(spool))
+    local environment = { OTEL_EXPORTER_OTLP_ENDPOINT = NOBODY, OTEL_SDK_DISABLED = "true" }
+    assert.same({ code = 1, out = "",
+      err = "nexus-assistants: NEXUS_API_KEY is not set, and OTEL_SDK_DISABLED is true\n" },
+      process.run({ process.path("bin/nexus-assistants"), "flush", spool }, environment))
   end)
 
   it("must be there for the command, and on", function()

@@ -265,9 +265,9 @@ static void on_refused(sink_otlp *sink, const nxa__otlp_answer *answer) {
 /* Where what a receiver minds is set; "" where that is nowhere here. */
 static const char *advice_on(int status) {
   if (status == 401 || status == 403)
-    return "; check otlp.headers or OTEL_EXPORTER_OTLP_HEADERS";
+    return "; check otlp.headers or OTEL_EXPORTER_OTLP_[TRACES_]HEADERS";
   bool is_elsewhere = (status >= 200 && status < 400) || status == 404 || status == 405;
-  return is_elsewhere ? "; check otlp.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT" : "";
+  return is_elsewhere ? "; check otlp.endpoint or OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT" : "";
 }
 
 /* Another batch may be taken, or this one later, when somebody has seen to it: once is enough for all of them. */

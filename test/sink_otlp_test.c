@@ -864,9 +864,9 @@ static void only_what_is_refused_for_what_it_is_goes(void **state) {
     assert_int_equal(stats_of(&fix).spool_files, i < 5);
     assert_int_equal(stats_of(&fix).spans_failed, i >= 5);
     assert_true(is_there(&fix, i < 5 ? "its spans wait in the spool" : "its spans are lost"));
-    assert_int_equal(is_there(&fix, "check otlp.headers or OTEL_EXPORTER_OTLP_HEADERS"),
+    assert_int_equal(is_there(&fix, "check otlp.headers or OTEL_EXPORTER_OTLP_[TRACES_]HEADERS"),
                      codes[i] == 401 || codes[i] == 403);
-    assert_int_equal(is_there(&fix, "check otlp.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT"),
+    assert_int_equal(is_there(&fix, "check otlp.endpoint or OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT"),
                      codes[i] == 302 || codes[i] == 404);
     assert_int_equal(fix.engine->warning_count, 1);
     stop(&fix);

@@ -66,8 +66,15 @@ local function milliseconds(text)
   return misfit(text, "a number of milliseconds")
 end
 
-local function is_disabled()
+--- Whether the environment says that nothing is to go to a receiver of OTLP's.
+function sinks.is_otlp_disabled()
   return (core.environment("OTEL_SDK_DISABLED") or ""):lower() == "true"
+end
+
+--- What is called so of the variables for OTLP, as "ENDPOINT" is: the one that is in force.
+function sinks.otlp_variable(name)
+  local found = variables_of(name)[1]
+  return found and found.name or "OTEL_EXPORTER_OTLP_" .. name
 end
 
 -- ------------------------------------------------------------------------------------------------------- resource
@@ -204,12 +211,12 @@ end
 
 -- It is wanted where it is asked for, and where the environment names a receiver.
 local function is_wanted(values)
-  return not is_disabled() and values.otlp ~= false and receiver(values) ~= nil
+  return not sinks.is_otlp_disabled() and values.otlp ~= false and receiver(values) ~= nil
 end
 
 --- What the tracer is told of the OpenTelemetry receiver that options or the environment name; nil where there is none.
 function sinks.otlp_options(values, warn)
-  if is_disabled() or values.otlp == false then return nil end
+  if sinks.is_otlp_disabled() or values.otlp == false then return nil end
   local given = values.otlp or {}
   local place = receiver(values, warn)
   if not place then return nil end

@@ -30,20 +30,24 @@ end
 
 -- What is below the script is of no interest.
 local function traceback(message)
-  return (debug_traceback(message, 3):gsub("\n[^\n]*tail call[^\n]*\n[^\n]*'xpcall'.*", "\n\t[C]: in ?"))
+  return (debug_traceback(message, 4):gsub("\n[^\n]*tail call[^\n]*\n[^\n]*'xpcall'.*", "\n\t[C]: in ?"))
 end
 
--- As lua says it: an object that can say what it is says all there is.
+-- As lua says it, but for a table with a message: an object that can say what it is says all there is.
 local function told(problem)
-  local metatable = getmetatable(problem)
+  local metatable, own = getmetatable(problem), errors.own(problem)
   if type(problem) == "string" or type(problem) == "number" then return traceback(tostring(problem)) end
   if type(metatable) == "table" and metatable.__tostring then return errors.shown(problem) end
+  if own and own.message then return traceback(errors.told(problem)) end
   return traceback(("(error object is a %s value)"):format(type(problem)))
 end
 
 local function failure_of(problem)
   return { problem = problem, is_interruption = is_interruption(problem), told = told(problem) }
 end
+
+-- A nil would be no failure to whoever is told of it.
+local NOTHING = "(error object is a nil value)"
 
 -- The message may quote what a server said.
 local function report(failure)
@@ -97,8 +101,11 @@ local function exit_code(code)
   return code == false and EXIT_FAILURE or code
 end
 
+local OF_A_BYTE = 256 -- the system passes on no more of an exit code
+
 local function code_failure(code)
-  if code ~= 0 then return "the script ended with exit code " .. tostring(code) end
+  if (tonumber(code) or EXIT_FAILURE) % OF_A_BYTE == 0 then return nil end
+  return "the script ended with exit code " .. tostring(code)
 end
 
 -- A function that ends all once; with what the script failed with, where it did. Signals would only break that off:
@@ -125,11 +132,18 @@ end
 -- Runs the script; returns what it failed with, or nil.
 local function perform(chunk, words, signals)
   signals:interrupt(CLOSING, LIBRARY)
-  local ok, failure = xpcall(function() return chunk(unpack(words)) end, failure_of)
+  local failure
+  -- what the script has open is told what this returns, as it is closed
+  local ok, problem = xpcall(function() return chunk(unpack(words)) end, function(raised)
+    failure = failure_of(raised)
+    failure.problem = raised == nil and NOTHING or raised
+    return failure.problem
+  end)
   local is_unheard = signals:hold(CLOSING + 1)
   if ok then return nil end
   -- where memory is short, the interpreter asks nobody what is to be said
-  if type(failure) ~= "table" then failure = { problem = failure, told = tostring(failure) } end
+  local is_asked = failure and rawequal(failure.problem, problem)
+  if not is_asked then failure = { problem = problem, told = tostring(problem) } end
   -- a call of the system's that was broken off may have raised first; a coroutine that passed it on said where
   failure.is_interruption = failure.is_interruption or is_unheard
   if failure.is_interruption then failure.problem = INTERRUPTED end

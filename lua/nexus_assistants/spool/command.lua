@@ -15,6 +15,7 @@ local NOWHERE = {
   [false] = "what waits for %s has nowhere to go: set NEXUS_API_KEY",
 }
 local NO_RECEIVER = "NEXUS_API_KEY is not set, and neither is OTEL_EXPORTER_OTLP_ENDPOINT"
+local NO_RECEIVER_WANTED = "NEXUS_API_KEY is not set, and OTEL_SDK_DISABLED is true"
 
 -- Where `values` say that traces go, by name, with `folder` for their spool, and whether that is all they name: what is
 -- wrong with one receiver is no reason not to deliver to the other. Nil and what is wrong where there is none.
@@ -29,7 +30,8 @@ local function receivers(values, folder, warn)
   local otlp, otlp_problem = sinks.otlp_options(values, note)
   if otlp_problem then note(otlp_problem.message) end
   if otlp then otlp.spool = folder end
-  if not nexus and not otlp then return nil, left_out or NO_RECEIVER end
+  local none = sinks.is_otlp_disabled() and NO_RECEIVER_WANTED or NO_RECEIVER
+  if not nexus and not otlp then return nil, left_out or none end
   local is_all = not nexus_problem and (otlp ~= nil or not left_out)
   return { nexus = nexus and { endpoint = nexus, spool = folder }, otlp = otlp }, is_all
 end
@@ -107,10 +109,11 @@ end
 -- Delivers what waits for a spool's receiver and, where that is given, for the one at the address `from`. How many are
 -- left, and why; notes which labels were tried.
 local function deliver(spool, from, tried)
-  tried[spool.kind.label(spool)] = true
+  local own = spool.kind.label(spool)
+  tried[own] = true
   local left, problem = spool:flush()
-  if not from then return left, problem end
   spool.from = from
+  if spool.kind.label(spool) == own then return left, problem end
   tried[spool.kind.label(spool)] = true
   local more, other = spool:flush()
   return left + more, other or problem
@@ -133,6 +136,11 @@ local function meanings_of(from)
   return { { from }, { bare }, { bare .. sinks.TRACES_PATH, is_otlp = true } }
 end
 
+-- Without what may be secret in it.
+local function shown(address)
+  return (redaction.text(address):gsub("//[^/]*@", "//***@"))
+end
+
 -- The address of those in a folder that `from` names, and whether it is one of OTLP's; or nil and what is wrong.
 local function address_of(folder, from)
   local there = survey.of(folder)
@@ -143,7 +151,7 @@ local function address_of(folder, from)
       if may_be and receiver.name == meant[1] then return receiver.name, receiver.is_otlp end
     end
   end
-  return nil, ("nothing waits for %s in '%s'"):format(redaction.text(from), folder)
+  return nil, ("nothing waits for %s in '%s'"):format(shown(from), folder)
 end
 
 -- The folder, where it can be read; or nil and what is wrong.
@@ -183,7 +191,7 @@ function command.run(folder, from)
   if from then address, is_otlp = address_of(folder, from) end
   if from and not address then return nil, is_otlp end
   local warnings, tried = {}, {}
-  local function warn(text) warnings[#warnings + 1] = text .. "\n" end
+  local function warn(text) warnings[#warnings + 1] = "warning: " .. text .. "\n" end
   local found, has_all = receivers(settings, folder, warn)
   if not found then return nil, has_all end
   if address and not found[is_otlp and "otlp" or "nexus"] then return nil, NOWHERE[is_otlp]:format(address) end

@@ -122,10 +122,17 @@ local function seen_at(path)
   return seen and timestamp.of(seen.modified_at)
 end
 
--- A spare one has nothing in it that counts. What can't be looked into may have.
-local function may_count(path)
-  local head = folders.head(path)
-  if head ~= "" then return head ~= nil and head:sub(1, 1) == "{" end
+-- A spare one begins so: it has nothing in it that counts.
+local SPARE = "-"
+
+--- Whether by its beginning there is something in a file, be it something that can't be read.
+function folders.is_used(head)
+  return head ~= "" and head:sub(1, 1) ~= SPARE
+end
+
+--- Whether there may be something in a file whose head that is; what can't be looked into may have it.
+function folders.may_be_used(path, head)
+  if head ~= "" then return head ~= nil and folders.is_used(head) end
   local seen = core.look_at(path)
   return seen ~= nil and not seen.is_readable
 end
@@ -133,7 +140,8 @@ end
 local function count_files(path, ending)
   local count = 0
   for _, name in ipairs(core.list_folder(path) or {}) do
-    if is_of(name, ending) and may_count(path .. "/" .. name) then count = count + 1 end
+    local file = path .. "/" .. name
+    if is_of(name, ending) and folders.may_be_used(file, folders.head(file)) then count = count + 1 end
   end
   return count
 end

@@ -20,10 +20,9 @@ local function is_held(path, names)
   return false
 end
 
--- One that begins otherwise is empty, or a spare one with what is delivered already.
 local function add_file(found, receiver, path, is_held_there)
   local head, size = folders.head(path)
-  if not head or head:sub(1, 1) ~= "{" then return end
+  if not folders.may_be_used(path, head) then return end
   local started_at = folders.start_in(head)
   found.files, found.bytes = found.files + 1, found.bytes + size
   receiver.files, receiver.left = receiver.files + 1, receiver.left + (is_held_there and 0 or 1)

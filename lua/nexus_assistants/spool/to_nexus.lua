@@ -94,7 +94,7 @@ local function read(self, entry)
   if not content then return nil, "unread" end
   local ok, found = self.scheduler:protected(record.read, content, self:breather())
   if not ok and folders.is_want_of_memory(found) then return nil, "unread" end
-  if not ok or not found then return nil, content:sub(1, 1) == "{" and "unreadable" or "empty" end
+  if not ok or not found then return nil, folders.is_used(content) and "unreadable" or "empty" end
   if found.nexus ~= to_nexus.label(self) then return found end
   local marked
   ok, marked = pcall(take_over, self, entry, found)

@@ -31,9 +31,9 @@ end
 
 -- As the core has it.
 local function advice_on(status)
-  if status == 401 or status == 403 then return "; check otlp.headers or OTEL_EXPORTER_OTLP_HEADERS" end
+  if status == 401 or status == 403 then return "; check otlp.headers or OTEL_EXPORTER_OTLP_[TRACES_]HEADERS" end
   local is_elsewhere = status >= 200 and status < 400 or status == 404 or status == 405
-  return is_elsewhere and "; check otlp.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT" or ""
+  return is_elsewhere and "; check otlp.endpoint or OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT" or ""
 end
 
 local function problem_of(self, response, err)
@@ -164,7 +164,7 @@ local function read(self, entry)
   local ok, found = self.scheduler:protected(batches.read, content)
   if ok and found then return found end
   if not ok and folders.is_want_of_memory(found) then return nil, "unread" end
-  if content ~= "" then self.counts.unreadable = self.counts.unreadable + 1 end
+  if folders.is_used(content) then self.counts.unreadable = self.counts.unreadable + 1 end
   return nil, "done"
 end
 

@@ -91,13 +91,13 @@ end
 -- A receiver only takes what is sent to it: a request without spans, which none of protobuf's bytes are, too.
 local function otlp_target(otlp)
   if not otlp then return nil end
-  local hint = "Check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL: nobody takes %s at %s."
+  local hint, place = "Check %s and %s: nobody takes %s at %s.", sinks.otlp_variable("ENDPOINT")
   return {
-    name = "OTLP", endpoint = otlp.endpoint, variable = "OTEL_EXPORTER_OTLP_HEADERS",
-    place = "OTEL_EXPORTER_OTLP_ENDPOINT", path = otlp.path, is_required = true, takes_only = true,
+    name = "OTLP", endpoint = otlp.endpoint, variable = sinks.otlp_variable("HEADERS"),
+    place = place, path = otlp.path, is_required = true, takes_only = true,
     method = "POST", body = otlp.json and '{"resourceSpans":[]}' or "",
     content_type = otlp.json and "application/json" or "application/x-protobuf",
-    hint = hint:format(otlp.json and "http/json" or "http/protobuf", otlp.path),
+    hint = hint:format(place, sinks.otlp_variable("PROTOCOL"), otlp.json and "http/json" or "http/protobuf", otlp.path),
     is_right = is_of_receiver, strange = { "warning", ": that is no answer of a receiver of OTLP's" },
   }
 end

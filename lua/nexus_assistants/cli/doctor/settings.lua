@@ -19,8 +19,10 @@ local DAY = 86400
 -- What others know, too: where traces go, and by which way libcurl goes to servers.
 local COMMON = { "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_CERTIFICATE",
   "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", -- in place of the path of its key a key may stand
-  "OTEL_SERVICE_NAME", "OTEL_SDK_DISABLED", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
-  "no_proxy", "NO_PROXY" }
+  "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_TIMEOUT",
+  "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+  "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME", "OTEL_SDK_DISABLED", "http_proxy", "https_proxy", "HTTPS_PROXY",
+  "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY" }
 
 local function check(name, verdict, message, advice)
   return { name = name, verdict = verdict, message = message, advice = advice }
@@ -174,12 +176,17 @@ end
 
 settings.is_loopback = is_loopback
 
+local function advice_on_receivers()
+  return sinks.is_otlp_disabled() and "Set it, or unset OTEL_SDK_DISABLED, which keeps traces from other receivers."
+    or "Set it, or OTEL_EXPORTER_OTLP_ENDPOINT for another receiver."
+end
+
 --- The key of Nexus. `elsewhere` is whether traces go to another place.
 function settings.nexus_key(values, elsewhere)
   -- the local server takes any that begins so
   local prefix = "nxs_"
   local found = key_check("Nexus key", "NEXUS_API_KEY", prefix, elsewhere and { "ok", ": traces go elsewhere" }
-    or { "warning", ": traces go nowhere", "Set it, or OTEL_EXPORTER_OTLP_ENDPOINT for another receiver." })
+    or { "warning", ": traces go nowhere", advice_on_receivers() })
   if core.key_form("NEXUS_API_KEY", prefix) == "short" and is_loopback(values.nexus.base_url) then
     return check(found.name, "ok", "NEXUS_API_KEY is there")
   end
@@ -343,7 +350,12 @@ function settings.sinks(values, otlp)
   local places = {}
   if sinks.nexus_of_environment(values) then places[1] = "Nexus at " .. shown(values.nexus.base_url) end
   if otlp then places[#places + 1] = "OTLP at " .. shown(otlp.endpoint:base_url()) .. otlp.path end
-  return places[1] and check("traces", "ok", "go to " .. table.concat(places, " and "))
+  local where = places[1] and "go to " .. table.concat(places, " and ")
+  if where and values.capture.mode == "none" then
+    return check("traces", "warning", "nothing is recorded that could " .. where,
+      "Unset NEXUS_ASSISTANTS_CAPTURE, or set it to full or metadata.")
+  end
+  return where and check("traces", "ok", where)
 end
 
 settings.check = check
