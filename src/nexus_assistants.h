@@ -402,7 +402,7 @@ NXA_API nxa_kind nxa_tracer_add_file(nxa_tracer *tracer, const nxa_file_options 
 
 typedef struct nxa_stats {
   uint64_t traces_started;
-  uint64_t traces_dropped;   /* refused at start: a cap or memory */
+  uint64_t traces_dropped;   /* refused at start: a cap, memory, or all is closed */
   uint64_t traces_delivered; /* created at the sink and, where ended, ended there */
   uint64_t traces_failed;    /* given up by the sink: refused, or the tracer was closed */
   uint64_t spans_started;

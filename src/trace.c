@@ -286,10 +286,10 @@ static nxa_trace *allocate_trace(nxa_tracer *tracer, const char *agent_id, const
 }
 
 nxa_trace *nxa_trace_start(nxa_tracer *tracer, const char *agent_id, const char *name) {
-  if (!recording(tracer))
+  if (!tracer)
     return NULL;
-  bool named = agent_id && *agent_id && name && *name;
-  nxa_trace *trace = named ? allocate_trace(tracer, agent_id, name) : NULL;
+  bool wanted = recording(tracer) && agent_id && *agent_id && name && *name;
+  nxa_trace *trace = wanted ? allocate_trace(tracer, agent_id, name) : NULL;
   if (!trace) {
     tracer->stats.traces_dropped++;
     return NULL;

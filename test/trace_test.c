@@ -642,6 +642,9 @@ static void a_closed_engine_makes_recording_inert(void **state) {
   nxa_span_end(span, NXA_SPAN_OK);
   assert_int_equal(fix.noted.span_count, 0);
   assert_null(nxa_trace_start(fix.tracer, "a", "t"));
+  nxa_stats stats;
+  nxa_tracer_stats(fix.tracer, &stats);
+  assert_int_equal(stats.traces_dropped, 1);
   assert_false(nxa_tracer_pending(fix.tracer));
   assert_false(nxa_tracer_close(fix.tracer, 1e9));
   nxa_span_free(span);

@@ -165,7 +165,7 @@ function span_methods:times(started_at, ended_at)
   if self.handle then self.handle:times(started_at, ended_at) end
 end
 
---- Says that what the span stands for has ended, at the time it was given, though the span itself ends later: should
+-- Says that what the span stands for has ended, at the time it was given, though the span itself ends later: should
 -- the process be killed first, it hasn't been interrupted. What is known of the span then is kept.
 function span_methods:note_end()
   if self.handle then self.handle:note_end() end
