@@ -226,7 +226,7 @@ describe("types", function()
       check_methods("Trace", getmetatable(trace).__index)
       trace:span("y", function(span)
         check_methods("Span", getmetatable(span).__index,
-          { outcome = true, is_recorded = true, times = true, finish = true })
+          { outcome = true, is_recorded = true, times = true, note_end = true, finish = true })
       end)
     end)
   end)
