@@ -684,9 +684,12 @@ describe("the provider of the Assistants protocol", function()
   end)
 
   it("says where to look where there is no API at all", function()
-    local err = answered("https://example.com", 404, "<html><title>Not Found</title></html>")
-    assert.equal("there is no API at https://example.com (the server said: Not Found)", err.message)
-    assert.equal("check openai.base_url or OPENAI_BASE_URL, which as a rule ends in /v1", err.hint)
+    for _, status in ipairs({ 404, 405, 501 }) do
+      local err = answered("https://example.com", status, "<html><title>Not Found</title></html>")
+      assert.equal("there is no API at https://example.com (the server said: Not Found)", err.message)
+      assert.equal("check openai.base_url or OPENAI_BASE_URL, which as a rule ends in /v1", err.hint)
+    end
+    assert.is_nil(answered("https://example.com", 500, "<html><title>Oops</title></html>").hint)
     assert.equal("HTTP status 404", answered("https://example.com", 404, "").message)
   end)
 

@@ -64,7 +64,14 @@ nxa_kind nxa__error_memory(nxa_error *error) {
 }
 
 const char *nxa__error_of_file(int number) {
-  return number == ELOOP ? "it is a symbolic link, and links aren't followed" : strerror(number);
+  switch (number) {
+  case ELOOP:
+    return "it is a symbolic link, and links aren't followed";
+  case EINVAL: /* set by whoever looks */
+    return "it is no regular file";
+  default:
+    return strerror(number);
+  }
 }
 
 nxa_kind nxa__kind_of_status(int status) {

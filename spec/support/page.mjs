@@ -449,7 +449,7 @@ const parts = {
     const page = await open(browser, 'odd.html');
     await page.click('#traces [data-id="bare"]');
     await page.waitForSelector('#spans .none');
-    check('no spans are said to be none', await page.textContent('#spans'), 'There are no spans yet.');
+    check('no spans are said to be none', await page.textContent('#spans'), 'There are no spans.');
     const traces = Number((await page.textContent('#count')).split(' ')[0]);
     for (let index = 0; index < traces; index++) {
       await page.locator('#traces .item').nth(index).click();

@@ -121,6 +121,8 @@ local function explain_no_api(self, err)
   return err
 end
 
+local NOTHING_THERE = { [404] = true, [405] = true, [501] = true } -- or nobody who does anything there
+
 -- An answer that isn't JSON; or one that says so of a path without ids in it, which is there at every such API.
 local function is_nothing_there(operation, err, body)
   if body:find("^%s*[^%s{]") then return true end
@@ -155,7 +157,7 @@ local function failure(self, operation, core_err, response)
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
   err.hint = hint_on(err)
-  if err.status == 404 and response and is_nothing_there(operation, err, response.body) then
+  if NOTHING_THERE[err.status] and response and is_nothing_there(operation, err, response.body) then
     return explain_no_api(self, err)
   end
   return err

@@ -755,7 +755,8 @@
     state.rows = wanted ? state.model.rows.filter((row) => wanted.has(row)) : openRows(state.model.rows);
     at('found').textContent = found ? `${number(found.length)} of ${number(state.model.rows.length)}` : '';
     at('spans').setAttribute('aria-rowcount', state.rows.length);
-    spans.show(state.rows.length, state.model.rows.length ? 'No span is like that.' : 'There are no spans yet.');
+    const none = state.model.trace.status === 'running' ? 'There are no spans yet.' : 'There are no spans.';
+    spans.show(state.rows.length, state.model.rows.length ? 'No span is like that.' : none);
     const bar = at('spans').offsetWidth - at('spans').clientWidth;
     document.documentElement.style.setProperty('--bar', `${bar}px`);
     drawTicks();
@@ -1207,7 +1208,14 @@
   }
 
   const WITHOUT = new Set(['findings', 'input', 'output', 'error', 'usage']);
-  const restOf = (metadata) => Object.fromEntries(Object.entries(metadata).filter(([name]) => !WITHOUT.has(name)));
+  // By name: what wrote them has no order of its own.
+  const byName = ([one], [other]) => (one < other ? -1 : one > other ? 1 : 0);
+  const restOf = (metadata) =>
+    Object.fromEntries(
+      Object.entries(metadata)
+        .filter(([name]) => !WITHOUT.has(name))
+        .sort(byName),
+    );
 
   function overviewBlocks(model) {
     const { metadata } = model;
