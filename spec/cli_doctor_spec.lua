@@ -91,15 +91,16 @@ describe("the command doctor", function()
     environment.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1"
     environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = server.url .. "/none"
     environment.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, environment.OTEL_EXPORTER_OTLP_TIMEOUT = "http/json", "3000"
-    environment.OTEL_RESOURCE_ATTRIBUTES = "team=x"
+    environment.OTEL_RESOURCE_ATTRIBUTES = "team=x,api_key=sk-proj-0123456789abcdef"
     server:faults({ { path = "/none", action = "status", status = 404, body = "" } })
     local _, _, advice = verdict_of("OTLP")
     assert.matches("^Check OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: ", advice)
     local _, message = verdict_of("environment")
     for _, said in ipairs({ "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", "OTEL_EXPORTER_OTLP_TIMEOUT=3000",
-      "OTEL_RESOURCE_ATTRIBUTES=team=x" }) do
+      "OTEL_RESOURCE_ATTRIBUTES=team=x,api_key=" }) do
       assert.matches(said, message, 1, true)
     end
+    assert.is_nil(message:find("0123456789abcdef", 1, true), message)
     environment.NEXUS_API_KEY, environment.OTEL_SDK_DISABLED = nil, "true"
     _, _, advice = verdict_of("Nexus key")
     assert.matches("unset OTEL_SDK_DISABLED", advice, 1, true)

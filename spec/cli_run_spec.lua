@@ -193,6 +193,22 @@ describe("the command run", function()
     end
   end)
 
+  it("tells all of a message, and nothing of the library below the script", function()
+    local told = run([[
+      local _, inner = xpcall(function() return (function() error("inner") end)() end, debug.traceback)
+      error(inner .. "\nIMPORTANT", 0)
+    ]]).err
+    assert.matches("IMPORTANT\nstack traceback:\n[^\n]*'error'\n[^\n]* in main chunk\n\t%[C%]: in %?\n$", told)
+    told = run([[
+      local first <close> = setmetatable({}, { __close = function() error("second", 0) end })
+      error("first")
+    ]]).err
+    assert.matches("^nexus%-assistants: second\nstack traceback:\n", told)
+    assert.matches("\n\t%[C%]: in %?\n$", told)
+    assert.is_nil(told:find("cli/run.lua", 1, true), told)
+    assert.matches("^nexus%-assistants: %-?nan\nstack traceback:\n", run("error(0 / 0)").err)
+  end)
+
   it("delivers also where os.exit is called in a task", function()
     local result = run(HEAD .. "client:task(function() client.threads:create() os.exit(4) end):wait()")
     assert.same({ code = 4, out = "", err = "" }, result)

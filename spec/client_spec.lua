@@ -690,6 +690,7 @@ describe("the provider of the Assistants protocol", function()
       assert.equal("check openai.base_url or OPENAI_BASE_URL, which as a rule ends in /v1", err.hint)
     end
     assert.is_nil(answered("https://example.com", 500, "<html><title>Oops</title></html>").hint)
+    assert.equal("405 method not allowed", answered("https://example.com/v1", 405, "405 method not allowed\n").message)
     assert.equal("HTTP status 404", answered("https://example.com", 404, "").message)
   end)
 

@@ -6,8 +6,9 @@ local function run_with(answer)
   local client = assert(nexus.new({ provider = "script", nexus = false, script = function() return answer end }))
   local thread = assert(client.threads:create({ messages = { { role = "user", content = "?" } } }))
   local run, err = client.threads.runs:create_and_poll(thread.id, { assistant_id = "asst_local" })
+  local text = run and run:text()
   client:close(0)
-  return run and run:text(), err and err.message
+  return text, err and err.message
 end
 
 describe("the span of a question to a model", function()

@@ -921,7 +921,8 @@ describe("what ended processes left", function()
         assert.is_true(one.failed and not next_one.failed
           or one.failed == next_one.failed and one.started_at > next_one.started_at)
       end
-      assert.is_true(breaths > count * math.log(count) / math.log(2) / 10)
+      local levels = math.ceil(math.log(count) / math.log(2) - 1e-9)
+      assert.equal(count + levels * math.floor(count / 8) + 1, breaths) -- as it reads, merges, and drops
     end
   end)
 end)

@@ -67,7 +67,7 @@ const char *nxa__error_of_file(int number) {
   switch (number) {
   case ELOOP:
     return "it is a symbolic link, and links aren't followed";
-  case EINVAL: /* set by whoever looks */
+  case NXA__NOT_REGULAR:
     return "it is no regular file";
   default:
     return strerror(number);

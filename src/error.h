@@ -15,6 +15,8 @@ nxa_kind nxa__error_set(nxa_error *error, nxa_kind kind, const char *format, ...
 /* The same for memory that ran out. */
 nxa_kind nxa__error_memory(nxa_error *error);
 
+/* In place of a number of errno's: it is a folder, a pipe or the like. No system has negative ones. */
+#define NXA__NOT_REGULAR (-1)
 /* What is wrong with a file, as errno has it, where links aren't followed. */
 const char *nxa__error_of_file(int number);
 

@@ -35,7 +35,7 @@ static bool is_regular(int file) {
     return false;
   if (S_ISREG(known.st_mode))
     return true;
-  errno = EINVAL;
+  errno = NXA__NOT_REGULAR;
   return false;
 }
 

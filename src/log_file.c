@@ -42,7 +42,7 @@ static int make_usable(int file) {
   if (fstat(file, &known) != 0)
     return errno;
   if (!S_ISREG(known.st_mode))
-    return EINVAL;
+    return NXA__NOT_REGULAR;
   if ((known.st_mode & MODE_BITS) == PRIVATE)
     return 0;
   return fchmod(file, PRIVATE) == 0 ? 0 : errno;

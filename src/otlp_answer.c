@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "call.h"
 #include "endpoint.h"
@@ -120,13 +121,22 @@ static bool is_tag(const char *text, size_t length) {
   return length > 1 && text[0] == '<' && (text[1] == '!' || text[1] == '?' || is_letter(text[1]));
 }
 
+static bool is_of_type(const char *content_type, const char *part) {
+  size_t length = strlen(part);
+  for (; *content_type; content_type++)
+    if (strncasecmp(content_type, part, length) == 0)
+      return true;
+  return false;
+}
+
 bool nxa__otlp_is_page(const char *content_type, const char *body, size_t length) {
-  size_t blank = 0;
+  static const char mark[] = "\xEF\xBB\xBF"; /* of UTF-8, as some editors begin a page */
+  size_t blank = length >= 3 && memcmp(body, mark, 3) == 0 ? 3 : 0;
   while (blank < length && is_blank(body[blank]))
     blank++;
-  if (blank == length || strstr(content_type, "protobuf"))
+  if (blank == length || is_of_type(content_type, "protobuf"))
     return false;
-  bool is_html = strstr(content_type, "html") != NULL;
+  bool is_html = is_of_type(content_type, "html");
   return is_tag(body + blank, length - blank) || (is_html && body[blank] != '{');
 }
 

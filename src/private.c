@@ -110,7 +110,7 @@ static int close_to_others(const char *path) {
   if (lstat(path, &known) != 0)
     return errno;
   if (!S_ISREG(known.st_mode))
-    return S_ISLNK(known.st_mode) ? ELOOP : EINVAL;
+    return S_ISLNK(known.st_mode) ? ELOOP : NXA__NOT_REGULAR;
   if (nxa__is_private(known.st_mode))
     return 0;
   return fchmodat(AT_FDCWD, path, PRIVATE, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;

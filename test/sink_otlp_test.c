@@ -468,7 +468,8 @@ static void what_is_a_page(void **state) {
   ASSERT_PAGE(true, "", " \r\n\t<!DOCTYPE html>");
   ASSERT_PAGE(true, "application/json", "\n<html>");
   ASSERT_PAGE(true, "text/plain", "<?xml version=\"1.0\"?>");
-  ASSERT_PAGE(true, "text/html", "Log in, please");
+  ASSERT_PAGE(true, "Text/HTML", "Log in, please");
+  ASSERT_PAGE(true, "", "\xEF\xBB\xBF<!DOCTYPE html>");
   ASSERT_PAGE(false, "text/html", "");
   ASSERT_PAGE(false, "text/html", " \n");
   ASSERT_PAGE(false, "text/html", "{\"partialSuccess\":{}}");

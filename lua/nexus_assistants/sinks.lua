@@ -13,7 +13,6 @@ local sinks = {}
 
 local OTLP_ENDPOINT = "http://localhost:4318"
 local TRACES_PATH = "/v1/traces"
-local OTLP_HEADERS = { "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS" }
 
 -- ---------------------------------------------------------------------------------------------------- environment
 
@@ -28,10 +27,15 @@ local function leave_out(variable, problem, warn)
   if warn then warn(left_out(variable) .. ": " .. problem) end
 end
 
--- Those that are set, by name and text, in an array. The variable for traces wins over that for all signals.
+-- The variable for traces wins over that for all signals.
+local function variable_names(name)
+  return { "OTEL_EXPORTER_OTLP_TRACES_" .. name, "OTEL_EXPORTER_OTLP_" .. name }
+end
+
+-- Those that are set, by name and text, in an array.
 local function variables_of(name)
   local found = {}
-  for _, variable in ipairs({ "OTEL_EXPORTER_OTLP_TRACES_" .. name, "OTEL_EXPORTER_OTLP_" .. name }) do
+  for _, variable in ipairs(variable_names(name)) do
     local text = core.environment(variable)
     if text and text ~= "" then found[#found + 1] = { name = variable, text = text } end
   end
@@ -71,10 +75,11 @@ function sinks.is_otlp_disabled()
   return (core.environment("OTEL_SDK_DISABLED") or ""):lower() == "true"
 end
 
---- What is called so of the variables for OTLP, as "ENDPOINT" is: the one that is in force.
+--- What is called so of the variables for OTLP, as "ENDPOINT" is: the one that is in force. Their texts may be secret,
+-- and aren't looked at.
 function sinks.otlp_variable(name)
-  local found = variables_of(name)[1]
-  return found and found.name or "OTEL_EXPORTER_OTLP_" .. name
+  local names = variable_names(name)
+  return core.key_form(names[1], "") ~= "absent" and names[1] or names[2]
 end
 
 -- ------------------------------------------------------------------------------------------------------- resource
@@ -182,7 +187,7 @@ end
 
 -- The variable with headers for the receiver, as far as they can be sent. They may be secret: only the core reads them.
 local function headers_variable(warn)
-  for _, variable in ipairs(OTLP_HEADERS) do
+  for _, variable in ipairs(variable_names("HEADERS")) do
     local endpoint, problem = core.endpoint({ base_url = OTLP_ENDPOINT, headers_environment = variable })
     if endpoint and core.key_form(variable, "") ~= "absent" then return variable end
     if problem then warn(errors.named(problem.message, { headers_environment = left_out(variable) })) end

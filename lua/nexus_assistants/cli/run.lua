@@ -30,14 +30,15 @@ end
 
 -- What is below the script is of no interest.
 local function traceback(message)
-  return (debug_traceback(message, 4):gsub("\n[^\n]*tail call[^\n]*\n[^\n]*'xpcall'.*", "\n\t[C]: in ?"))
+  local lines = debug_traceback("", 4):gsub("\n[^\n]*'xpcall'\n[^\n]*cli/run%.lua:.*", "")
+  return message .. lines:gsub("\n[^\n]*tail call[^\n]*$", "") .. "\n\t[C]: in ?"
 end
 
 -- As lua says it, but for a table with a message: an object that can say what it is says all there is.
 local function told(problem)
   local metatable, own = getmetatable(problem), errors.own(problem)
   if type(problem) == "string" or type(problem) == "number" then return traceback(tostring(problem)) end
-  if type(metatable) == "table" and metatable.__tostring then return errors.shown(problem) end
+  if type(metatable) == "table" and rawget(metatable, "__tostring") then return errors.shown(problem) end
   if own and own.message then return traceback(errors.told(problem)) end
   return traceback(("(error object is a %s value)"):format(type(problem)))
 end
@@ -142,7 +143,7 @@ local function perform(chunk, words, signals)
   local is_unheard = signals:hold(CLOSING + 1)
   if ok then return nil end
   -- where memory is short, the interpreter asks nobody what is to be said
-  local is_asked = failure and rawequal(failure.problem, problem)
+  local is_asked = failure and (rawequal(failure.problem, problem) or problem ~= problem) -- that is NaN
   if not is_asked then failure = { problem = problem, told = tostring(problem) } end
   -- a call of the system's that was broken off may have raised first; a coroutine that passed it on said where
   failure.is_interruption = failure.is_interruption or is_unheard

@@ -121,10 +121,13 @@ local function explain_no_api(self, err)
   return err
 end
 
-local NOTHING_THERE = { [404] = true, [405] = true, [501] = true } -- or nobody who does anything there
+-- Who minds the method may have the path, as who says so in a line: a page is of something else than an API.
+local UNWANTED_METHOD = { [405] = true, [501] = true }
 
 -- An answer that isn't JSON; or one that says so of a path without ids in it, which is there at every such API.
 local function is_nothing_there(operation, err, body)
+  if UNWANTED_METHOD[err.status] then return body:find("^%s*<") ~= nil end
+  if err.status ~= 404 then return false end
   if body:find("^%s*[^%s{]") then return true end
   return not operation.path_parameters[1] and not json.present(err.code) and err.message:find("^Invalid URL") ~= nil
 end
@@ -157,7 +160,7 @@ local function failure(self, operation, core_err, response)
   local gone = path:find("^/threads") or path:find("^/assistants")
   if self.official and err.status == 404 and gone then return explain_removal(err) end
   err.hint = hint_on(err)
-  if NOTHING_THERE[err.status] and response and is_nothing_there(operation, err, response.body) then
+  if response and is_nothing_there(operation, err, response.body) then
     return explain_no_api(self, err)
   end
   return err

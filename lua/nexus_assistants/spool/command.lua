@@ -138,7 +138,7 @@ end
 
 -- Without what may be secret in it.
 local function shown(address)
-  return (redaction.text(address):gsub("//[^/]*@", "//***@"))
+  return (redaction.text(address):gsub("//.*@", "//***@"):gsub("%?.*", "?***"))
 end
 
 -- The address of those in a folder that `from` names, and whether it is one of OTLP's; or nil and what is wrong.

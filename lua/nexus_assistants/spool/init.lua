@@ -192,7 +192,8 @@ end
 -- What stands between may mind what is in one trace alone, or somebody else may be there.
 function OUTCOMES.strange(self, entry, problem)
   self.strangers = self.strangers + 1
-  if self.strangers >= MOST_STRANGERS and self.counts.traces + taken_by_core(self) == 0 then
+  local delivered = self.counts.traces + (self.tracer and self.tracer:stats().traces_delivered or 0)
+  if self.strangers >= MOST_STRANGERS and delivered == 0 then
     return OUTCOMES.refused(self, entry, problem)
   end
   put_back_refused(self, entry, problem)

@@ -21,7 +21,7 @@ local function read_span(self, line, object)
     self.spans[#self.spans + 1] = span
   end
   span.parent, span.open, span.body, span.text = object.parent, object.open, object.body, line:match(BODY)
-  span.left_out = object.left_out
+  span.left_out = object.left_out or object.body == json.null
 end
 
 local function read_line(self, line, object)

@@ -7,6 +7,7 @@ local options = require("nexus_assistants.options")
 local pem_files = require("nexus_assistants.pem_files")
 local probe = require("nexus_assistants.cli.doctor.probe")
 local providers = require("nexus_assistants.providers")
+local redaction = require("nexus_assistants.redaction")
 local script_model = require("nexus_assistants.models.script")
 local sinks = require("nexus_assistants.sinks")
 local state_folder = require("nexus_assistants.state_folder")
@@ -42,7 +43,7 @@ end
 local function shown(value)
   if pem_files.is_content(value) then return "(neither a path nor an address: it isn't shown)" end
   if value:find("^sk%-") or value:find("^nxs_") then return "(a key: it doesn't belong here)" end
-  return (value:gsub("//[^/]*@", "//***@"):gsub("^[^/]*@", "***@"):gsub("%?.*", "?***"))
+  return (redaction.text(value):gsub("//[^/]*@", "//***@"):gsub("^[^/]*@", "***@"):gsub("%?.*", "?***"))
 end
 
 --- Whether a variable of the environment is there and isn't empty.

@@ -200,6 +200,7 @@ end
 
 -- What the action takes; nil and an error where there is none or the body is none.
 local function prepare(self, operation, params)
+  if self.is_closed then return nil, errors.new({ kind = "closed", message = "the client is closed" }) end
   local why = group_of(self, operation)
   if why then return not_here(operation, why) end
   if not actions[operation.name] then return not_here(operation, operation.name .. " isn't there") end
@@ -269,6 +270,7 @@ end
 
 --- Ends it: runs that are under way fail, and the store is closed.
 function runtime_methods:close()
+  self.is_closed = true
   self.machine:close()
   self.store:close()
 end

@@ -36,7 +36,7 @@ local HEAD = "SQLite format 3\0"
 
 -- Whether a file is somebody else's, whose mode is none of ours. A store that is open here mustn't be looked into: as a
 -- file is closed, all locks that its process has on it go, SQLite's too, and others then take the log from under it. A
--- store that is open is private, and what is private is left as it is in any case.
+-- store that is open is private unless somebody opened it to others since, and what is private keeps its mode anyway.
 local function is_foreign(path)
   local seen = core.look_at(path)
   local file = seen and seen.kind == "file" and not seen.is_private and io.open(path, "rb")
