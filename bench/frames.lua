@@ -13,7 +13,7 @@ collectgarbage("incremental")
 local in_flight, frames = tonumber(arg[1] or 100), tonumber(arg[2] or 1200)
 local frame_time = arg[3] == "busy" and 0 or 1 / 60
 
--- Seconds: what busy frames, and an idle one on average, may take. The promise is for 99.9 % of frames; SHARE=0.99 is
+-- Seconds: what busy frames, and an idle one on average, may take. The promise is for 99.9 % of frames; SHARE=0.95 is
 -- for machines that have other things to do, where the rarest frames tell more of those.
 local LIMIT, IDLE_LIMIT = 3e-3, 5e-6
 local SHARE = tonumber(os.getenv("SHARE")) or 0.999
