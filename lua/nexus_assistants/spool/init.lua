@@ -2,7 +2,7 @@
 -- tasks while there is something to do, and none otherwise.
 --
 -- What fails is tried again later: all rest while the receiver is away; what it has no room for, or refuses for the key
--- or the address, is tried again rarely, and when something else was taken.
+-- or the address, is tried again rarely, and when something else was taken; what somebody between refuses, rarely.
 local core = require("nexus_assistants.core")
 local folders = require("nexus_assistants.spool.folders")
 local timestamp = require("nexus_assistants.timestamp")
